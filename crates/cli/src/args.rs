@@ -1,0 +1,227 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Turns streaming SQL into the right email at the right second.
+#[derive(Debug, Parser)]
+#[command(name = "postrider", version, arg_required_else_help = true, propagate_version = true)]
+#[command(after_help = "Start with:\n  postrider demo\n\nExit codes: 0 ok, 1 the work failed, \
+    2 bad usage or invalid SQL or settings, 75 another process took over.")]
+pub(crate) struct Args {
+    /// Logs more to standard error; twice for details
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs a simulated shop, its triggers and a mailbox on this machine
+    Demo(DemoArgs),
+    /// Runs pipelines
+    Run(RunArgs),
+    /// Checks pipelines: SQL, options, templates
+    Check(CheckArgs),
+    /// Shows what a pipeline does, in words or as a diagram
+    Explain(ExplainArgs),
+    /// Answers a SELECT over bounded tables
+    Query(QueryArgs),
+    /// Runs SQL fixtures
+    Test(TestArgs),
+    /// Lists what became of trigger rows
+    Outbox(OutboxArgs),
+    /// Serves a local mailbox that accepts every mail
+    Mailbox(MailboxArgs),
+    /// Measures the engine beside plain DataFusion
+    Bench(BenchArgs),
+}
+
+/// Runs a whole shop on this machine: simulated customers post events over HTTP, an abandoned-cart
+/// pipeline fires, and real emails reach a local mailbox over SMTP. Event time runs faster than the
+/// wall clock; nothing else is simulated.
+#[derive(Debug, Parser)]
+#[command(after_help = "Examples:\n  postrider demo\n  postrider demo --seconds 60 --rate 10000 \
+    --batch 50 --verify\n  postrider demo --keep      # stay up and look at the mailbox")]
+pub(crate) struct DemoArgs {
+    /// How long the shop is open, in seconds of the wall clock
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) seconds: u64,
+    /// Events a second
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=200_000))]
+    pub(crate) rate: u64,
+    /// Events in one HTTP request
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=500))]
+    pub(crate) batch: u64,
+    /// Seconds of event time that pass in one second
+    #[arg(long, default_value_t = 360, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(crate) speed: u64,
+    /// The shop's customers
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(10..=5_000_000))]
+    pub(crate) customers: u64,
+    /// Makes another shop
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Shards; by default one a core
+    #[arg(long)]
+    pub(crate) parallelism: Option<usize>,
+    /// Keeps log and mails in this directory instead of a temporary one
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Recomputes the expected trigger rows with plain DataFusion and compares
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Stays up after the summary, until Ctrl-C
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Also prints the summary as one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Runs pipelines. Ends by itself when every source is bounded and drained; Ctrl-C ends cleanly.
+/// Started again on the same state, it continues where it stopped.
+#[derive(Debug, Parser)]
+#[command(after_help = "Examples:\n  PURCHASES=purchases.ndjson postrider run \
+    pipelines/winback/pipeline.sql --mail-dir mails\n  postrider run \
+    pipelines/abandoned_cart/pipeline.sql --write-key server:sk_live_1 \\\n      --smtp \
+    smtp://127.0.0.1:2525")]
+pub(crate) struct RunArgs {
+    /// Pipeline files
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Shards; by default one a core
+    #[arg(long)]
+    pub(crate) parallelism: Option<usize>,
+    /// Where the log is kept; by default `.postrider/<pipeline>` where one is needed
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Where the collector listens, for pipelines that read pushed events
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// A key for posting events, `server:KEY` or `browser:KEY`, with `@STREAM` behind it if the stream is not
+    /// `default`; several may be given
+    #[arg(long = "write-key", value_name = "ROLE:KEY", env = "POSTRIDER_WRITE_KEYS",
+        value_delimiter = ',', hide_env_values = true)]
+    pub(crate) write_keys: Vec<String>,
+    /// The mail server, `smtp://[user:password@]host:port` or `smtps://..`
+    #[arg(long, value_name = "URL", env = "POSTRIDER_SMTP_URL", hide_env_values = true)]
+    pub(crate) smtp: Option<String>,
+    /// Writes mails as .eml files to this directory instead of sending them
+    #[arg(long, value_name = "DIR", conflicts_with = "smtp")]
+    pub(crate) mail_dir: Option<PathBuf>,
+}
+
+/// Checks pipelines without running them: SQL, options, the contract of email sinks, templates.
+#[derive(Debug, Parser)]
+#[command(after_help = "Example:\n  postrider check pipelines/*/pipeline.sql")]
+pub(crate) struct CheckArgs {
+    /// Pipeline files
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// Shows the dataflow of a pipeline: sources, stages with keys, state and timers, sinks.
+#[derive(Debug, Parser)]
+#[command(after_help = "Examples:\n  postrider explain pipelines/abandoned_cart/pipeline.sql\n  \
+    postrider explain pipelines/winback/pipeline.sql --mermaid")]
+pub(crate) struct ExplainArgs {
+    /// The pipeline file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// As a Mermaid flowchart
+    #[arg(long)]
+    pub(crate) mermaid: bool,
+}
+
+/// Answers one SELECT over bounded tables. Tables and views come from `--file`; a windowed
+/// aggregate is computed by the streaming engine, everything else by DataFusion.
+#[derive(Debug, Parser)]
+#[command(after_help = "Examples:\n  postrider query \"SELECT 1 + 1\"\n  PURCHASES=purchases.ndjson \
+    postrider query --file pipelines/winback/pipeline.sql \\\n      \"SELECT customer_id, \
+    sum(amount) AS spent FROM purchases GROUP BY 1 ORDER BY 2 DESC LIMIT 5\"")]
+pub(crate) struct QueryArgs {
+    /// The SELECT
+    pub(crate) sql: String,
+    /// A pipeline file whose tables and views may be used
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// How rows are printed
+    #[arg(long, default_value = "table")]
+    pub(crate) format: Format,
+}
+
+/// How rows are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns
+    Table,
+    /// One JSON object a line
+    Json,
+    /// Comma-separated, with a header
+    Csv,
+}
+
+/// Runs SQL fixtures: each as it is, with a restart after every step, and on three shards.
+#[derive(Debug, Parser)]
+#[command(after_help = "Examples:\n  postrider test\n  postrider test sql/sessions --bless")]
+pub(crate) struct TestArgs {
+    /// Fixture files or directories
+    #[arg(default_value = "sql", value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Rewrites the expected rows with what came out
+    #[arg(long)]
+    pub(crate) bless: bool,
+}
+
+/// Lists what became of every trigger row: sent, not sent and why, in doubt.
+#[derive(Debug, Parser)]
+#[command(after_help = "Examples:\n  postrider outbox --state-dir .postrider/winback\n  postrider \
+    outbox --state-dir .postrider/winback --state in_doubt --format json")]
+pub(crate) struct OutboxArgs {
+    /// The state directory of a pipeline
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: PathBuf,
+    /// Only sends in this state: accepted, rejected, retry, in_doubt, intended, not_sent
+    #[arg(long)]
+    pub(crate) state: Option<String>,
+    /// How rows are printed
+    #[arg(long, default_value = "table")]
+    pub(crate) format: Format,
+}
+
+/// Accepts every mail on a local SMTP port, stores each as an .eml file and shows them on a page.
+#[derive(Debug, Parser)]
+#[command(after_help = "Example:\n  postrider mailbox --dir mails --smtp 127.0.0.1:2525 --http 127.0.0.1:8025")]
+pub(crate) struct MailboxArgs {
+    /// Where mails are stored
+    #[arg(long, default_value = "mailbox", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// The SMTP address; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:2525", value_name = "ADDR")]
+    pub(crate) smtp: SocketAddr,
+    /// The address of the page; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8025", value_name = "ADDR")]
+    pub(crate) http: SocketAddr,
+}
+
+/// Measures events a second from an NDJSON file through a filter and a one-minute tumble by customer into a
+/// blackhole, beside the same query in plain DataFusion in the same process. Prints JSON.
+#[derive(Debug, Parser)]
+#[command(after_help = "Examples:\n  postrider bench\n  postrider bench --events 2000000 --rounds 5")]
+pub(crate) struct BenchArgs {
+    /// Events in the generated file
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    pub(crate) events: u64,
+    /// Customers in the generated file
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) customers: u64,
+    /// Measurements of each kind; the median counts
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=101))]
+    pub(crate) rounds: u64,
+    /// Shards to measure with
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2])]
+    pub(crate) parallelism: Vec<usize>,
+}

@@ -1,0 +1,26 @@
+//! One file a command.
+
+mod check;
+mod explain;
+mod mailbox;
+pub(crate) mod outbox;
+mod query;
+mod rows;
+pub(crate) mod run;
+
+use crate::{args::Command, bench, demo, fixture, outcome::Outcome};
+
+/// Runs a command.
+pub(crate) fn run(command: Command) -> Outcome {
+    match command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Query(args) => query::run(&args),
+        Command::Test(args) => fixture::run(&args),
+        Command::Outbox(args) => outbox::run(&args),
+        Command::Mailbox(args) => mailbox::run(&args),
+        Command::Bench(args) => bench::run(&args),
+    }
+}

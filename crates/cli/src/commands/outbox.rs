@@ -1,0 +1,166 @@
+//! `postrider outbox`: what became of every trigger row, read from the log.
+
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, RecordBatch, StringArray, UInt32Array, UInt64Array},
+    datatypes::{DataType, Field, Schema},
+};
+use postrider_core::SendId;
+use postrider_store::{
+    Counts, DecisionRecord, Frame, FrameKind, IntentRecord, LogReader, Outbox, RowRef, SendState,
+};
+
+use super::rows;
+use crate::{
+    args::OutboxArgs,
+    console::{self, count},
+    outcome::{Failure, Outcome},
+};
+
+/// The outbox of a log, and who each send was for.
+pub(crate) struct Sends {
+    pub(crate) outbox: Outbox,
+    rows: HashMap<SendId, RowRef>,
+}
+
+/// One send as it is listed.
+pub(crate) struct SendRow {
+    pub(crate) send_id: SendId,
+    pub(crate) state: &'static str,
+    pub(crate) reason: String,
+    pub(crate) row: RowRef,
+}
+
+impl Sends {
+    /// Folds a log, as far as it goes now. With `ended`, nobody is writing: an intent without a
+    /// result is in doubt.
+    pub(crate) fn read(mut reader: LogReader, ended: bool) -> Outcome<Self> {
+        let damaged = |error: &dyn std::fmt::Display| Failure::failed(error.to_string());
+        let (mut outbox, mut rows) = (Outbox::default(), HashMap::new());
+        let mut last: Option<Frame> = None;
+        while let Some(frame) = reader.next_frame()? {
+            outbox.apply(&frame).map_err(|error| damaged(&error))?;
+            let named = match frame.kind {
+                FrameKind::Intent => IntentRecord::decode(&frame.payload)
+                    .map(|record| Some((record.send(), record.row))),
+                FrameKind::Decision => DecisionRecord::decode(&frame.payload)
+                    .map(|record| Some((record.send(), record.row))),
+                _ => Ok(None),
+            };
+            if let Some((send, row)) = named.map_err(|error| damaged(&error))? {
+                rows.entry(send).or_insert(row);
+            }
+            last = Some(frame);
+        }
+        if let Some(mut frame) = last.filter(|_| ended) {
+            // What the next process will find: its generation takes over from the writer.
+            frame.kind = FrameKind::Opened;
+            frame.generation.0 += 1;
+            outbox.apply(&frame).map_err(|error| damaged(&error))?;
+        }
+        Ok(Self { outbox, rows })
+    }
+
+    /// All sends in the order of their rows.
+    pub(crate) fn list(&self) -> Vec<SendRow> {
+        let mut list: Vec<_> = self
+            .outbox
+            .sends()
+            .map(|(send_id, entry)| {
+                let (state, reason) = words(entry.state);
+                let row = self.rows.get(&send_id).cloned().unwrap_or_default();
+                SendRow { send_id, state, reason, row }
+            })
+            .collect();
+        list.sort_by(|a, b| {
+            let key = |send: &SendRow| {
+                (send.row.pipeline.clone(), send.row.epoch, send.row.sink.clone(), send.row.row)
+            };
+            key(a).cmp(&key(b))
+        });
+        list
+    }
+
+    /// All sends as rows: `send_id`, `state`, `reason`, `pipeline`, `sink`, `recipient_key`,
+    /// `dedupe_key` (Utf8), `epoch` (UInt64), `row` (UInt32).
+    pub(crate) fn batch(list: &[SendRow]) -> Outcome<RecordBatch> {
+        let text = |name| Field::new(name, DataType::Utf8, false);
+        let names = ["send_id", "state", "reason", "pipeline", "sink", "recipient_key", "dedupe_key"];
+        let mut fields: Vec<_> = names.into_iter().map(text).collect();
+        fields.push(Field::new("epoch", DataType::UInt64, false));
+        fields.push(Field::new("row", DataType::UInt32, false));
+        let column = |value: fn(&SendRow) -> String| {
+            Arc::new(StringArray::from_iter_values(list.iter().map(value))) as ArrayRef
+        };
+        let columns = vec![
+            column(|send| send.send_id.to_string()),
+            column(|send| send.state.to_owned()),
+            column(|send| send.reason.clone()),
+            column(|send| send.row.pipeline.clone()),
+            column(|send| send.row.sink.clone()),
+            column(|send| send.row.recipient_key.clone()),
+            column(|send| send.row.dedupe_key.clone()),
+            Arc::new(UInt64Array::from_iter_values(list.iter().map(|send| send.row.epoch))),
+            Arc::new(UInt32Array::from_iter_values(list.iter().map(|send| send.row.row))),
+        ];
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+            .map_err(|error| Failure::failed(error.to_string()))
+    }
+}
+
+fn words(state: &SendState) -> (&'static str, String) {
+    match state {
+        SendState::Intended { .. } => ("intended", String::new()),
+        SendState::Accepted => ("accepted", String::new()),
+        SendState::Rejected => ("rejected", String::new()),
+        SendState::Retry { attempt } => ("retry", format!("attempt {attempt} failed")),
+        SendState::InDoubt { .. } => ("in_doubt", "the provider may have it".to_owned()),
+        SendState::NotSent { reason } => ("not_sent", reason.to_string()),
+    }
+}
+
+/// Lists the outbox of a state directory.
+pub(crate) fn run(args: &OutboxArgs) -> Outcome {
+    let sends = open(&args.state_dir)?;
+    let mut list = sends.list();
+    if let Some(state) = &args.state {
+        list.retain(|send| send.state == state);
+    }
+    let batch = Sends::batch(&list)?;
+    rows::print(&batch.schema(), &[batch], args.format)?;
+    console::note(&describe(sends.outbox.counts()));
+    Ok(())
+}
+
+fn open(dir: &Path) -> Outcome<Sends> {
+    let reader = LogReader::of_directory(dir)?;
+    Sends::read(reader, true)
+}
+
+/// Prints how many trigger rows are in which state, if there are any.
+pub(crate) fn print_counts(dir: &Path) -> Outcome {
+    let sends = open(dir)?;
+    if sends.outbox.counts().trigger_rows > 0 {
+        console::note(&describe(sends.outbox.counts()));
+    }
+    Ok(())
+}
+
+/// Counts in words.
+pub(crate) fn describe(counts: &Counts) -> String {
+    let mut parts = vec![format!("{} accepted", count(counts.accepted))];
+    for (reason, rows) in &counts.not_sent {
+        parts.push(format!("{} not sent: {reason}", count(*rows)));
+    }
+    for (rows, word) in [
+        (counts.rejected, "rejected"),
+        (counts.in_doubt, "in doubt"),
+        (counts.pending(), "still to do"),
+    ] {
+        if rows > 0 {
+            parts.push(format!("{} {word}", count(rows)));
+        }
+    }
+    format!("{} trigger rows: {}", count(counts.trigger_rows), parts.join(", "))
+}

@@ -1,0 +1,141 @@
+//! `postrider query`: the largest parts of a plan that the streaming engine can run are run by it, the
+//! rest by DataFusion over their rows.
+
+use std::{path::PathBuf, sync::Arc};
+
+use datafusion::{
+    common::{DFSchema, tree_node::{Transformed, TreeNode, TreeNodeRecursion}},
+    datasource::{MemTable, provider_as_source},
+    execution::context::{SessionConfig, SessionContext},
+    logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder},
+};
+use postrider_core::{Clock, PipelineName};
+use postrider_engine::{NoObserver, Pipeline, PipelineOptions, SystemClock, explain_text};
+use postrider_plan::{Program, Query, SinkTarget};
+use postrider_store::Log;
+
+use super::rows;
+use crate::{
+    args::QueryArgs,
+    fixture::memory::{Capture, CaptureSinks},
+    outcome::{Failure, Outcome},
+    project::load,
+    report, services,
+    wiring::Wiring,
+};
+
+/// Runs the query and prints its rows.
+pub(crate) fn run(args: &QueryArgs) -> Outcome {
+    let (program, dir) = match &args.file {
+        Some(file) => {
+            let pipeline = load(file)?;
+            (pipeline.program, pipeline.dir)
+        }
+        None => (Arc::new(empty_program()?), PathBuf::new()),
+    };
+    let plan = postrider_sql::plan_query(&args.sql, &program)
+        .map_err(|errors| report::failure("query", &args.sql, &errors.0))?;
+    services::block_on(answer(args, plan, program, dir))?
+}
+
+fn empty_program() -> Outcome<Program> {
+    Ok(postrider_sql::plan_program("", PipelineName("query".to_owned()))?)
+}
+
+async fn answer(
+    args: &QueryArgs,
+    plan: LogicalPlan,
+    program: Arc<Program>,
+    dir: PathBuf,
+) -> Outcome {
+    let mut streams = Vec::new();
+    plan.apply(|node| {
+        Ok(if is_stream(node, &program) {
+            streams.push(node.clone());
+            TreeNodeRecursion::Jump
+        } else {
+            TreeNodeRecursion::Continue
+        })
+    })?;
+    let mut answered = Vec::new();
+    for stream in streams {
+        let rows = run_stream(&stream, &program, &dir).await?;
+        answered.push((stream, rows));
+    }
+    let plan = plan.transform_down(|node| {
+        match answered.iter().find(|(stream, _)| *stream == node) {
+            Some((_, rows)) => {
+                Ok(Transformed::new(rows.clone(), true, TreeNodeRecursion::Jump))
+            }
+            None => Ok(Transformed::no(node)),
+        }
+    })?;
+    let context = SessionContext::new_with_config(SessionConfig::new().with_information_schema(false));
+    let frame = context.execute_logical_plan(plan.data).await?;
+    let schema = Arc::new(frame.schema().as_arrow().clone());
+    let batches = frame.collect().await?;
+    rows::print(&schema, &batches, args.format)
+}
+
+/// Whether the engine can run this part of the plan: it reads a stream and has no other steps.
+fn is_stream(plan: &LogicalPlan, program: &Program) -> bool {
+    let mut reads = false;
+    let found = plan.apply(|node| {
+        reads |= matches!(node, LogicalPlan::TableScan(_));
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found.is_ok() && reads && explain_text(&one_query(plan, program)).is_ok()
+}
+
+fn one_query(plan: &LogicalPlan, program: &Program) -> Program {
+    let query = Query { sink: SinkTarget::Print, plan: plan.clone(), range: 0..0 };
+    Program { queries: vec![query], ..program.clone() }
+}
+
+/// Runs part of a plan to the end of its sources; its rows as a plan with the same columns.
+async fn run_stream(plan: &LogicalPlan, program: &Program, dir: &PathBuf) -> Outcome<LogicalPlan> {
+    let log = Log::in_memory();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let capture = Capture::default();
+    let wiring = Wiring {
+        log: log.clone(),
+        clock: Arc::clone(&clock),
+        dir: dir.clone(),
+        dead_letters: None,
+    };
+    let pipeline = Pipeline::start(PipelineOptions {
+        program: Arc::new(one_query(plan, program)),
+        parallelism: services::cores(),
+        log: log.clone(),
+        clock: Arc::clone(&clock),
+        wall: clock,
+        connectors: Arc::new(CaptureSinks { inner: wiring, capture: capture.clone() }),
+        observer: Arc::new(NoObserver),
+    })
+    .await?;
+    let summary = pipeline.join().await?;
+    log.close().await;
+    if summary.rejects > 0 {
+        crate::console::note(&format!("warning: {} bad records were left out", summary.rejects));
+    }
+    let schema = plan.schema();
+    let batches = capture.rows("stdout");
+    let table = MemTable::try_new(Arc::new(schema.as_arrow().clone()), vec![batches])?;
+    let scan = LogicalPlanBuilder::scan("stream", provider_as_source(Arc::new(table)), None)?;
+    let columns: Vec<Expr> = requalified(schema);
+    scan.project(columns)?.build().map_err(Failure::from)
+}
+
+/// The columns of `stream` under the names they have in `schema`.
+fn requalified(schema: &DFSchema) -> Vec<Expr> {
+    schema
+        .iter()
+        .map(|(qualifier, field)| {
+            let column = Expr::Column(datafusion::common::Column::new(Some("stream"), field.name()));
+            match qualifier {
+                Some(qualifier) => column.alias_qualified(Some(qualifier.clone()), field.name()),
+                None => column.alias(field.name()),
+            }
+        })
+        .collect()
+}

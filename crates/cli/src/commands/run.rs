@@ -1,0 +1,246 @@
+//! `postrider run`.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use postrider_core::Clock;
+use postrider_engine::{EngineObserver, PipelineSummary, SystemClock};
+use postrider_mail::{FileProvider, MailObserver, Provider, SmtpOptions, SmtpProvider};
+use postrider_serve::WriteKey;
+use postrider_store::{KeyRole, Log, LogOptions};
+use tokio::net::TcpListener;
+
+use crate::{
+    args::RunArgs,
+    console::{self, count, milliseconds},
+    outcome::{Failure, Outcome},
+    project::{LoadedPipeline, load},
+    services::{self, CollectorSetup, ServiceOptions, Services},
+    wiring::COLLECTOR,
+};
+
+/// Runs pipelines until their sources end or somebody presses Ctrl-C.
+pub(crate) fn run(args: &RunArgs) -> Outcome {
+    let pipelines = args.files.iter().map(|file| load(file)).collect::<Outcome<Vec<_>>>()?;
+    services::block_on(serve(args, pipelines))?
+}
+
+async fn serve(args: &RunArgs, pipelines: Vec<LoadedPipeline>) -> Outcome {
+    let names: Vec<_> = pipelines.iter().map(|p| p.program.name.0.clone()).collect();
+    let state = State::open(args, &pipelines)?;
+    let wall: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let collector = collector(args, &pipelines).await?;
+    let providers = providers(args, &pipelines)?;
+    for name in &names {
+        console::note(&format!("pipeline {name}  state {}", state.shown));
+    }
+    let mut services = Services::start(ServiceOptions {
+        pipelines,
+        log: state.log.clone(),
+        parallelism: args.parallelism.unwrap_or_else(services::cores).max(1),
+        clock: Arc::clone(&wall),
+        wall,
+        providers,
+        collector,
+        dead_letters: state.dir.as_ref().map(|dir| dir.join("dead_letters")),
+        engine_observer: Arc::new(Notes),
+        mail_observer: Arc::new(Notes),
+    })
+    .await?;
+    let interrupted = tokio::select! {
+        drained = services.drained() => Some(drained?),
+        () = interrupt() => None,
+    };
+    let summaries = match interrupted {
+        Some(summaries) => {
+            services.stop().await?;
+            summaries
+        }
+        None => {
+            console::note("stopping: finishing what is on its way (Ctrl-C again ends at once)");
+            tokio::select! {
+                stopped = services.stop() => stopped?,
+                () = interrupt() => return Err(Failure::failed("stopped at once; the next run continues from the log")),
+            }
+        }
+    };
+    for (name, summary) in names.iter().zip(&summaries) {
+        console::note(&describe(name, summary));
+    }
+    if let Some(dir) = &state.dir {
+        super::outbox::print_counts(dir)?;
+    }
+    Ok(())
+}
+
+/// Completes on Ctrl-C or SIGTERM.
+pub(crate) async fn interrupt() {
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => if pressed.is_err() {
+            std::future::pending::<()>().await;
+        },
+        () = terminated => {}
+    }
+}
+
+fn describe(name: &str, summary: &PipelineSummary) -> String {
+    let mut text = format!(
+        "pipeline {name}  {} rows, {} late, {} rejected, {} trigger rows, {} epochs",
+        count(summary.rows),
+        count(summary.late_rows),
+        count(summary.rejects),
+        count(summary.trigger_rows),
+        count(summary.epochs),
+    );
+    if summary.drained && summary.rows == 0 && summary.replayed_epochs > 0 {
+        text.push_str(
+            "\n  nothing new since the last run; to start over, use another --state-dir",
+        );
+    }
+    text
+}
+
+/// Tells people what they would otherwise wonder about.
+struct Notes;
+
+impl EngineObserver for Notes {
+    fn recovered(&self, pipeline: &str, epochs: u64, ns: i64) {
+        let epochs = count(epochs);
+        let took = milliseconds(ns.unsigned_abs());
+        console::note(&format!("pipeline {pipeline}  recovered: {epochs} epochs replayed in {took}"));
+    }
+}
+
+impl MailObserver for Notes {}
+
+/// The log of a run.
+struct State {
+    log: Log,
+    dir: Option<PathBuf>,
+    shown: String,
+}
+
+impl State {
+    fn open(args: &RunArgs, pipelines: &[LoadedPipeline]) -> Outcome<Self> {
+        let Some(dir) = args.state_dir.clone().or_else(|| default_dir(pipelines)) else {
+            let shown = "in memory (nothing acts on the world; give --state-dir to keep it)";
+            return Ok(Self { log: Log::in_memory(), dir: None, shown: shown.to_owned() });
+        };
+        let opened = Log::open(LogOptions::new(&dir))?;
+        if let Some(cut) = opened.truncated {
+            console::note(&format!(
+                "the log ended in an unfinished write of {} bytes, which were never confirmed: cut off",
+                cut.bytes
+            ));
+        }
+        Ok(Self { log: opened.log, shown: dir.display().to_string(), dir: Some(dir) })
+    }
+}
+
+/// Pipelines that mail or take pushed events keep their state; others may forget it.
+fn default_dir(pipelines: &[LoadedPipeline]) -> Option<PathBuf> {
+    let keeps = |pipeline: &LoadedPipeline| !pipeline.emails.is_empty() || collects(pipeline);
+    let first = pipelines.first()?;
+    let name = &first.program.name.0;
+    pipelines.iter().any(keeps).then(|| Path::new(".postrider").join(name))
+}
+
+fn collects(pipeline: &LoadedPipeline) -> bool {
+    pipeline.program.tables.values().any(|table| table.connector == COLLECTOR)
+}
+
+async fn collector(
+    args: &RunArgs,
+    pipelines: &[LoadedPipeline],
+) -> Outcome<Option<CollectorSetup>> {
+    if !pipelines.iter().any(collects) {
+        return Ok(None);
+    }
+    let keys = args.write_keys.iter().map(|key| write_key(key)).collect::<Outcome<Vec<_>>>()?;
+    if keys.is_empty() {
+        return Err(Failure::invalid(
+            "a pipeline reads pushed events, but nobody could post any: give a key, such as\n  \
+             --write-key server:sk_live_1   (or set POSTRIDER_WRITE_KEYS)",
+        ));
+    }
+    let listener = TcpListener::bind(args.listen).await.map_err(|error| {
+        Failure::failed(format!("can't listen on {}: {error}; choose another --listen", args.listen))
+    })?;
+    console::note(&format!("collector http://{}", listener.local_addr()?));
+    Ok(Some(CollectorSetup { listener, keys }))
+}
+
+/// `ROLE:KEY[@STREAM]`.
+fn write_key(text: &str) -> Outcome<WriteKey> {
+    let wrong = || {
+        Failure::invalid(
+            "a --write-key is `server:KEY` or `browser:KEY`, with `@STREAM` behind it if the stream is \
+             not `default`",
+        )
+    };
+    let (role, rest) = text.split_once(':').ok_or_else(wrong)?;
+    let role = match role {
+        "server" => KeyRole::Server,
+        "browser" => KeyRole::Browser,
+        _ => return Err(wrong()),
+    };
+    let (secret, stream) = rest.rsplit_once('@').unwrap_or((rest, WriteKey::DEFAULT_STREAM));
+    if secret.is_empty() || stream.is_empty() {
+        return Err(wrong());
+    }
+    Ok(WriteKey { role, secret: secret.to_owned(), stream: stream.to_owned() })
+}
+
+fn providers(
+    args: &RunArgs,
+    pipelines: &[LoadedPipeline],
+) -> Outcome<HashMap<String, Arc<dyn Provider>>> {
+    const DEFAULT: &str = "default";
+    let mut providers: HashMap<String, Arc<dyn Provider>> = HashMap::new();
+    if let Some(url) = &args.smtp {
+        let options = SmtpOptions::from_url(url)?;
+        providers.insert(DEFAULT.to_owned(), Arc::new(SmtpProvider::new(DEFAULT, options)));
+    } else if let Some(dir) = &args.mail_dir {
+        providers.insert(DEFAULT.to_owned(), Arc::new(FileProvider::new(DEFAULT, dir)?));
+    }
+    let mut wanted = pipelines.iter().flat_map(|pipeline| pipeline.emails.values());
+    if let Some(sink) = wanted.find(|sink| !providers.contains_key(sink.provider())) {
+        let name = sink.provider();
+        let text = if name == DEFAULT {
+            "a pipeline sends email, but there is no provider: give --smtp smtp://host:port, or \
+             --mail-dir DIR to write the mails as files"
+                .to_owned()
+        } else {
+            format!("an email sink names provider '{name}', but only '{DEFAULT}' can be set up: leave the option out")
+        };
+        return Err(Failure::invalid(text));
+    }
+    Ok(providers)
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_store::KeyRole;
+
+    use super::write_key;
+
+    #[test]
+    fn write_keys_have_a_role_and_perhaps_a_stream() {
+        let key = write_key("server:sk_1").unwrap();
+        assert_eq!((key.role, key.secret.as_str(), key.stream.as_str()), (KeyRole::Server, "sk_1", "default"));
+        let key = write_key("browser:pk:2@web").unwrap();
+        assert_eq!((key.role, key.secret.as_str(), key.stream.as_str()), (KeyRole::Browser, "pk:2", "web"));
+        for wrong in ["sk_1", "root:sk_1", "server:", "server:@web", "server:sk@"] {
+            assert!(write_key(wrong).is_err(), "{wrong}");
+        }
+    }
+}

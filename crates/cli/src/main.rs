@@ -1,0 +1,34 @@
+//! The `postrider` command: reads settings, wires the crates together, talks to people.
+//!
+//! Owns: arguments, the environment, exit codes, what is printed. Nothing below this crate reads
+//! files of settings or the environment.
+//!
+//! Exit codes: 0 ok, 1 the work failed, 2 bad usage or invalid SQL or settings, 75 fenced.
+
+mod args;
+mod bench;
+mod commands;
+mod console;
+mod demo;
+mod fixture;
+mod outcome;
+mod project;
+mod report;
+mod services;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    console::start_logging(args.verbose);
+    match commands::run(args.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            console::error(&failure.text);
+            ExitCode::from(failure.code)
+        }
+    }
+}

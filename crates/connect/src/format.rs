@@ -1,0 +1,3 @@
+//! Formats: bytes to rows and back.
+
+pub(crate) mod json;

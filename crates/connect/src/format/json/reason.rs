@@ -1,0 +1,125 @@
+//! Why a record is no row.
+
+use arrow_schema::{DataType, TimeUnit};
+
+use crate::limits::QUOTED_CHARS_MAX;
+
+/// The fault of one record.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Bad {
+    /// A stable word.
+    pub(super) reason: &'static str,
+    /// A sentence for people that names the column and what was found.
+    pub(super) message: String,
+}
+
+/// A value, or the fault of the record. Boxed: faults are rare, and the value stays small.
+pub(super) type Parsed<T> = Result<T, Box<Bad>>;
+
+impl Bad {
+    pub(super) fn new(reason: &'static str, message: String) -> Box<Self> {
+        Box::new(Self { reason, message })
+    }
+
+    /// The text is no JSON at this byte.
+    #[cold]
+    pub(super) fn json(at: usize, what: &str) -> Box<Self> {
+        Self::new("bad_json", format!("invalid JSON at byte {at}: {what}"))
+    }
+
+    /// A NOT NULL column got nothing.
+    #[cold]
+    pub(super) fn missing(column: &str, found: &str) -> Box<Self> {
+        Self::new(
+            "missing_value",
+            format!("column `{column}` is NOT NULL, but its field is {found}"),
+        )
+    }
+
+    /// The JSON value has a type that the column can't take.
+    #[cold]
+    pub(super) fn wrong_type(column: &str, data_type: &DataType, found: &str) -> Box<Self> {
+        let message = format!(
+            "column `{column}` is {}, but its field is {}",
+            sql_name(data_type),
+            kind(found)
+        );
+        Self::new("wrong_type", message)
+    }
+
+    /// The value has the right type, but is too large for the column.
+    #[cold]
+    pub(super) fn out_of_range(column: &str, data_type: &DataType, found: &str) -> Box<Self> {
+        let message = format!(
+            "column `{column}` is {}, which can't hold {}",
+            sql_name(data_type),
+            quote(found)
+        );
+        Self::new("out_of_range", message)
+    }
+
+    /// A text that does not say what the column needs.
+    #[cold]
+    pub(super) fn bad_value(
+        column: &str,
+        data_type: &DataType,
+        found: &str,
+        wanted: &str,
+    ) -> Box<Self> {
+        let message = format!(
+            "column `{column}` is {}, but its field is '{}'; write {wanted}",
+            sql_name(data_type),
+            quote(found)
+        );
+        Self::new("bad_value", message)
+    }
+}
+
+/// The start of a value, for messages.
+fn quote(text: &str) -> String {
+    match text.char_indices().nth(QUOTED_CHARS_MAX) {
+        Some((end, _)) => format!("{}..", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// A JSON value in words.
+fn kind(raw: &str) -> String {
+    let what = match raw.as_bytes().first() {
+        Some(b'"') => "the text",
+        Some(b'{') => "the object",
+        Some(b'[') => "the list",
+        Some(b't' | b'f') => "the boolean",
+        _ => "the number",
+    };
+    format!("{what} {}", quote(raw))
+}
+
+/// The type as SQL writes it.
+pub(super) fn sql_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Boolean => "BOOLEAN".to_owned(),
+        DataType::Int8 => "TINYINT".to_owned(),
+        DataType::Int16 => "SMALLINT".to_owned(),
+        DataType::Int32 => "INT".to_owned(),
+        DataType::Int64 => "BIGINT".to_owned(),
+        DataType::UInt8 => "TINYINT UNSIGNED".to_owned(),
+        DataType::UInt16 => "SMALLINT UNSIGNED".to_owned(),
+        DataType::UInt32 => "INT UNSIGNED".to_owned(),
+        DataType::UInt64 => "BIGINT UNSIGNED".to_owned(),
+        DataType::Float32 => "FLOAT".to_owned(),
+        DataType::Float64 => "DOUBLE".to_owned(),
+        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "TEXT".to_owned(),
+        DataType::Binary => "BYTEA".to_owned(),
+        DataType::Date32 => "DATE".to_owned(),
+        DataType::Time64(_) => "TIME".to_owned(),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => "TIMESTAMP".to_owned(),
+        DataType::Timestamp(TimeUnit::Second, _) => "TIMESTAMP(0)".to_owned(),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => "TIMESTAMP(3)".to_owned(),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => "TIMESTAMP(6)".to_owned(),
+        DataType::Struct(_) => "a STRUCT".to_owned(),
+        DataType::List(item) => format!("a list of {}", sql_name(item.data_type())),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,266 @@
+//! Every connector in one place.
+//!
+//! A new connector gets one entry in [`CONNECTORS`] and one line in each `match` that concerns it.
+
+mod faults;
+
+use std::{fmt, ops::Range, path::Path, sync::Arc};
+
+use arrow_schema::{Schema, SchemaRef};
+use postrider_core::{Clock, DataSink, Decoder, Diagnostic, Source, TableOptions};
+
+pub(crate) use self::faults::Faults;
+use crate::{
+    format::json::{JsonDecoder, JsonOptions, holds},
+    sink::{SharedWriter, blackhole, folder, single_file, stdout},
+    source::{files, generator},
+};
+
+/// What users can know about a connector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectorInfo {
+    /// The word in `connector = '..'`.
+    pub name: &'static str,
+    /// Whether tables with it can be read.
+    pub source: bool,
+    /// Whether tables with it can be written.
+    pub sink: bool,
+    /// One line.
+    pub summary: &'static str,
+    /// A statement that works.
+    pub example: &'static str,
+}
+
+const fn info(
+    name: &'static str,
+    (source, sink): (bool, bool),
+    summary: &'static str,
+    example: &'static str,
+) -> ConnectorInfo {
+    ConnectorInfo { name, source, sink, summary, example }
+}
+
+/// `collector` and `email` are listed for users, but opened by the engine and the mail half.
+#[rustfmt::skip]
+const CONNECTORS: [ConnectorInfo; 7] = [
+    info("collector", (true, false), "events that your site and servers post over HTTP", "CREATE TABLE events (ts TIMESTAMP NOT NULL, user_id TEXT, event TEXT, WATERMARK FOR ts) WITH (connector = 'collector');"),
+    info("single_file", (true, true), "one NDJSON file, read from start to end or written", "CREATE TABLE events (ts TIMESTAMP NOT NULL, user_id TEXT, WATERMARK FOR ts) WITH (connector = 'single_file', path = 'events.ndjson', format = 'json');"),
+    info("filesystem", (true, true), "a folder of NDJSON files, read by name or written in parts", "CREATE TABLE events (ts TIMESTAMP NOT NULL, user_id TEXT, WATERMARK FOR ts) WITH (connector = 'filesystem', path = 'events/', pattern = '*.ndjson', format = 'json');"),
+    info("generator", (true, false), "made-up rows, the same in every run", "CREATE TABLE events (ts TIMESTAMP NOT NULL, user_id TEXT, price DOUBLE, WATERMARK FOR ts) WITH (connector = 'generator', rows = 10000, keys = 100);"),
+    info("stdout", (false, true), "rows as NDJSON on the terminal", "CREATE TABLE shown (user_id TEXT, n BIGINT) WITH (connector = 'stdout', format = 'json');"),
+    info("blackhole", (false, true), "rows that are counted and forgotten, to measure a query", "CREATE TABLE nothing (user_id TEXT, n BIGINT) WITH (connector = 'blackhole');"),
+    info("email", (false, true), "at most one email a row", "CREATE TABLE mails (recipient_key TEXT NOT NULL, dedupe_key TEXT NOT NULL, email TEXT) WITH (connector = 'email', template = 'template.mjml', subject = 'Still thinking about it?');"),
+];
+
+/// Every connector.
+pub fn connectors() -> &'static [ConnectorInfo] {
+    &CONNECTORS
+}
+
+/// What a source is opened with.
+pub struct SourceSpec<'a> {
+    /// The options that are left to the connector.
+    pub options: TableOptions,
+    /// The columns to decode.
+    pub schema: SchemaRef,
+    /// Where relative paths start.
+    pub base_dir: &'a Path,
+    /// Looks up an environment variable.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// The clock of sources that pace themselves.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for SourceSpec<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceSpec").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// An opened source.
+pub struct SourceParts {
+    /// Reads chunks, in order.
+    pub source: Box<dyn Source>,
+    /// Turns them into rows, on any thread.
+    pub decoder: Arc<dyn Decoder>,
+    /// Whether it ends.
+    pub bounded: bool,
+}
+
+impl fmt::Debug for SourceParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceParts")
+            .field("decoder", &self.decoder)
+            .field("bounded", &self.bounded)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a sink is opened with.
+pub struct SinkSpec<'a> {
+    /// The options that are left to the connector.
+    pub options: TableOptions,
+    /// The columns that will be written.
+    pub schema: SchemaRef,
+    /// Where relative paths start.
+    pub base_dir: &'a Path,
+    /// Looks up an environment variable.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// The terminal.
+    pub stdout: SharedWriter,
+}
+
+impl fmt::Debug for SinkSpec<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SinkSpec").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// Opens a source.
+///
+/// # Errors
+/// An option, a column type or a file that the connector can't work with, or no such source.
+pub fn open_source(connector: &str, spec: SourceSpec<'_>) -> Result<SourceParts, Vec<Diagnostic>> {
+    match connector {
+        "single_file" => files::open_single(spec),
+        "filesystem" => files::open_folder(spec),
+        "generator" => generator::open(spec),
+        _ => Err(vec![no_such("read", connector, &spec.options)]),
+    }
+}
+
+/// Checks what [`open_source`] would, without touching files or the environment.
+///
+/// # Errors
+/// As [`open_source`].
+pub fn check_source(
+    connector: &str,
+    options: TableOptions,
+    schema: &SchemaRef,
+) -> Result<(), Vec<Diagnostic>> {
+    let json = || JsonDecoder::new(Arc::clone(schema), JsonOptions::default()).map(drop);
+    match connector {
+        "single_file" => files::SingleFileOptions::take(options).and_then(|_| json()),
+        "filesystem" => files::FolderOptions::take(options).and_then(|_| json()),
+        "generator" => generator::check(options, schema),
+        _ => Err(vec![no_such("read", connector, &options)]),
+    }
+}
+
+/// Opens a data sink.
+///
+/// # Errors
+/// An option, a column type or a path that the connector can't work with, or no such sink.
+pub fn open_sink(
+    connector: &str,
+    spec: SinkSpec<'_>,
+) -> Result<Box<dyn DataSink>, Vec<Diagnostic>> {
+    check_written(connector, &spec.schema)?;
+    match connector {
+        "single_file" => single_file::open(spec),
+        "filesystem" => folder::open(spec),
+        "stdout" => stdout::open(spec),
+        "blackhole" => blackhole::open(spec),
+        _ => Err(vec![no_such("write", connector, &spec.options)]),
+    }
+}
+
+/// Checks what [`open_sink`] would, without touching files or the environment.
+///
+/// # Errors
+/// As [`open_sink`].
+pub fn check_sink(
+    connector: &str,
+    options: TableOptions,
+    schema: &SchemaRef,
+) -> Result<(), Vec<Diagnostic>> {
+    check_written(connector, schema)?;
+    match connector {
+        "single_file" => single_file::SingleFileOptions::take(options).map(drop),
+        "filesystem" => folder::FolderOptions::take(options).map(drop),
+        "stdout" => stdout::take_options(options),
+        "blackhole" => blackhole::take_options(options),
+        _ => Err(vec![no_such("write", connector, &options)]),
+    }
+}
+
+/// Refuses columns that would not be read back as they were written.
+fn check_written(connector: &str, schema: &Schema) -> Result<(), Vec<Diagnostic>> {
+    if connector == "blackhole" {
+        return Ok(());
+    }
+    let faults: Vec<Diagnostic> = schema
+        .fields()
+        .iter()
+        .filter(|field| !holds(field.data_type()))
+        .map(|field| {
+            let what = format!(
+                "column `{}` is {}, which JSON can't hold",
+                field.name(),
+                field.data_type()
+            );
+            Diagnostic::error("PR0203", what).hint("cast it in the query, such as CAST(x AS TEXT)")
+        })
+        .collect();
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
+/// The fault of a connector that this crate can't open for `action`.
+fn no_such(action: &str, connector: &str, options: &TableOptions) -> Diagnostic {
+    let Some(info) = CONNECTORS.iter().find(|info| info.name == connector) else {
+        return unknown_connector(connector, Some(options.table_range.clone()));
+    };
+    let able: Vec<&str> = CONNECTORS
+        .iter()
+        .filter(|info| if action == "read" { info.source } else { info.sink })
+        .map(|info| info.name)
+        .collect();
+    let what = if action == "read" && info.source || action == "write" && info.sink {
+        format!("a `{connector}` table can't be opened here: it needs the running service")
+    } else {
+        format!("table `{}`: a `{connector}` table can't be {}", options.table, participle(action))
+    };
+    Diagnostic::error("PR0304", what).at(options.table_range.clone()).hint(format!(
+        "connectors that can be {}: {}",
+        participle(action),
+        able.join(", ")
+    ))
+}
+
+fn participle(action: &str) -> &'static str {
+    if action == "read" { "read" } else { "written" }
+}
+
+/// The fault of a connector that nobody has heard of, with the one that was probably meant.
+pub fn unknown_connector(name: &str, range: Option<Range<usize>>) -> Diagnostic {
+    let nearest = CONNECTORS
+        .iter()
+        .map(|info| (edits(name, info.name), info.name))
+        .min()
+        .filter(|(edits, _)| *edits <= name.len() / 3 + 1);
+    let names: Vec<&str> = CONNECTORS.iter().map(|info| info.name).collect();
+    let list = format!("connectors: {}", names.join(", "));
+    let hint = match nearest {
+        Some((_, nearest)) => format!("did you mean '{nearest}'? {list}"),
+        None => list,
+    };
+    Diagnostic::error("PR0303", format!("unknown connector '{name}'")).at_option(range).hint(hint)
+}
+
+/// How many letters must be put in, left out or replaced to make `b` of `a` (Levenshtein).
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

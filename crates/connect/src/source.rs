@@ -1,0 +1,5 @@
+//! Sources: files and generated rows.
+
+pub(crate) mod files;
+pub(crate) mod generator;
+mod lines;

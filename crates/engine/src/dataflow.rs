@@ -1,0 +1,102 @@
+//! The physical dataflow: what the planner makes of a program, and what the runtime runs.
+//!
+//! Nouns: a *node* is a source, a stage (one stateful operator, run as one instance a shard) or a
+//! sink; an *output* leads from a node through a chain of stateless operators to another node.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::physical_expr::PhysicalExpr;
+use postrider_plan::Table;
+
+use crate::{chain::Chain, exchange::Route, operator::OperatorSpec};
+
+/// Names a node that has inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Target {
+    /// The index of a stage.
+    Stage(usize),
+    /// The index of a sink.
+    Sink(usize),
+}
+
+/// From a node to the next one.
+#[derive(Debug, Clone)]
+pub(crate) struct Output {
+    pub(crate) chain: Chain,
+    pub(crate) target: Target,
+    pub(crate) route: Route,
+}
+
+/// A table that is read, once however many queries read it.
+#[derive(Debug, Clone)]
+pub(crate) struct SourceNode {
+    pub(crate) table: Arc<Table>,
+    /// What the decoder is asked for: the physical columns in use.
+    pub(crate) decoded: SchemaRef,
+    /// Generated columns in use, computed over the decoded ones and appended to them.
+    pub(crate) generated: Vec<Arc<dyn PhysicalExpr>>,
+    /// Decoded and generated columns: what chains start from.
+    pub(crate) columns: SchemaRef,
+    /// The event time, by position in `columns`, and the watermark a row promises.
+    pub(crate) event_time: Option<EventTimeSpec>,
+    pub(crate) outputs: Vec<Output>,
+}
+
+/// How a source tells the time.
+#[derive(Debug, Clone)]
+pub(crate) struct EventTimeSpec {
+    pub(crate) column: usize,
+    pub(crate) watermark: Arc<dyn PhysicalExpr>,
+}
+
+/// One stateful operator.
+#[derive(Debug, Clone)]
+pub(crate) struct StageNode {
+    pub(crate) operator: OperatorSpec,
+    pub(crate) outputs: Vec<Output>,
+    /// What `explain` says about it.
+    pub(crate) words: StageWords,
+}
+
+/// A stage in words.
+#[derive(Debug, Clone)]
+pub(crate) struct StageWords {
+    /// Such as `session window, gap 1 hour`.
+    pub(crate) what: String,
+    /// The key columns.
+    pub(crate) keys: Vec<String>,
+    /// The aggregates.
+    pub(crate) aggregates: Vec<String>,
+    /// What it remembers and until when.
+    pub(crate) state: String,
+}
+
+/// Where rows leave.
+#[derive(Debug, Clone)]
+pub(crate) struct SinkNode {
+    /// The table, or `None` for the terminal.
+    pub(crate) table: Option<Arc<Table>>,
+    pub(crate) schema: SchemaRef,
+}
+
+impl SinkNode {
+    /// The name under which it is sealed.
+    pub(crate) fn name(&self) -> &str {
+        self.table.as_ref().map_or("stdout", |table| &table.name)
+    }
+
+    /// Whether its rows act on the world and therefore pass through the log.
+    pub(crate) fn is_action(&self) -> bool {
+        self.table.as_ref().is_some_and(|table| table.is_email())
+    }
+}
+
+/// A whole pipeline.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Dataflow {
+    pub(crate) sources: Vec<SourceNode>,
+    /// In topological order: an output of a stage leads to a later stage or a sink.
+    pub(crate) stages: Vec<StageNode>,
+    pub(crate) sinks: Vec<SinkNode>,
+}

@@ -1,0 +1,37 @@
+//! Bad records on their way to the dead-letter file: a data sink that is sealed with the epoch.
+
+use std::sync::Arc;
+
+use postrider_core::DataSink;
+use postrider_store::SinkSeal;
+
+use crate::{
+    Connectors, EngineError,
+    runtime::{coordinator::DEAD_LETTERS, seal::OpenEpoch},
+};
+
+/// Writes the rejects of each epoch.
+pub(crate) struct DeadLetters {
+    pub(crate) sink: Box<dyn DataSink>,
+    pub(crate) connectors: Arc<dyn Connectors>,
+}
+
+impl DeadLetters {
+    /// Makes the rejects of an epoch durable; what to seal, if there were any.
+    pub(crate) async fn write(
+        &mut self,
+        sources: &[String],
+        open: &OpenEpoch,
+    ) -> Result<Option<SinkSeal>, EngineError> {
+        if open.rejects() == 0 {
+            return Ok(None);
+        }
+        let failed = |error| EngineError::Sink { sink: DEAD_LETTERS.to_owned(), error };
+        for report in open.sources.values().filter(|report| !report.rejects.is_empty()) {
+            let rows = self.connectors.dead_letter_rows(&sources[report.source], &report.rejects);
+            self.sink.write(&rows.map_err(failed)?).await.map_err(failed)?;
+        }
+        let position = self.sink.flush().await.map_err(failed)?;
+        Ok(Some(SinkSeal { sink: DEAD_LETTERS.to_owned(), position }))
+    }
+}

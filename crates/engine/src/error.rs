@@ -1,0 +1,95 @@
+//! What can go wrong while a pipeline runs.
+
+use postrider_core::{Diagnostics, ErrorKind, SinkError, SourceError};
+use postrider_store::LogError;
+
+/// Why a pipeline could not start or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The program can't run as it is written.
+    #[error("{0}")]
+    Invalid(#[from] Diagnostics),
+    /// A source failed.
+    #[error("source `{table}`: {error}")]
+    Source {
+        /// The table.
+        table: String,
+        /// What happened.
+        error: SourceError,
+    },
+    /// A sink failed.
+    #[error("sink `{sink}`: {error}")]
+    Sink {
+        /// The table, or `stdout`.
+        sink: String,
+        /// What happened.
+        error: SinkError,
+    },
+    /// `bad_data = 'fail'` met a bad row.
+    #[error(
+        "table `{table}` has bad_data = 'fail' and its record at {position} is bad: {message} ({reason})"
+    )]
+    BadData {
+        /// The table.
+        table: String,
+        /// Where the record is.
+        position: String,
+        /// The stable word for the reason.
+        reason: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A row could not be computed, such as a division by zero or a failed cast.
+    #[error("pipeline `{pipeline}`: a row could not be computed: {message}")]
+    Compute {
+        /// The pipeline.
+        pipeline: String,
+        /// What the expression said.
+        message: String,
+    },
+    /// The state on disk belongs to another program.
+    #[error(
+        "pipeline `{pipeline}` changed since this state was written; start it on another --state-dir, \
+         or give it another name"
+    )]
+    Changed {
+        /// The pipeline.
+        pipeline: String,
+    },
+    /// A replayed epoch gave other trigger rows than the log holds.
+    #[error(
+        "pipeline `{pipeline}` replayed epoch {epoch} and got other trigger rows than the log holds; \
+         nothing was sent; keep the state directory and report this"
+    )]
+    Diverged {
+        /// The pipeline.
+        pipeline: String,
+        /// The epoch.
+        epoch: u64,
+    },
+    /// A fault of Postrider's own.
+    #[error("pipeline `{pipeline}` stopped by a fault of Postrider: {message}; please report it")]
+    Bug {
+        /// The pipeline.
+        pipeline: String,
+        /// What is known.
+        message: String,
+    },
+}
+
+impl EngineError {
+    /// What the caller should do.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Invalid(_) | Self::Changed { .. } => ErrorKind::Invalid,
+            Self::Source { error, .. } => error.kind,
+            Self::Sink { error, .. } => error.kind,
+            Self::BadData { .. } | Self::Compute { .. } => ErrorKind::Data,
+            Self::Log(error) => error.kind(),
+            Self::Diverged { .. } | Self::Bug { .. } => ErrorKind::Bug,
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! A program's dataflow in words and as a Mermaid diagram.
+
+use std::fmt::Write;
+
+use postrider_core::{Diagnostics, format_duration};
+use postrider_plan::Program;
+
+use crate::{
+    chain::ChainStep,
+    dataflow::{Dataflow, Output, SourceNode, Target},
+    planner::plan_dataflow,
+};
+
+/// The dataflow as text: sources, stages with their keys, state and timers, sinks.
+///
+/// # Errors
+/// The program can't run.
+pub fn explain_text(program: &Program) -> Result<String, Diagnostics> {
+    let flow = plan_dataflow(program)?;
+    let mut text = String::new();
+    // Writing to a String can't fail.
+    let _infallible = write_text(&mut text, &flow, &program.name.0);
+    Ok(text)
+}
+
+fn write_text(text: &mut String, flow: &Dataflow, name: &str) -> std::fmt::Result {
+    writeln!(text, "pipeline {name}")?;
+    for source in &flow.sources {
+        let read: Vec<_> = source.columns.fields().iter().map(|f| f.name().as_str()).collect();
+        writeln!(text, "\nsource {} ({})", source.table.name, source.table.connector)?;
+        writeln!(text, "  reads      {}", read.join(", "))?;
+        writeln!(text, "  event time {}", event_time(source))?;
+        writeln!(text, "  quiet      {}", quiet(source))?;
+        write_outputs(text, flow, &source.outputs)?;
+    }
+    for (index, stage) in flow.stages.iter().enumerate() {
+        writeln!(text, "\nstage {} {}", index + 1, stage.words.what)?;
+        let keys = &stage.words.keys;
+        let by = if keys.is_empty() { "nothing: one shard".to_owned() } else { keys.join(", ") };
+        writeln!(text, "  keyed by   {by}")?;
+        let aggregates = &stage.words.aggregates;
+        if !aggregates.is_empty() {
+            writeln!(text, "  computes   {}", aggregates.join("\n             "))?;
+        }
+        writeln!(text, "  state      {}", stage.words.state)?;
+        writeln!(text, "  timers     one for each open window, fired by the watermark")?;
+        write_outputs(text, flow, &stage.outputs)?;
+    }
+    for sink in &flow.sinks {
+        let connector = sink.table.as_ref().map_or("terminal", |table| &table.connector);
+        writeln!(text, "\nsink {} ({connector})", sink.name())?;
+        let takes: Vec<_> = sink.schema.fields().iter().map(|f| f.name().as_str()).collect();
+        writeln!(text, "  takes      {}", takes.join(", "))?;
+        let how = if sink.is_action() {
+            "each row is sealed with its epoch in the log, then decided and sent at most once"
+        } else {
+            "written with the epoch; a restart cuts off what was not sealed"
+        };
+        writeln!(text, "  rows       {how}")?;
+    }
+    Ok(())
+}
+
+fn event_time(source: &SourceNode) -> String {
+    source.table.watermark.as_ref().map_or_else(
+        || "none: no windows over this table".to_owned(),
+        |watermark| format!("{}, watermark {}", watermark.column, watermark.expr),
+    )
+}
+
+fn quiet(source: &SourceNode) -> String {
+    match source.table.common.idle_timeout {
+        None => "waits for ever: windows fire only when a later event comes (set idle_timeout)".to_owned(),
+        Some(timeout) if source.table.common.idle_advance => format!(
+            "after {} without events its clock runs on, so that windows still fire",
+            format_duration(timeout)
+        ),
+        Some(timeout) => format!(
+            "after {} without events it no longer holds back other sources",
+            format_duration(timeout)
+        ),
+    }
+}
+
+fn write_outputs(text: &mut String, flow: &Dataflow, outputs: &[Output]) -> std::fmt::Result {
+    for output in outputs {
+        let steps = steps(output);
+        let steps = if steps.is_empty() { String::new() } else { format!("{steps}, ") };
+        writeln!(text, "  -> {steps}to {}", target_name(flow, output.target))?;
+    }
+    Ok(())
+}
+
+fn steps(output: &Output) -> String {
+    let steps = output.chain.0.iter().filter_map(|step| match step {
+        ChainStep::Filter(predicate) => Some(format!("where {predicate}")),
+        ChainStep::Project(..) => Some("compute columns".to_owned()),
+        ChainStep::Pick(..) => None,
+    });
+    let mut steps: Vec<_> = steps.collect();
+    steps.dedup();
+    steps.join(", ")
+}
+
+fn target_name(flow: &Dataflow, target: Target) -> String {
+    match target {
+        Target::Stage(stage) => format!("stage {}", stage + 1),
+        Target::Sink(sink) => flow.sinks[sink].name().to_owned(),
+    }
+}
+
+/// The dataflow as a Mermaid flowchart.
+///
+/// # Errors
+/// The program can't run.
+pub fn explain_mermaid(program: &Program) -> Result<String, Diagnostics> {
+    let flow = plan_dataflow(program)?;
+    let mut text = String::from("flowchart LR\n");
+    // Writing to a String can't fail.
+    let _infallible = write_mermaid(&mut text, &flow);
+    Ok(text)
+}
+
+fn write_mermaid(text: &mut String, flow: &Dataflow) -> std::fmt::Result {
+    let node = |target| match target {
+        Target::Stage(stage) => format!("stage{stage}"),
+        Target::Sink(sink) => format!("sink{sink}"),
+    };
+    let outputs = |text: &mut String, from: &str, outputs: &[Output]| {
+        let mut targets: Vec<_> = outputs.iter().map(|output| node(output.target)).collect();
+        targets.dedup();
+        targets.iter().try_for_each(|to| writeln!(text, "  {from} --> {to}"))
+    };
+    for (index, source) in flow.sources.iter().enumerate() {
+        let (name, connector) = (&source.table.name, &source.table.connector);
+        writeln!(text, "  source{index}([\"{name}<br/>{connector}\"])")?;
+        outputs(text, &format!("source{index}"), &source.outputs)?;
+    }
+    for (index, stage) in flow.stages.iter().enumerate() {
+        let by = stage.words.keys.join(", ");
+        writeln!(text, "  stage{index}[\"{}<br/>by {by}\"]", stage.words.what)?;
+        outputs(text, &format!("stage{index}"), &stage.outputs)?;
+    }
+    for (index, sink) in flow.sinks.iter().enumerate() {
+        let connector = sink.table.as_ref().map_or("terminal", |table| &table.connector);
+        writeln!(text, "  sink{index}[/\"{}<br/>{connector}\"/]", sink.name())?;
+    }
+    Ok(())
+}

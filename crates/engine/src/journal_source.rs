@@ -1,0 +1,116 @@
+//! The source of pushed events: reads what the collector journaled in the log.
+
+use async_trait::async_trait;
+use postrider_core::{
+    Chunk, ChunkData, ClockTime, ErrorKind, Polled, Position, Record, Source, SourceError,
+};
+use postrider_store::{EventRecord, FrameKind, KeyRole, Log, LogReader, Lsn};
+use tokio::sync::watch;
+
+use crate::limits::JOURNAL_CHUNK_RECORDS;
+
+/// Reads the events of one stream from the log, in order. Unbounded; positions are log positions.
+///
+/// A chunk that is short because no more was durable is followed by one `Empty`, so that the chunks
+/// of an epoch depend on the epoch's range alone.
+pub struct JournalSource {
+    log: Log,
+    durable: watch::Receiver<Lsn>,
+    reader: LogReader,
+    stream: String,
+    browser_events: bool,
+    /// The next record, read ahead.
+    next: Option<Record>,
+    /// Everything before this position was read.
+    position: u64,
+    short: bool,
+}
+
+impl std::fmt::Debug for JournalSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JournalSource").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+impl JournalSource {
+    /// Reads `stream`; events posted with a browser key only if `browser_events`.
+    pub fn new(log: &Log, stream: impl Into<String>, browser_events: bool) -> Self {
+        Self {
+            durable: log.durable(),
+            reader: log.reader(log.start()).skip_payloads_except(&[FrameKind::Event]),
+            log: log.clone(),
+            stream: stream.into(),
+            browser_events,
+            next: None,
+            position: log.start().0,
+            short: false,
+        }
+    }
+
+    /// Reads ahead to the next event of the stream, if one is durable.
+    fn fill(&mut self) -> Result<bool, SourceError> {
+        let failed = |message: String| SourceError { kind: ErrorKind::Data, message };
+        while self.next.is_none() {
+            let frame = self.reader.next_frame().map_err(|error| failed(error.to_string()))?;
+            let Some(frame) = frame else { return Ok(false) };
+            if frame.kind != FrameKind::Event {
+                continue;
+            }
+            let event =
+                EventRecord::decode(&frame.payload).map_err(|error| failed(error.to_string()))?;
+            let wanted = event.role() != KeyRole::Browser || self.browser_events;
+            if event.stream == self.stream && wanted {
+                self.next = Some(Record {
+                    received_at: ClockTime(event.received_at),
+                    body: event.body,
+                    position: Position::at(frame.lsn.0),
+                });
+            }
+        }
+        Ok(true)
+    }
+}
+
+#[async_trait]
+impl Source for JournalSource {
+    async fn seek(&mut self, position: Option<Position>) -> Result<(), SourceError> {
+        let from = position.map_or(self.log.start(), |position| Lsn(position.offset));
+        self.reader = self.log.reader(from).skip_payloads_except(&[FrameKind::Event]);
+        (self.next, self.position, self.short) = (None, from.0, false);
+        Ok(())
+    }
+
+    async fn poll(&mut self, until: Option<&Position>) -> Result<Polled, SourceError> {
+        if std::mem::take(&mut self.short) && until.is_none() {
+            return Ok(Polled::Empty);
+        }
+        let start = Position::at(self.position);
+        let mut records = Vec::new();
+        while records.len() < JOURNAL_CHUNK_RECORDS {
+            let more = self.fill()?;
+            let reached = |record: &Record| until.is_some_and(|until| record.position >= *until);
+            match self.next.take() {
+                Some(record) if !reached(&record) => records.push(record),
+                put_back => {
+                    self.next = put_back;
+                    self.short = !more;
+                    break;
+                }
+            }
+        }
+        let Some(last) = records.last() else { return Ok(Polled::Empty) };
+        // Any position behind the last record and not behind the next one is the same place.
+        self.position = last.position.offset + 1;
+        let end = Position::at(self.position);
+        Ok(Polled::Chunk(Chunk { start, end, data: ChunkData::Records(records) }))
+    }
+
+    async fn ready(&mut self) {
+        // What can't be read is found and reported by `poll`.
+        while !self.short && matches!(self.fill(), Ok(false)) {
+            if self.durable.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}

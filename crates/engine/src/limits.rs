@@ -1,0 +1,30 @@
+//! Every bound of the engine, with its reason.
+
+/// Messages a channel between two tasks holds. Small, so that a barrier waits behind little and
+/// a slow operator is felt upstream at once.
+pub(crate) const CHANNEL_MESSAGES: usize = 4;
+
+/// Chunks an epoch takes from one source at most. Bounds what an epoch holds in memory (a chunk is
+/// at most about 1 MiB) and how long a seal waits in a flood.
+pub(crate) const EPOCH_CHUNKS: usize = 16;
+
+/// Pushed events one chunk of the journal source holds.
+pub(crate) const JOURNAL_CHUNK_RECORDS: usize = 2_048;
+
+/// Epochs between their cut and their seal: one being computed while the one before is made durable.
+pub(crate) const EPOCHS_IN_FLIGHT: usize = 2;
+
+/// A chunk below this size is decoded on the spot: handing it to another task costs more.
+pub(crate) const INLINE_CHUNK_BYTES: usize = 128 * 1024;
+
+/// Trigger rows in one log frame, so that a frame stays far below the log's limit.
+pub(crate) const TRIGGER_ROWS_PER_FRAME: usize = 4_096;
+
+/// Partial states of one session before they are merged into one.
+pub(crate) const SESSION_PARTS: usize = 8;
+
+/// A store of partial states is rewritten when it holds more than this many rows and most are dead.
+pub(crate) const SESSION_COMPACT_ROWS: usize = 8_192;
+
+/// Commands waiting for the coordinator.
+pub(crate) const COMMANDS: usize = 16;

@@ -1,0 +1,212 @@
+//! Hash aggregation over DataFusion's group tables and accumulators, shared by all windows.
+//!
+//! Rows arrive as `[keys.., arguments.., filters..]`: the chain in front of the exchange computed
+//! every expression already, so an operator only looks columns up.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StructArray, TimestampNanosecondArray},
+    datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit},
+};
+use datafusion::{
+    common::{Result, exec_datafusion_err},
+
+    logical_expr::{EmitTo, GroupsAccumulator},
+    physical_expr::aggregate::AggregateFunctionExpr,
+    physical_plan::aggregates::{
+        group_values::{GroupValues, new_group_values},
+        order::GroupOrdering,
+    },
+};
+use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
+use postrider_core::Batch;
+
+use crate::chain::new_batch;
+
+/// One aggregate function and where its inputs stand in the incoming rows.
+#[derive(Debug, Clone)]
+pub(crate) struct AggregateCall {
+    pub(crate) function: Arc<AggregateFunctionExpr>,
+    pub(crate) arguments: Vec<usize>,
+    pub(crate) filter: Option<usize>,
+}
+
+/// What a windowed aggregate computes.
+#[derive(Debug, Clone)]
+pub(crate) struct AggregateSpec {
+    /// The key columns of incoming rows, which come first.
+    pub(crate) key_schema: SchemaRef,
+    /// The aggregates in output order.
+    pub(crate) calls: Arc<[AggregateCall]>,
+    /// Where the window struct stands among the keys in the output.
+    pub(crate) window_index: usize,
+    /// Keys with the window struct, then aggregates.
+    pub(crate) output_schema: SchemaRef,
+}
+
+impl AggregateSpec {
+    /// The key columns of a batch.
+    pub(crate) fn keys<'a>(&self, batch: &'a Batch) -> &'a [ArrayRef] {
+        &batch.rows.columns()[..self.key_schema.fields().len()]
+    }
+
+    /// One accumulator for each call.
+    pub(crate) fn accumulators(&self) -> Result<Vec<Box<dyn GroupsAccumulator>>> {
+        self.calls
+            .iter()
+            .map(|call| {
+                if call.function.groups_accumulator_supported() {
+                    return call.function.create_groups_accumulator();
+                }
+                let function = Arc::clone(&call.function);
+                let adapter =
+                    GroupsAccumulatorAdapter::new(move || function.create_accumulator());
+                Ok(Box::new(adapter) as Box<dyn GroupsAccumulator>)
+            })
+            .collect()
+    }
+
+    /// Feeds rows to accumulators: row `i` goes to group `groups[i]`.
+    pub(crate) fn update(
+        &self,
+        accumulators: &mut [Box<dyn GroupsAccumulator>],
+        rows: &RecordBatch,
+        groups: &[usize],
+        group_count: usize,
+    ) -> Result<()> {
+        for (call, accumulator) in self.calls.iter().zip(accumulators) {
+            let arguments: Vec<_> =
+                call.arguments.iter().map(|&column| Arc::clone(rows.column(column))).collect();
+            let filter: Option<&BooleanArray> =
+                call.filter.map(|column| rows.column(column).as_boolean());
+            accumulator.update_batch(&arguments, groups, filter, group_count)?;
+        }
+        Ok(())
+    }
+
+    /// The output rows of finished groups. `starts` and `ends` are the window of each row.
+    pub(crate) fn output(
+        &self,
+        mut keys: Vec<ArrayRef>,
+        values: Vec<ArrayRef>,
+        starts: TimestampNanosecondArray,
+        ends: TimestampNanosecondArray,
+    ) -> Result<Batch> {
+        let times = ends.unary(|end| end - 1);
+        let rows = times.len();
+        let window =
+            StructArray::try_new(window_fields(), vec![Arc::new(starts), Arc::new(ends)], None)?;
+        keys.insert(self.window_index, Arc::new(window));
+        keys.extend(values);
+        Ok(Batch { rows: new_batch(&self.output_schema, keys, rows)?, times })
+    }
+}
+
+fn window_fields() -> Fields {
+    let nanoseconds = DataType::Timestamp(TimeUnit::Nanosecond, None);
+    Fields::from(vec![
+        Field::new("start", nanoseconds.clone(), false),
+        Field::new("end", nanoseconds, false),
+    ])
+}
+
+/// The arrays that hold the partial state of some groups: for each call, its state columns.
+pub(crate) type States = Vec<Vec<ArrayRef>>;
+
+/// Numbers the distinct keys of rows.
+enum Groups {
+    /// No key columns: everything is one group.
+    Single { seen: bool },
+    Keyed(Box<dyn GroupValues>),
+}
+
+/// One hash table with its accumulators.
+pub(crate) struct AggregateTable {
+    groups: Groups,
+    accumulators: Vec<Box<dyn GroupsAccumulator>>,
+    indices: Vec<usize>,
+}
+
+impl AggregateTable {
+    pub(crate) fn new(spec: &AggregateSpec) -> Result<Self> {
+        let groups = if spec.key_schema.fields().is_empty() {
+            Groups::Single { seen: false }
+        } else {
+            let schema = Arc::new(Schema::new(spec.key_schema.fields().clone()));
+            Groups::Keyed(new_group_values(schema, &GroupOrdering::None)?)
+        };
+        Ok(Self { groups, accumulators: spec.accumulators()?, indices: Vec::new() })
+    }
+
+    fn intern(&mut self, keys: &[ArrayRef], rows: usize) -> Result<()> {
+        match &mut self.groups {
+            Groups::Single { seen } => {
+                *seen |= rows > 0;
+                self.indices.clear();
+                self.indices.resize(rows, 0);
+                Ok(())
+            }
+            Groups::Keyed(values) => values.intern(keys, &mut self.indices),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match &self.groups {
+            Groups::Single { seen } => usize::from(*seen),
+            Groups::Keyed(values) => values.len(),
+        }
+    }
+
+    /// Adds rows.
+    pub(crate) fn update(&mut self, spec: &AggregateSpec, rows: &RecordBatch) -> Result<()> {
+        let keys = spec.key_schema.fields().len();
+        self.intern(&rows.columns()[..keys], rows.num_rows())?;
+        let groups = self.len();
+        spec.update(&mut self.accumulators, rows, &self.indices, groups)
+    }
+
+    /// Adds partial states of groups, as [`into_states`](Self::into_states) gave them.
+    pub(crate) fn merge(&mut self, keys: &[ArrayRef], states: &States, rows: usize) -> Result<()> {
+        self.intern(keys, rows)?;
+        let groups = self.len();
+        for (accumulator, state) in self.accumulators.iter_mut().zip(states) {
+            accumulator.merge_batch(state, &self.indices, groups)?;
+        }
+        Ok(())
+    }
+
+    fn take_keys(&mut self) -> Result<Vec<ArrayRef>> {
+        match &mut self.groups {
+            Groups::Single { .. } => Ok(Vec::new()),
+            Groups::Keyed(values) => values.emit(EmitTo::All),
+        }
+    }
+
+    /// Ends the table: its keys, its final values, and how many groups there are.
+    pub(crate) fn evaluate(mut self) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>, usize)> {
+        let rows = self.len();
+        let keys = self.take_keys()?;
+        let values = self
+            .accumulators
+            .iter_mut()
+            .map(|accumulator| accumulator.evaluate(EmitTo::All))
+            .collect::<Result<Vec<_>>>()?;
+        if values.iter().chain(&keys).any(|column| column.len() != rows) {
+            return Err(exec_datafusion_err!("an aggregate lost groups"));
+        }
+        Ok((keys, values, rows))
+    }
+
+    /// Ends the table: its keys, its partial states, and how many groups there are.
+    pub(crate) fn into_states(mut self) -> Result<(Vec<ArrayRef>, States, usize)> {
+        let rows = self.len();
+        let keys = self.take_keys()?;
+        let states = self
+            .accumulators
+            .iter_mut()
+            .map(|accumulator| accumulator.state(EmitTo::All))
+            .collect::<Result<Vec<_>>>()?;
+        Ok((keys, states, rows))
+    }
+}

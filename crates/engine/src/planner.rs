@@ -1,0 +1,224 @@
+//! From a planned program to its physical dataflow.
+//!
+//! Flow: each query's plan is walked from its sink down to its scans; what comes back up is a list of
+//! *branches* (a UNION ALL has several), each a node and the chain of stateless operators
+//! behind it. A windowed aggregate ends its branches in a hash exchange and starts a new one.
+
+mod expressions;
+mod sources;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::logical_expr::{Extension, Filter, LogicalPlan, Projection, TableScan, Union};
+use postrider_core::{Diagnostic, Diagnostics, format_duration};
+use postrider_plan::{Program, Query, SinkTarget, Table, Window, WindowAggregate};
+
+use self::{
+    expressions::{aggregate_inputs, physical, projection},
+    sources::SourceUse,
+};
+use crate::{
+    chain::{Chain, ChainStep},
+    dataflow::{Dataflow, Output, SinkNode, StageNode, StageWords, Target},
+    exchange::Route,
+    operator::OperatorSpec,
+};
+
+/// Plans a program.
+///
+/// # Errors
+/// The program uses something the engine can't run yet.
+pub(crate) fn plan_dataflow(program: &Program) -> Result<Dataflow, Diagnostics> {
+    let mut planner = Planner { sources: BTreeMap::new(), flow: Dataflow::default() };
+    for query in &program.queries {
+        planner.collect_scans(&query.plan)?;
+    }
+    for source in planner.sources.values() {
+        planner.flow.sources.push(source.node()?);
+    }
+    let mut errors = Vec::new();
+    for query in &program.queries {
+        if let Err(mut error) = planner.query(query) {
+            for diagnostic in &mut error.0 {
+                if diagnostic.span.is_none() {
+                    *diagnostic = diagnostic.clone().at(query.range.clone());
+                }
+            }
+            errors.extend(error.0);
+        }
+    }
+    if errors.is_empty() { Ok(planner.flow) } else { Err(Diagnostics(errors)) }
+}
+
+/// Where the rows of a branch come from.
+#[derive(Debug, Clone, Copy)]
+enum Origin {
+    Source(usize),
+    Stage(usize),
+}
+
+/// Rows on their way: a node and the stateless operators behind it.
+#[derive(Debug, Clone)]
+struct Branch {
+    origin: Origin,
+    chain: Chain,
+}
+
+struct Planner {
+    sources: BTreeMap<String, SourceUse>,
+    flow: Dataflow,
+}
+
+impl Planner {
+    fn collect_scans(&mut self, plan: &LogicalPlan) -> Result<(), Diagnostics> {
+        if let LogicalPlan::TableScan(scan) = plan {
+            let table = sources::scanned_table(scan)?;
+            let entry = self.sources.entry(table.name.clone());
+            entry.or_insert_with(|| SourceUse::new(table)).add(scan);
+        }
+        plan.inputs().into_iter().try_for_each(|input| self.collect_scans(input))
+    }
+
+    fn query(&mut self, query: &Query) -> Result<(), Diagnostics> {
+        let branches = self.lower(&query.plan)?;
+        let table: Option<Arc<Table>> = match &query.sink {
+            SinkTarget::Table(table) => Some(Arc::clone(table)),
+            SinkTarget::Print => None,
+        };
+        let schema: SchemaRef = match &table {
+            Some(table) if !table.columns.is_empty() => table.schema(),
+            _ => Arc::new(Schema::new(query.plan.schema().as_arrow().fields().clone())),
+        };
+        let name = table.as_ref().map_or("stdout", |table| &table.name);
+        let known = self.flow.sinks.iter().position(|sink| sink.name() == name);
+        let sink = known.unwrap_or_else(|| {
+            self.flow.sinks.push(SinkNode { table: table.clone(), schema: Arc::clone(&schema) });
+            self.flow.sinks.len() - 1
+        });
+        let schema = Arc::clone(&self.flow.sinks[sink].schema);
+        let columns: Arc<[usize]> = (0..schema.fields().len()).collect();
+        for mut branch in branches {
+            branch.chain.0.push(ChainStep::Pick(Arc::clone(&columns), Arc::clone(&schema)));
+            self.connect(branch, Target::Sink(sink), Route::First);
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, branch: Branch, target: Target, route: Route) {
+        let output = Output { chain: branch.chain, target, route };
+        match branch.origin {
+            Origin::Source(source) => self.flow.sources[source].outputs.push(output),
+            Origin::Stage(stage) => self.flow.stages[stage].outputs.push(output),
+        }
+    }
+
+    fn lower(&mut self, plan: &LogicalPlan) -> Result<Vec<Branch>, Diagnostics> {
+        match plan {
+            LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
+            LogicalPlan::Filter(filter) => self.filter(filter),
+            LogicalPlan::Projection(projection) => self.projection(projection),
+            LogicalPlan::Union(union) => self.union(union),
+            LogicalPlan::Extension(Extension { node }) => {
+                match node.as_any().downcast_ref::<WindowAggregate>() {
+                    Some(window) => self.window(window),
+                    None => Err(unsupported(plan)),
+                }
+            }
+            _ => Err(unsupported(plan)),
+        }
+    }
+
+    fn scan(&self, scan: &TableScan) -> Result<Vec<Branch>, Diagnostics> {
+        let table = sources::scanned_table(scan)?;
+        let index = self.sources.keys().position(|name| *name == table.name);
+        let (Some(index), Some(source)) = (index, self.sources.get(&table.name)) else {
+            return Err(Diagnostic::error("PR0401", "a scan was not collected").into());
+        };
+        let columns = source.positions(scan)?;
+        let schema = Arc::new(scan.projected_schema.as_arrow().clone());
+        let chain = Chain(vec![ChainStep::Pick(columns.into(), schema)]);
+        Ok(vec![Branch { origin: Origin::Source(index), chain }])
+    }
+
+    fn filter(&mut self, filter: &Filter) -> Result<Vec<Branch>, Diagnostics> {
+        let predicate = physical(&filter.predicate, filter.input.schema())?;
+        let mut branches = self.lower(&filter.input)?;
+        for branch in &mut branches {
+            branch.chain.0.push(ChainStep::Filter(Arc::clone(&predicate)));
+        }
+        Ok(branches)
+    }
+
+    fn projection(&mut self, node: &Projection) -> Result<Vec<Branch>, Diagnostics> {
+        let expressions: Arc<[_]> = projection(&node.expr, node.input.schema())?.into();
+        let schema = Arc::new(node.schema.as_arrow().clone());
+        let mut branches = self.lower(&node.input)?;
+        for branch in &mut branches {
+            let step = ChainStep::Project(Arc::clone(&expressions), Arc::clone(&schema));
+            branch.chain.0.push(step);
+        }
+        Ok(branches)
+    }
+
+    fn union(&mut self, union: &Union) -> Result<Vec<Branch>, Diagnostics> {
+        let schema = Arc::new(union.schema.as_arrow().clone());
+        let columns: Arc<[usize]> = (0..schema.fields().len()).collect();
+        let mut branches = Vec::new();
+        for input in &union.inputs {
+            branches.extend(self.lower(input)?);
+        }
+        for branch in &mut branches {
+            branch.chain.0.push(ChainStep::Pick(Arc::clone(&columns), Arc::clone(&schema)));
+        }
+        Ok(branches)
+    }
+
+    fn window(&mut self, node: &WindowAggregate) -> Result<Vec<Branch>, Diagnostics> {
+        let branches = self.lower(&node.input)?;
+        let (step, spec) = aggregate_inputs(node)?;
+        let keys = node.group_exprs.len();
+        let stage = self.flow.stages.len();
+        self.flow.stages.push(StageNode {
+            words: words(node),
+            operator: OperatorSpec::Window(node.window, spec),
+            outputs: Vec::new(),
+        });
+        for mut branch in branches {
+            branch.chain.0.push(step.clone());
+            self.connect(branch, Target::Stage(stage), Route::Hash { keys });
+        }
+        Ok(vec![Branch { origin: Origin::Stage(stage), chain: Chain::default() }])
+    }
+}
+
+fn words(node: &WindowAggregate) -> StageWords {
+    let aggregates = node.aggr_exprs.iter().map(|expr| expr.schema_name().to_string()).collect();
+    let keys: Vec<_> = node.group_exprs.iter().map(|expr| expr.schema_name().to_string()).collect();
+    let each = if keys.is_empty() { "".to_owned() } else { format!(" for each {}", keys.join(", ")) };
+    let state = match node.window {
+        Window::Tumble { size_ns } => format!(
+            "partial aggregates{each}, dropped when the watermark passes the end of the {} window",
+            format_duration(size_ns)
+        ),
+        Window::Hop { slide_ns, size_ns } => format!(
+            "partial aggregates{each} in slices, each kept for {} (a result every {})",
+            format_duration(size_ns),
+            format_duration(slide_ns)
+        ),
+        Window::Session { gap_ns } => format!(
+            "the open session{each}, until the watermark is {} behind its last row",
+            format_duration(gap_ns)
+        ),
+    };
+    StageWords { what: node.window.to_string(), keys, aggregates, state }
+}
+
+fn unsupported(plan: &LogicalPlan) -> Diagnostics {
+    let what = plan.display().to_string();
+    let name = what.split([':', ' ']).next().unwrap_or("this").to_owned();
+    Diagnostic::error("PR0401", format!("{name} can't run on a stream yet"))
+        .hint("use filters, projections, UNION ALL and windowed aggregates; `postrider query` takes more")
+        .into()
+}

@@ -1,0 +1,113 @@
+//! Logical expressions to physical ones.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::{
+    common::{DFSchema, DataFusionError},
+    execution::context::ExecutionProps,
+    logical_expr::{Expr, physical_planning_context::PhysicalPlanningContext, utils::AggregateOrderSensitivity},
+    physical_expr::{PhysicalExpr, aggregate::LoweredAggregateBuilder, create_physical_expr},
+};
+use postrider_core::{Diagnostic, Diagnostics};
+use postrider_plan::WindowAggregate;
+
+use crate::{
+    chain::ChainStep,
+    operator::{AggregateCall, AggregateSpec},
+};
+
+/// One expression over a relation.
+pub(super) fn physical(
+    expr: &Expr,
+    schema: &DFSchema,
+) -> Result<Arc<dyn PhysicalExpr>, Diagnostics> {
+    let props = ExecutionProps::new();
+    create_physical_expr(expr, schema, &props, &PhysicalPlanningContext::default())
+        .map_err(|error| plan_error(&error))
+}
+
+/// The expressions of a projection.
+pub(super) fn projection(
+    exprs: &[Expr],
+    schema: &DFSchema,
+) -> Result<Vec<Arc<dyn PhysicalExpr>>, Diagnostics> {
+    exprs.iter().map(|expr| physical(expr, schema)).collect()
+}
+
+/// What a window needs of its input: a projection to `[keys.., arguments.., filters..]`, and
+/// where each aggregate finds its columns in it.
+pub(super) fn aggregate_inputs(
+    node: &WindowAggregate,
+) -> Result<(ChainStep, AggregateSpec), Diagnostics> {
+    let input = node.input.schema();
+    let mut columns = Columns { exprs: Vec::new(), fields: Vec::new(), input: input.as_arrow() };
+    for expr in &node.group_exprs {
+        columns.push(physical(expr, input)?)?;
+    }
+    let key_schema = Arc::new(Schema::new(columns.fields.clone()));
+    let mut calls = Vec::new();
+    for expr in &node.aggr_exprs {
+        let lowered = LoweredAggregateBuilder::new(
+            expr,
+            input,
+            input.as_arrow(),
+            &ExecutionProps::new(),
+            &PhysicalPlanningContext::default(),
+        )
+        .build()
+        .map_err(|error| plan_error(&error))?;
+        let needs_sorted_input = lowered.aggregate.order_sensitivity()
+            == AggregateOrderSensitivity::HardRequirement
+            && !lowered.order_bys.is_empty();
+        if needs_sorted_input {
+            return Err(Diagnostic::error(
+                "PR0402",
+                format!("`{}` needs its input sorted, which a window can't do yet", expr.schema_name()),
+            )
+            .hint("use array_agg, first_value or last_value with ORDER BY")
+            .into());
+        }
+        // Order-sensitive accumulators take their sort columns as further arguments.
+        let sort_columns = lowered.aggregate.order_bys().iter().map(|sort| Arc::clone(&sort.expr));
+        let mut arguments = Vec::new();
+        for argument in lowered.aggregate.expressions().into_iter().chain(sort_columns) {
+            arguments.push(columns.push(argument)?);
+        }
+        let filter = lowered.filter.map(|filter| columns.push(filter)).transpose()?;
+        calls.push(AggregateCall { function: lowered.aggregate, arguments, filter });
+    }
+    let spec = AggregateSpec {
+        key_schema,
+        calls: calls.into(),
+        window_index: node.window_index,
+        output_schema: Arc::new(node.schema.as_arrow().clone()),
+    };
+    let schema = Arc::new(Schema::new(columns.fields));
+    Ok((ChainStep::Project(columns.exprs.into(), schema), spec))
+}
+
+/// The columns of the projection in front of a window, each expression once.
+struct Columns<'a> {
+    exprs: Vec<Arc<dyn PhysicalExpr>>,
+    fields: Vec<Field>,
+    input: &'a Schema,
+}
+
+impl Columns<'_> {
+    fn push(&mut self, expr: Arc<dyn PhysicalExpr>) -> Result<usize, Diagnostics> {
+        if let Some(known) = self.exprs.iter().position(|other| other.as_ref() == expr.as_ref()) {
+            return Ok(known);
+        }
+        let data_type: DataType = expr.data_type(self.input).map_err(|error| plan_error(&error))?;
+        let nullable = expr.nullable(self.input).map_err(|error| plan_error(&error))?;
+        self.fields.push(Field::new(format!("c{}", self.fields.len()), data_type, nullable));
+        self.exprs.push(expr);
+        Ok(self.exprs.len() - 1)
+    }
+}
+
+/// What DataFusion says about an expression it can't run.
+pub(super) fn plan_error(error: &DataFusionError) -> Diagnostics {
+    Diagnostic::error("PR0403", error.strip_backtrace()).into()
+}

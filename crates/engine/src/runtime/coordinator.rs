@@ -1,0 +1,301 @@
+//! The coordinator: cuts epochs, collects reports, seals in the log, replays after a restart.
+//!
+//! Flow: 1. a source has input, or the idle clock reaches the next timer  2. an epoch is cut: every source takes
+//! what is there and ends with a barrier  3. every task reports at the barrier  4. trigger rows and
+//! the seal go to the log in one append; once that is durable, the epoch happened. The next epoch is
+//! cut while the last one is on its way, so epochs are as short as the log allows.
+
+mod recover;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use postrider_core::{
+    Barrier, Clock, ClockTime, DataSink, Epoch, EpochKind, SubjectId, Watermark, WorkspaceId,
+};
+use postrider_store::Log;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::{
+    ingest::{Cut, CutKind},
+    report::Report,
+    seal::{OpenEpoch, Shape},
+};
+use crate::{
+    EngineError, EngineObserver, PipelineSummary, SealFacts,
+    dead_letters::DeadLetters,
+    limits::EPOCHS_IN_FLIGHT,
+    watermark::IdleClock,
+};
+
+/// What others ask of a running pipeline.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Answers once everything that is there was processed and sealed.
+    Settle(oneshot::Sender<()>),
+    /// Ends after the epochs in flight.
+    Stop,
+}
+
+/// What the coordinator knows of a source.
+#[derive(Debug)]
+pub(crate) struct SourceState {
+    pub(crate) cuts: mpsc::Sender<Cut>,
+    pub(crate) idle: Option<IdleClock>,
+    pub(crate) last_event_time: Option<i64>,
+    pub(crate) ended: bool,
+}
+
+/// The coordinator of one pipeline.
+pub(crate) struct Coordinator {
+    pub(crate) pipeline: String,
+    pub(crate) fingerprint: Bytes,
+    pub(crate) sql: String,
+    pub(crate) shape: Shape,
+    pub(crate) log: Log,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) wall: Arc<dyn Clock>,
+    pub(crate) observer: Arc<dyn EngineObserver>,
+    pub(crate) sources: Vec<SourceState>,
+    pub(crate) reports: mpsc::Receiver<Report>,
+    pub(crate) ready: Arc<Notify>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) dead_letters: DeadLetters,
+    /// Whether some sink wants what completes only because the input ended.
+    pub(crate) wants_end: bool,
+    pub(crate) open: BTreeMap<Epoch, OpenEpoch>,
+    pub(crate) last_cut: Epoch,
+    pub(crate) sealed_watermark: Watermark,
+    pub(crate) next_timer: Option<Watermark>,
+    pub(crate) settling: VecDeque<oneshot::Sender<()>>,
+    pub(crate) summary: PipelineSummary,
+}
+
+/// Why an epoch is to be cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Want {
+    Nothing,
+    Input,
+    Tick,
+}
+
+impl Coordinator {
+    /// Recovers, then runs until the input ends or somebody says stop.
+    pub(crate) async fn run(mut self) -> Result<PipelineSummary, EngineError> {
+        let finished = self.recover().await?;
+        if !finished && self.live().await? {
+            self.finish().await?;
+        }
+        self.settling.drain(..).for_each(answer);
+        Ok(self.summary)
+    }
+
+    /// Cuts and seals epochs. True when every source is bounded and drained.
+    async fn live(&mut self) -> Result<bool, EngineError> {
+        let (mut want, mut stopping) = (Want::Input, false);
+        loop {
+            let room = if self.settling.is_empty() { EPOCHS_IN_FLIGHT } else { 1 };
+            if want != Want::Nothing && self.open.len() < room && !stopping {
+                let ticked_at = (want == Want::Tick).then(|| self.wall.now().0);
+                self.cut(EpochKind::Input, ticked_at, |_| CutKind::Live).await?;
+                want = Want::Nothing;
+            }
+            let idle = self.open.is_empty() && want == Want::Nothing;
+            if self.open.is_empty() && (stopping || self.ended()) {
+                return Ok(!stopping);
+            }
+            let tick = if idle { self.next_tick() } else { None };
+            let clock = Arc::clone(&self.clock);
+            tokio::select! {
+                biased;
+                report = self.reports.recv() => {
+                    if self.collect(report)? && self.seal_complete().await? {
+                        want = Want::Input;
+                    }
+                }
+                command = self.commands.recv() => match command {
+                    Some(Command::Settle(done)) => {
+                        self.settling.push_back(done);
+                        want = Want::Input;
+                    }
+                    Some(Command::Stop) | None => stopping = true,
+                },
+                () = self.ready.notified(), if want == Want::Nothing => want = Want::Input,
+                () = async { match tick {
+                    Some(at) => clock.sleep_until(at).await,
+                    None => std::future::pending().await,
+                } } => want = Want::Tick,
+            }
+        }
+    }
+
+    fn ended(&self) -> bool {
+        self.sources.iter().all(|source| source.ended)
+    }
+
+    /// When the clock of some quiet source may let the next timer fire.
+    fn next_tick(&self) -> Option<ClockTime> {
+        let (timer, now) = (self.next_timer?, self.clock.now());
+        let idle = self.sources.iter().filter(|source| !source.ended);
+        idle.filter_map(|source| source.idle?.wake_at(timer, now)).min()
+    }
+
+    /// Starts an epoch on every source.
+    async fn cut(
+        &mut self,
+        kind: EpochKind,
+        ticked_at: Option<i64>,
+        cut: impl Fn(usize) -> CutKind,
+    ) -> Result<(), EngineError> {
+        let barrier = Barrier { epoch: self.last_cut.next(), kind, clock: self.clock.now() };
+        self.cut_at(barrier, ticked_at, cut).await
+    }
+
+    async fn cut_at(
+        &mut self,
+        barrier: Barrier,
+        ticked_at: Option<i64>,
+        cut: impl Fn(usize) -> CutKind,
+    ) -> Result<(), EngineError> {
+        self.last_cut = barrier.epoch;
+        self.open.insert(barrier.epoch, OpenEpoch::new(barrier, ticked_at));
+        for index in 0..self.sources.len() {
+            let message = Cut { barrier, kind: cut(index) };
+            if self.sources[index].cuts.send(message).await.is_err() {
+                return Err(self.lost_task());
+            }
+        }
+        Ok(())
+    }
+
+    /// A task ended without a word. Its own report says why, if it got through.
+    fn lost_task(&mut self) -> EngineError {
+        while let Ok(report) = self.reports.try_recv() {
+            if let Report::Failed(error) = report {
+                return error;
+            }
+        }
+        let pipeline = self.pipeline.clone();
+        EngineError::Bug { pipeline, message: "a task ended without a word".to_owned() }
+    }
+
+    /// Files a report. True if it may have completed an epoch.
+    fn collect(&mut self, report: Option<Report>) -> Result<bool, EngineError> {
+        let Some(report) = report else { return Err(self.lost_task()) };
+        match report {
+            Report::Failed(error) => return Err(error),
+            Report::Source(report) => {
+                let state = &mut self.sources[report.source];
+                state.idle = Some(report.idle);
+                state.last_event_time = report.last_event_time;
+                state.ended |= report.ended;
+                if let Some(open) = self.open.get_mut(&report.epoch) {
+                    open.sources.insert(report.source, report);
+                }
+            }
+            Report::Stage(report) => {
+                if let Some(open) = self.open.get_mut(&report.epoch) {
+                    open.stages.insert((report.stage, report.shard), report);
+                }
+            }
+            Report::Sink(report) => {
+                if let Some(open) = self.open.get_mut(&report.epoch) {
+                    open.sinks.insert(report.sink, report);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn take_complete(&mut self) -> Option<OpenEpoch> {
+        let first = self.open.first_entry()?;
+        first.get().is_complete(&self.shape).then(|| first.remove())
+    }
+
+    /// Seals every epoch that is complete. True if another one should be cut at once.
+    async fn seal_complete(&mut self) -> Result<bool, EngineError> {
+        let mut again = false;
+        while let Some(open) = self.take_complete() {
+            let more = open.sources.values().any(|report| report.more);
+            let effect = open.rows() + open.rejects() + open.trigger_rows() > 0
+                || open.watermark() != self.sealed_watermark;
+            self.next_timer = open.next_timer();
+            self.seal(open).await?;
+            if !self.settling.is_empty() && !more && !effect && self.open.is_empty() {
+                self.settling.drain(..).for_each(answer);
+            }
+            again |= more || !self.settling.is_empty();
+        }
+        Ok(again)
+    }
+
+    async fn seal(&mut self, open: OpenEpoch) -> Result<(), EngineError> {
+        let mut record = open.record(&self.pipeline, &self.shape, self.sealed_watermark);
+        record.sinks.extend(self.dead_letters.write(&self.shape.sources, &open).await?);
+        let frames = open.trigger_frames(&self.pipeline, &self.shape, WorkspaceId::DEFAULT);
+        let mut frames = frames.map_err(|error| EngineError::Bug {
+            pipeline: self.pipeline.clone(),
+            message: format!("trigger rows can't be written: {error}"),
+        })?;
+        let (moved_at, trigger_rows) = (record.moved_at, record.trigger_rows);
+        frames.push(record.frame(WorkspaceId::DEFAULT, SubjectId::NONE));
+        self.log.append(frames).await?;
+        self.sealed_watermark = open.watermark();
+        self.summary.add(&open);
+        self.observer.sealed(&SealFacts {
+            pipeline: &self.pipeline,
+            epoch: open.barrier.epoch,
+            rows: open.rows(),
+            rejects: open.rejects(),
+            late_rows: open.late_rows(),
+            trigger_rows,
+            watermark: self.sealed_watermark,
+            moved_at: (moved_at > 0).then_some(ClockTime(moved_at)),
+            sealed_at: self.wall.now(),
+        });
+        Ok(())
+    }
+
+    /// Every source is drained: acts on what was observed, then completes the rest for the sinks that
+    /// want it.
+    async fn finish(&mut self) -> Result<(), EngineError> {
+        let last = self.sources.iter().filter_map(|source| source.last_event_time).max();
+        if let Some(last) = last {
+            let observed = Watermark(last).max(self.sealed_watermark);
+            self.jump(EpochKind::Observed, observed).await?;
+        }
+        if self.wants_end {
+            self.jump(EpochKind::End, Watermark::MAX).await?;
+        }
+        self.summary.drained = true;
+        Ok(())
+    }
+
+    async fn jump(&mut self, kind: EpochKind, to: Watermark) -> Result<(), EngineError> {
+        let now = self.wall.now().0;
+        self.cut(kind, Some(now), |_| CutKind::Jump(to)).await?;
+        while !self.open.is_empty() {
+            let report = self.reports.recv().await;
+            if self.collect(report)? {
+                self.seal_complete().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tells whoever waits for a settle; it may be gone.
+fn answer(asker: oneshot::Sender<()>) {
+    if asker.send(()).is_err() {
+        tracing::trace!("nobody waits for the settle any more");
+    }
+}
+
+/// The name under which the dead letters of a pipeline are sealed.
+pub(crate) const DEAD_LETTERS: &str = "dead letters";
+
+/// A boxed data sink, as the connectors make it.
+pub(crate) type BoxedSink = Box<dyn DataSink>;

@@ -1,0 +1,95 @@
+//! After a restart: the same epochs again, compared with the log, before anything new.
+
+use postrider_core::{Barrier, EpochKind, SubjectId, WorkspaceId};
+use postrider_store::PipelineRecord;
+
+use super::Coordinator;
+use crate::{
+    EngineError,
+    runtime::{
+        replay::{SealedEpoch, SealedEpochs},
+        seal::OpenEpoch,
+    },
+};
+
+impl Coordinator {
+    /// Replays every sealed epoch. True if the pipeline ended in an earlier run.
+    pub(super) async fn recover(&mut self) -> Result<bool, EngineError> {
+        let started = self.wall.now();
+        let mut epochs = SealedEpochs::new(&self.log, &self.pipeline);
+        let mut ended = false;
+        while let Some(sealed) = epochs.next_epoch()? {
+            self.check_fingerprint(&epochs)?;
+            ended = sealed.kind() == EpochKind::End;
+            self.replay(&sealed).await?;
+        }
+        self.check_fingerprint(&epochs)?;
+        if epochs.fingerprint.is_none() {
+            let record = PipelineRecord {
+                pipeline: self.pipeline.clone(),
+                fingerprint: self.fingerprint.clone(),
+                sql: self.sql.clone(),
+            };
+            self.log.append(vec![record.frame(WorkspaceId::DEFAULT, SubjectId::NONE)]).await?;
+        }
+        self.summary.recovery_ns = self.wall.now().0 - started.0;
+        if self.summary.replayed_epochs > 0 {
+            let (epochs, ns) = (self.summary.replayed_epochs, self.summary.recovery_ns);
+            self.observer.recovered(&self.pipeline, epochs, ns);
+        }
+        if ended {
+            self.summary.drained = true;
+        }
+        Ok(ended)
+    }
+
+    fn check_fingerprint(&self, epochs: &SealedEpochs) -> Result<(), EngineError> {
+        match &epochs.fingerprint {
+            Some(known) if *known != self.fingerprint => {
+                Err(EngineError::Changed { pipeline: self.pipeline.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn replay(&mut self, sealed: &SealedEpoch) -> Result<(), EngineError> {
+        let mut cuts = Vec::new();
+        for table in &self.shape.sources {
+            let cut = sealed.cut(table).ok_or_else(|| self.diverged(sealed))?;
+            cuts.push(cut);
+        }
+        let barrier =
+            Barrier { epoch: sealed.epoch(), kind: sealed.kind(), clock: sealed.clock() };
+        self.cut_at(barrier, None, |source| cuts[source].clone()).await?;
+        let open = loop {
+            let report = self.reports.recv().await;
+            self.collect(report)?;
+            if let Some(open) = self.take_complete() {
+                break open;
+            }
+        };
+        self.compare(sealed, &open)?;
+        self.next_timer = open.next_timer();
+        self.sealed_watermark = open.watermark();
+        self.summary.replayed_epochs += 1;
+        Ok(())
+    }
+
+    fn compare(&self, sealed: &SealedEpoch, open: &OpenEpoch) -> Result<(), EngineError> {
+        for report in open.sinks.values() {
+            let sink = &self.shape.sinks[report.sink];
+            let same = sealed.matches(sink, &report.rows).map_err(|message| EngineError::Bug {
+                pipeline: self.pipeline.clone(),
+                message,
+            })?;
+            if !same {
+                return Err(self.diverged(sealed));
+            }
+        }
+        Ok(())
+    }
+
+    fn diverged(&self, sealed: &SealedEpoch) -> EngineError {
+        EngineError::Diverged { pipeline: self.pipeline.clone(), epoch: sealed.epoch().0 }
+    }
+}

@@ -1,0 +1,199 @@
+//! From a chunk to routed batches: decoding, event time, watermark, chains, exchange. Pure, so that
+//! several chunks of a source are prepared at once.
+
+use std::{fmt, sync::Arc};
+
+use arrow::{
+    array::{Array, AsArray, Int64Array, RecordBatch, TimestampNanosecondArray},
+    compute::cast,
+    datatypes::{DataType, TimeUnit, TimestampNanosecondType},
+};
+use bytes::Bytes;
+use datafusion::common::DataFusionError;
+use postrider_core::{Batch, Chunk, ChunkData, Decoder, Position, Reject, SourceError};
+
+use super::links::{Routed, Router};
+use crate::{EngineError, chain::new_batch, dataflow::SourceNode};
+
+/// Everything that preparing the chunks of one source needs.
+pub(crate) struct Preparer {
+    pub(crate) pipeline: String,
+    pub(crate) node: SourceNode,
+    pub(crate) decoder: Arc<dyn Decoder>,
+    pub(crate) router: Router,
+}
+
+/// A prepared chunk.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    pub(crate) routed: Vec<Routed>,
+    pub(crate) rows: u64,
+    pub(crate) rejects: Vec<Reject>,
+    /// The largest watermark that a row promises, and when that row was received.
+    pub(crate) watermark: Option<(i64, Option<i64>)>,
+    pub(crate) last_event_time: Option<i64>,
+}
+
+impl Prepared {
+    fn absorb(&mut self, other: Self) {
+        self.routed.extend(other.routed);
+        self.rows += other.rows;
+        self.rejects.extend(other.rejects);
+        if other.watermark.map(|(value, _)| value) > self.watermark.map(|(value, _)| value) {
+            self.watermark = other.watermark;
+        }
+        self.last_event_time = self.last_event_time.max(other.last_event_time);
+    }
+}
+
+/// Some row of the chunk can't be computed.
+struct RowFault {
+    reason: &'static str,
+    message: String,
+}
+
+impl From<DataFusionError> for RowFault {
+    fn from(error: DataFusionError) -> Self {
+        Self { reason: "compute_error", message: error.strip_backtrace() }
+    }
+}
+
+impl From<arrow::error::ArrowError> for RowFault {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        Self { reason: "compute_error", message: error.to_string() }
+    }
+}
+
+impl Preparer {
+    /// Prepares a chunk. If a row can't be computed, the records are taken one by one, so that only
+    /// the bad one is rejected.
+    pub(crate) fn prepare(&self, chunk: &Chunk) -> Result<Prepared, EngineError> {
+        let decoded = self.decoder.decode(chunk).map_err(|error| self.source_error(error))?;
+        match self.compute(&decoded.rows, decoded.received_at.as_ref()) {
+            Ok(mut prepared) => {
+                prepared.rejects.extend(decoded.rejects);
+                Ok(prepared)
+            }
+            Err(fault) => self.isolate(chunk, fault),
+        }
+    }
+
+    fn source_error(&self, error: SourceError) -> EngineError {
+        EngineError::Source { table: self.node.table.name.clone(), error }
+    }
+
+    fn isolate(&self, chunk: &Chunk, fault: RowFault) -> Result<Prepared, EngineError> {
+        let records = split_records(chunk);
+        if records.is_empty() {
+            let pipeline = self.pipeline.clone();
+            return Err(EngineError::Compute { pipeline, message: fault.message });
+        }
+        let mut all = Prepared::default();
+        for (chunk, raw) in records {
+            let decoded = self.decoder.decode(&chunk).map_err(|error| self.source_error(error))?;
+            all.rejects.extend(decoded.rejects);
+            match self.compute(&decoded.rows, decoded.received_at.as_ref()) {
+                Ok(prepared) => all.absorb(prepared),
+                Err(RowFault { reason, message }) => {
+                    all.rejects.push(Reject { position: chunk.start, reason, message, raw });
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    fn compute(
+        &self,
+        decoded: &RecordBatch,
+        received_at: Option<&Int64Array>,
+    ) -> Result<Prepared, RowFault> {
+        let count = decoded.num_rows();
+        if count == 0 {
+            return Ok(Prepared::default());
+        }
+        let mut columns = decoded.columns().to_vec();
+        for expression in &self.node.generated {
+            columns.push(expression.evaluate(decoded)?.into_array(count)?);
+        }
+        let rows = new_batch(&self.node.columns, columns, count)?;
+        let mut prepared = Prepared { rows: count as u64, ..Prepared::default() };
+        let times = match &self.node.event_time {
+            None => received_at.map_or_else(
+                || TimestampNanosecondArray::from_value(0, count),
+                |received| received.reinterpret_cast::<TimestampNanosecondType>(),
+            ),
+            Some(event_time) => {
+                let times = nanoseconds(rows.column(event_time.column))?;
+                if times.null_count() > 0 {
+                    let column = self.node.columns.field(event_time.column).name();
+                    let message = format!("the event time `{column}` is NULL");
+                    return Err(RowFault { reason: "null_event_time", message });
+                }
+                let promised = event_time.watermark.evaluate(&rows)?.into_array(count)?;
+                prepared.watermark = largest(&nanoseconds(&promised)?, received_at);
+                prepared.last_event_time = arrow::compute::max(&times);
+                times
+            }
+        };
+        prepared.routed = self.router.route(&Batch { rows, times })?;
+        Ok(prepared)
+    }
+}
+
+fn nanoseconds(
+    column: &arrow::array::ArrayRef,
+) -> Result<TimestampNanosecondArray, arrow::error::ArrowError> {
+    let wanted = DataType::Timestamp(TimeUnit::Nanosecond, None);
+    if *column.data_type() == wanted {
+        return Ok(column.as_primitive::<TimestampNanosecondType>().clone());
+    }
+    Ok(cast(column, &wanted)?.as_primitive::<TimestampNanosecondType>().clone())
+}
+
+fn largest(
+    promised: &TimestampNanosecondArray,
+    received_at: Option<&Int64Array>,
+) -> Option<(i64, Option<i64>)> {
+    let value = arrow::compute::max(promised)?;
+    let received = received_at.and_then(|received: &Int64Array| {
+        let row = promised.iter().position(|other| other == Some(value))?;
+        received.is_valid(row).then(|| received.value(row))
+    });
+    Some((value, received))
+}
+
+/// The records of a chunk, each as a chunk of its own with its bytes.
+fn split_records(chunk: &Chunk) -> Vec<(Chunk, Bytes)> {
+    match &chunk.data {
+        ChunkData::Numbers => Vec::new(),
+        ChunkData::Records(records) => records
+            .iter()
+            .map(|record| {
+                let start = record.position.clone();
+                let data = ChunkData::Records(vec![record.clone()]);
+                (Chunk { start, end: chunk.end.clone(), data }, record.body.clone())
+            })
+            .collect(),
+        ChunkData::Lines(bytes) => {
+            let mut records = Vec::new();
+            let mut from = 0;
+            while from < bytes.len() {
+                let length = bytes[from..].iter().position(|&byte| byte == b'\n');
+                let to = length.map_or(bytes.len(), |length| from + length + 1);
+                let line = bytes.slice(from..to);
+                let offset = chunk.start.offset + from as u64;
+                let start = Position { part: chunk.start.part.clone(), offset };
+                let data = ChunkData::Lines(line.clone());
+                records.push((Chunk { start, end: chunk.end.clone(), data }, line));
+                from = to;
+            }
+            records
+        }
+    }
+}
+
+impl fmt::Debug for Preparer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Preparer").field("table", &self.node.table.name).finish_non_exhaustive()
+    }
+}

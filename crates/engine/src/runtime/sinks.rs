@@ -1,0 +1,80 @@
+//! The tasks of sinks: data sinks write, action sinks hand their rows to the log.
+
+use arrow::array::RecordBatch;
+use postrider_core::{DataSink, Epoch, EpochKind, SinkError};
+use tokio::sync::mpsc;
+
+use super::{
+    inputs::{Input, Inputs},
+    report::{Report, SinkReport},
+};
+use crate::EngineError;
+
+/// What a sink task does with rows.
+pub(crate) enum SinkWork {
+    /// Writes them. Epochs up to `replay_until` were written before and are discarded.
+    Data { sink: Box<dyn DataSink>, replay_until: Epoch },
+    /// Hands them over at the barrier. What completes only because the input ended is not acted on,
+    /// unless the sink asked for it.
+    Action { fire_at_end: bool },
+}
+
+/// The task of one sink.
+pub(crate) struct SinkTask {
+    pub(crate) sink: usize,
+    pub(crate) name: String,
+    pub(crate) work: SinkWork,
+    pub(crate) inputs: Inputs,
+    pub(crate) reports: mpsc::Sender<Report>,
+}
+
+impl SinkTask {
+    /// Takes epochs until the inputs close.
+    pub(crate) async fn run(mut self) {
+        if let Err(error) = self.serve().await {
+            let failed = Report::Failed(EngineError::Sink { sink: self.name, error });
+            // The coordinator may be gone as well: then nobody needs to know.
+            drop(self.reports.send(failed).await);
+        }
+    }
+
+    async fn serve(&mut self) -> Result<(), SinkError> {
+        let mut rows: Vec<RecordBatch> = Vec::new();
+        let mut current = Epoch(0);
+        while let Some(input) = self.inputs.next().await {
+            let (progress, barrier) = match input {
+                Input::Batch(batch) => {
+                    match &mut self.work {
+                        SinkWork::Data { replay_until, .. } if current < *replay_until => {}
+                        SinkWork::Data { sink, .. } => sink.write(&batch.rows).await?,
+                        SinkWork::Action { .. } => rows.push(batch.rows),
+                    }
+                    continue;
+                }
+                Input::EpochEnd(progress, barrier) => (progress, barrier),
+            };
+            current = barrier.epoch;
+            let position = match &mut self.work {
+                SinkWork::Data { replay_until, .. } if current <= *replay_until => None,
+                SinkWork::Data { sink, .. } => Some(sink.flush().await?),
+                SinkWork::Action { fire_at_end } => {
+                    if barrier.kind == EpochKind::End && !*fire_at_end {
+                        rows.clear();
+                    }
+                    None
+                }
+            };
+            let report = SinkReport {
+                sink: self.sink,
+                epoch: barrier.epoch,
+                rows: std::mem::take(&mut rows),
+                position,
+                watermark: progress.watermark(),
+            };
+            if self.reports.send(Report::Sink(report)).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! Tables in memory, and a pipeline run over them to its end.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::SchemaRef,
+    util::display::{ArrayFormatter, FormatOptions},
+};
+use async_trait::async_trait;
+use postrider_core::{
+    Chunk, ChunkData, Clock, ClockTime, DataSink, Decoded, Decoder, Diagnostics, PipelineName,
+    Polled, Position, Reject, SinkError, SinkPosition, Source, SourceError,
+};
+use postrider_engine::{
+    Connectors, ManualClock, NoObserver, Pipeline, PipelineOptions, PipelineSummary, SourceParts,
+};
+use postrider_plan::{Program, Table};
+use postrider_store::Log;
+
+/// The rows of every source table, and how many rows a chunk of it has.
+#[derive(Debug, Clone)]
+pub(crate) struct Tables {
+    pub(crate) sources: BTreeMap<String, RecordBatch>,
+    pub(crate) chunk_rows: u64,
+}
+
+/// What the sinks took, by table.
+pub(crate) type Written = Arc<Mutex<BTreeMap<String, Vec<RecordBatch>>>>;
+
+pub(crate) fn plan(sql: &str) -> Program {
+    postrider_sql::plan_program(sql, PipelineName("test".to_owned()))
+        .unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// Options for a pipeline over in-memory tables.
+pub(crate) fn options(
+    program: Program,
+    tables: Tables,
+    parallelism: usize,
+    log: &Log,
+) -> (PipelineOptions, Written) {
+    let written = Written::default();
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(ClockTime(0)));
+    let options = PipelineOptions {
+        program: Arc::new(program),
+        parallelism,
+        log: log.clone(),
+        clock: Arc::clone(&clock),
+        wall: clock,
+        connectors: Arc::new(InMemory { tables, written: Arc::clone(&written) }),
+        observer: Arc::new(NoObserver),
+    };
+    (options, written)
+}
+
+/// Runs a program over tables to the end; the rows of its sinks as sorted texts.
+pub(crate) fn run(
+    sql: &str,
+    tables: Tables,
+    parallelism: usize,
+) -> (PipelineSummary, BTreeMap<String, Vec<String>>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    runtime.block_on(async {
+        let (options, written) = options(plan(sql), tables, parallelism, &Log::in_memory());
+        let pipeline = Pipeline::start(options).await.unwrap();
+        let summary = pipeline.join().await.unwrap();
+        let written = written.lock().unwrap();
+        let texts = written.iter().map(|(name, batches)| (name.clone(), texts(batches))).collect();
+        (summary, texts)
+    })
+}
+
+/// Rows as sorted texts, so that two multisets can be compared.
+pub(crate) fn texts(batches: &[RecordBatch]) -> Vec<String> {
+    let options = FormatOptions::default().with_null("NULL");
+    let mut rows = Vec::new();
+    for batch in batches {
+        let columns: Vec<_> = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column, &options).unwrap())
+            .collect();
+        for row in 0..batch.num_rows() {
+            let cells: Vec<_> = columns.iter().map(|c| c.value(row).to_string()).collect();
+            rows.push(cells.join(" | "));
+        }
+    }
+    rows.sort();
+    rows
+}
+
+struct InMemory {
+    tables: Tables,
+    written: Written,
+}
+
+impl Connectors for InMemory {
+    fn source(&self, table: &Table, schema: SchemaRef) -> Result<SourceParts, Diagnostics> {
+        let all = &self.tables.sources[&table.name];
+        let columns = schema.fields().iter().map(|f| all.schema().index_of(f.name()).unwrap());
+        let rows = all.project(&columns.collect::<Vec<_>>()).unwrap();
+        let rows = RecordBatch::try_new(schema, rows.columns().to_vec()).unwrap();
+        Ok(SourceParts {
+            source: Box::new(Rows {
+                end: rows.num_rows() as u64,
+                at: 0,
+                chunk_rows: self.tables.chunk_rows,
+            }),
+            decoder: Arc::new(RowDecoder(rows)),
+        })
+    }
+
+    fn sink(&self, table: &Table, _schema: SchemaRef) -> Result<Box<dyn DataSink>, Diagnostics> {
+        Ok(Box::new(Sink { name: table.name.clone(), written: Arc::clone(&self.written) }))
+    }
+
+    fn print(&self, _schema: SchemaRef) -> Box<dyn DataSink> {
+        Box::new(Sink { name: "stdout".to_owned(), written: Arc::clone(&self.written) })
+    }
+
+    fn dead_letters(&self, _pipeline: &PipelineName) -> Result<Box<dyn DataSink>, Diagnostics> {
+        Ok(Box::new(Sink { name: "dead letters".to_owned(), written: Arc::clone(&self.written) }))
+    }
+
+    fn dead_letter_rows(&self, _table: &str, rejects: &[Reject]) -> Result<RecordBatch, SinkError> {
+        let reasons = rejects.iter().map(|reject| Some(reject.reason));
+        let column = Arc::new(reasons.collect::<arrow::array::StringArray>()) as _;
+        Ok(RecordBatch::try_from_iter([("reason", column)]).unwrap())
+    }
+}
+
+/// A bounded source of numbered rows; a chunk ends at a multiple of its size.
+struct Rows {
+    end: u64,
+    at: u64,
+    chunk_rows: u64,
+}
+
+#[async_trait]
+impl Source for Rows {
+    async fn seek(&mut self, position: Option<Position>) -> Result<(), SourceError> {
+        self.at = position.map_or(0, |position| position.offset);
+        Ok(())
+    }
+
+    async fn poll(&mut self, until: Option<&Position>) -> Result<Polled, SourceError> {
+        let limit = until.map_or(self.end, |until| until.offset.min(self.end));
+        if self.at >= limit {
+            return Ok(if self.at >= self.end { Polled::Ended } else { Polled::Empty });
+        }
+        let next = (self.at / self.chunk_rows + 1) * self.chunk_rows;
+        let (start, end) = (self.at, next.min(limit));
+        self.at = end;
+        let (start, end) = (Position::at(start), Position::at(end));
+        Ok(Polled::Chunk(Chunk { start, end, data: ChunkData::Numbers }))
+    }
+
+    async fn ready(&mut self) {}
+}
+
+#[derive(Debug)]
+struct RowDecoder(RecordBatch);
+
+impl Decoder for RowDecoder {
+    fn schema(&self) -> SchemaRef {
+        self.0.schema()
+    }
+
+    fn decode(&self, chunk: &Chunk) -> Result<Decoded, SourceError> {
+        let (start, end) = (chunk.start.offset as usize, chunk.end.offset as usize);
+        let rows = self.0.slice(start, end - start);
+        Ok(Decoded { rows, received_at: None, rejects: Vec::new() })
+    }
+}
+
+struct Sink {
+    name: String,
+    written: Written,
+}
+
+#[async_trait]
+impl DataSink for Sink {
+    async fn restore(&mut self, _committed: Option<SinkPosition>) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    async fn write(&mut self, rows: &RecordBatch) -> Result<(), SinkError> {
+        let mut written = self.written.lock().unwrap();
+        written.entry(self.name.clone()).or_default().push(rows.clone());
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<SinkPosition, SinkError> {
+        let written = self.written.lock().unwrap();
+        let batches = written.get(&self.name);
+        Ok(batches.map_or(0, |batches| batches.iter().map(|b| b.num_rows() as u64).sum()))
+    }
+}

@@ -1,0 +1,28 @@
+//! What a program means: its tables, its queries, and the one relational node that SQL has no word for.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | [`Program`] | a planned pipeline: every table it names, every query it runs |
+//! | [`Query`] | a plan and the sink that takes its rows |
+//! | [`Table`] | one `CREATE TABLE`: columns, connector, options, watermark |
+//! | [`WindowAggregate`] | an aggregate whose groups include an event-time [`Window`] |
+//! | [`StreamTable`] | a [`Table`] as DataFusion's planner sees it |
+//!
+//! Owns: these types. Does not own: SQL text (`postrider-sql` makes programs) or execution
+//! (`postrider-engine` runs them); the two meet only here.
+//!
+//! Invariants: event time is no column. The engine carries a time beside each row, so plans are
+//! ordinary relational plans, and a projection can't lose the time. The plan of a [`Query`] is
+//! analyzed and optimized, holds no scalar window call, and yields exactly the columns of its sink.
+
+mod program;
+mod table;
+mod window;
+mod window_aggregate;
+
+pub use program::{Program, Query, SinkTarget};
+pub use table::{
+    AtEnd, BadData, Column, CommonOptions, Format, StreamTable, Table, TableRole, WatermarkDef,
+};
+pub use window::{Window, window_type};
+pub use window_aggregate::WindowAggregate;

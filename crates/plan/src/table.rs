@@ -1,0 +1,165 @@
+//! One `CREATE TABLE`, and how DataFusion's planner sees it.
+
+use std::{fmt, ops::Range, sync::Arc};
+
+use datafusion::{
+    arrow::datatypes::{DataType, Field, Schema, SchemaRef},
+    logical_expr::{Expr, TableSource},
+};
+use postrider_core::TableOptions;
+
+/// A declared table: a source, a sink, or not used at all.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// Its name as written; names are compared without regard to case.
+    pub name: String,
+    /// Every column in order, generated ones included.
+    pub columns: Vec<Column>,
+    /// Who moves its rows, such as `collector` or `email`.
+    pub connector: String,
+    /// What the `WITH (..)` holds beyond the common options: for the connector to read.
+    pub options: TableOptions,
+    /// The options that every table may have.
+    pub common: CommonOptions,
+    /// Its event time, if it declares one.
+    pub watermark: Option<WatermarkDef>,
+    /// The names of its primary key columns, in key order.
+    pub primary_key: Vec<String>,
+    /// The table's name in the text.
+    pub range: Range<usize>,
+}
+
+impl Table {
+    /// All columns.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.columns.iter().map(Column::field).collect::<Vec<_>>()))
+    }
+
+    /// The columns that the records themselves carry: all but the generated ones.
+    pub fn physical_schema(&self) -> SchemaRef {
+        let physical = self.columns.iter().filter(|column| column.generated.is_none());
+        Arc::new(Schema::new(physical.map(Column::field).collect::<Vec<_>>()))
+    }
+
+    /// Whether its rows become email.
+    pub fn is_email(&self) -> bool {
+        self.connector == "email"
+    }
+}
+
+/// A column of a table.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub data_type: DataType,
+    /// Whether it may be NULL.
+    pub nullable: bool,
+    /// How it is computed from the table's physical columns, if it is.
+    pub generated: Option<Expr>,
+    /// The column's name in the text.
+    pub range: Range<usize>,
+}
+
+impl Column {
+    /// The column as Arrow knows it.
+    pub fn field(&self) -> Field {
+        Field::new(&self.name, self.data_type.clone(), self.nullable)
+    }
+}
+
+/// `WATERMARK FOR column AS expr`.
+#[derive(Debug, Clone)]
+pub struct WatermarkDef {
+    /// The column that holds the event time.
+    pub column: String,
+    /// The watermark that a row promises: `Timestamp(ns)` over all columns of the table.
+    pub expr: Expr,
+    /// The clause in the text.
+    pub range: Range<usize>,
+}
+
+/// The options that every table may have, whatever its connector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommonOptions {
+    /// What happens to a record that can't become a row.
+    pub bad_data: BadData,
+    /// After how long without input the table counts as idle, in nanoseconds.
+    pub idle_timeout: Option<i64>,
+    /// Whether the clock of an idle table runs on.
+    pub idle_advance: bool,
+    /// What the end of bounded input does to an action sink.
+    pub at_end: AtEnd,
+    /// What `type = '..'` says the table is for.
+    pub role: Option<TableRole>,
+    /// How its records are written.
+    pub format: Format,
+}
+
+impl Default for CommonOptions {
+    fn default() -> Self {
+        Self {
+            bad_data: BadData::DeadLetter,
+            idle_timeout: None,
+            idle_advance: true,
+            at_end: AtEnd::Observed,
+            role: None,
+            format: Format::Json,
+        }
+    }
+}
+
+/// What happens to a record that can't become a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadData {
+    /// It goes to the dead letters.
+    DeadLetter,
+    /// The pipeline stops.
+    Fail,
+}
+
+/// What an action sink does when bounded input ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtEnd {
+    /// Acts on windows up to the last event time, as they were observed to complete.
+    Observed,
+    /// Completes every window.
+    Fire,
+}
+
+/// What a table is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableRole {
+    /// Rows enter here.
+    Source,
+    /// Rows leave here.
+    Sink,
+}
+
+impl fmt::Display for TableRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Source => "source",
+            Self::Sink => "sink",
+        })
+    }
+}
+
+/// How records are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object a record.
+    Json,
+}
+
+/// A [`Table`] as the planner sees it. Scans carry it, so that the engine finds the table again.
+///
+/// Takes no filters: they stay above the scan, where the engine runs them.
+pub struct StreamTable(pub Arc<Table>);
+
+impl TableSource for StreamTable {
+    fn schema(&self) -> SchemaRef {
+        self.0.schema()
+    }
+}

@@ -1,0 +1,56 @@
+//! Event-time windows.
+
+use std::fmt;
+
+use datafusion::arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+use postrider_core::format_duration;
+
+/// How an aggregate cuts event time. Windows are half open, `[start, end)`, and aligned to the Unix
+/// epoch, as in Flink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Window {
+    /// Each row falls in one window of fixed size.
+    Tumble {
+        /// Length of a window.
+        size_ns: i64,
+    },
+    /// Windows of `size_ns` start every `slide_ns` and overlap; the slide is no longer than the size.
+    Hop {
+        /// From one window's start to the next.
+        slide_ns: i64,
+        /// Length of a window.
+        size_ns: i64,
+    },
+    /// A window for each run of rows of a group that are at most `gap_ns` apart; it ends `gap_ns`
+    /// after its last row.
+    Session {
+        /// The silence that ends a session.
+        gap_ns: i64,
+    },
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Tumble { size_ns } => write!(f, "windows of {}", format_duration(size_ns)),
+            Self::Hop { slide_ns, size_ns } => write!(
+                f,
+                "windows of {} every {}",
+                format_duration(size_ns),
+                format_duration(slide_ns)
+            ),
+            Self::Session { gap_ns } => {
+                write!(f, "sessions with a gap of {}", format_duration(gap_ns))
+            }
+        }
+    }
+}
+
+/// The type of a window value: a struct of `start` and `end`, never NULL.
+pub fn window_type() -> DataType {
+    let time = DataType::Timestamp(TimeUnit::Nanosecond, None);
+    DataType::Struct(Fields::from(vec![
+        Field::new("start", time.clone(), false),
+        Field::new("end", time, false),
+    ]))
+}

@@ -1,0 +1,31 @@
+//! The memory of message ids, read back from the log.
+
+use postrider_store::{EventRecord, FrameKind, Log};
+
+use super::{
+    CollectorError, CollectorLimits,
+    dedupe::{Key, Window},
+};
+
+/// The ids of all events of the log that are still within the window at `now`.
+pub(super) fn message_ids(
+    log: &Log,
+    limits: &CollectorLimits,
+    now: i64,
+) -> Result<Window, CollectorError> {
+    let length = i64::try_from(limits.dedupe_window.as_nanos()).unwrap_or(i64::MAX);
+    let mut window = Window::new(length, limits.dedupe_ids);
+    let mut reader = log.reader(log.start()).skip_payloads_except(&[FrameKind::Event]);
+    while let Some(frame) = reader.next_frame()? {
+        if frame.kind != FrameKind::Event {
+            continue;
+        }
+        let record = EventRecord::decode(&frame.payload).map_err(|error| error.at(frame.lsn))?;
+        let has_id = !record.message_id.is_empty();
+        if has_id && now.saturating_sub(record.received_at) < length {
+            let key = Key::of(frame.workspace, &record.stream, &record.message_id);
+            window.insert(key, record.received_at, now);
+        }
+    }
+    Ok(window)
+}

@@ -1,0 +1,454 @@
+//! What can be refused by looking at the syntax tree, where every part still knows its place.
+
+use std::{
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+    ops::{ControlFlow, Range},
+};
+
+use postrider_core::Diagnostic;
+use sqlparser::{
+    ast::{
+        Expr, Function, GroupByExpr, LimitClause, ObjectName, OrderByKind, Query, Select, SetExpr,
+        SetOperator, SetQuantifier, Spanned, TableFactor, Value, ValueWithSpan, Visit, Visitor,
+    },
+    keywords::Keyword,
+};
+
+use crate::{
+    catalog::{Catalog, fold, only_part},
+    codes,
+    functions::{Functions, is_window},
+    limits::MAX_RELATIONS,
+    suggest,
+    text::SourceText,
+    window_calls::{self, Calls},
+};
+
+/// What a query runs over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Rows that never end.
+    Stream,
+    /// All rows there are.
+    Bounded,
+}
+
+/// What a query's syntax tells.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) errors: Vec<Diagnostic>,
+    /// Tables it reads once views and CTEs are expanded.
+    pub(crate) relations: u64,
+}
+
+/// Checks a query.
+pub(crate) fn query(
+    catalog: &Catalog,
+    source: &SourceText<'_>,
+    query: &Query,
+    input: Input,
+) -> Checked {
+    let mut checker = Checker::new(catalog, source, input);
+    let ControlFlow::Continue(()) = query.visit(&mut checker);
+    let relations = checker.relations;
+    if relations > MAX_RELATIONS {
+        let range = source.range(query.span());
+        checker.errors.push(
+            Diagnostic::error(
+                codes::TOO_WIDE,
+                format!("the query reads more than {MAX_RELATIONS} tables once its views and CTEs are expanded"),
+            )
+            .at_option(range)
+            .hint("read each of them fewer times"),
+        );
+    }
+    Checked { errors: checker.errors, relations }
+}
+
+/// Checks an expression over one row, as in a generated column.
+pub(crate) fn row_expression(
+    catalog: &Catalog,
+    source: &SourceText<'_>,
+    expr: &Expr,
+) -> Vec<Diagnostic> {
+    let mut checker = Checker::new(catalog, source, Input::Stream);
+    let ControlFlow::Continue(()) = expr.visit(&mut checker);
+    for call in Calls::of(expr).0 {
+        let name = window_calls::name(&call);
+        if is_window(&name) || catalog.functions.aggregate.contains_key(&name) {
+            checker.errors.push(
+                Diagnostic::error(
+                    codes::BAD_GENERATED,
+                    format!("`{name}` can't be computed from one row"),
+                )
+                .at_option(source.balanced(call.span()))
+                .hint("aggregate in a query with GROUP BY"),
+            );
+        }
+    }
+    checker.errors
+}
+
+struct Checker<'c, 's, 'a> {
+    catalog: &'c Catalog,
+    source: &'s SourceText<'a>,
+    input: Input,
+    errors: Vec<Diagnostic>,
+    /// CTE names of the statement, and how many tables each reads.
+    ctes: HashMap<String, u64>,
+    /// Names of the queries that are CTEs, by address.
+    cte_queries: HashMap<usize, String>,
+    /// Tables read by each query around the current place.
+    reads: Vec<u64>,
+    relations: u64,
+    /// Names that were refused already, by address.
+    refused: HashSet<usize>,
+}
+
+impl<'c, 's, 'a> Checker<'c, 's, 'a> {
+    fn new(catalog: &'c Catalog, source: &'s SourceText<'a>, input: Input) -> Self {
+        Self {
+            catalog,
+            source,
+            input,
+            errors: Vec::new(),
+            ctes: HashMap::new(),
+            cte_queries: HashMap::new(),
+            reads: Vec::new(),
+            relations: 0,
+            refused: HashSet::new(),
+        }
+    }
+
+    fn refuse(&mut self, what: &str, range: Option<Range<usize>>, hint: &str) {
+        if self.input == Input::Stream {
+            let message = format!("{what} on a stream is not supported yet");
+            self.errors.push(
+                Diagnostic::error(codes::NOT_ON_STREAMS, message).at_option(range).hint(hint),
+            );
+        }
+    }
+
+    fn tail(&mut self, query: &Query) {
+        const HINT: &str =
+            "a stream has no last row to sort or count to; remove it, or ask `postrider query`";
+        if let Some(order_by) = &query.order_by {
+            let span = match &order_by.kind {
+                OrderByKind::Expressions(exprs) => {
+                    exprs.iter().map(Spanned::span).reduce(|a, b| a.union(&b))
+                }
+                OrderByKind::All(_) => None,
+            };
+            let range = span.and_then(|span| self.source.balanced(span));
+            let range = range.map(|range| self.source.since_keyword(Keyword::ORDER, range));
+            self.refuse("ORDER BY", range, HINT);
+        }
+        if let Some(limit) = &query.limit_clause {
+            let span = match limit {
+                LimitClause::LimitOffset { limit: Some(limit), .. }
+                | LimitClause::OffsetCommaLimit { limit, .. } => Some(limit.span()),
+                LimitClause::LimitOffset { offset, .. } => offset.as_ref().map(|o| o.value.span()),
+            };
+            let range = span.and_then(|span| self.source.range(span));
+            let range = range.map(|range| {
+                let from_limit = self.source.since_keyword(Keyword::LIMIT, range.clone());
+                if from_limit == range {
+                    self.source.since_keyword(Keyword::OFFSET, range)
+                } else {
+                    from_limit
+                }
+            });
+            self.refuse("LIMIT", range, HINT);
+        }
+        if query.fetch.is_some() {
+            let range = self.source.keyword_after(Keyword::FETCH, self.start_of(query));
+            self.refuse("FETCH", range, HINT);
+        }
+        if let Some(with) = query.with.as_ref().filter(|with| with.recursive) {
+            let from = self.source.range(with.with_token.0.span).map_or(0, |range| range.start);
+            let range = self.source.keyword_after(Keyword::RECURSIVE, from);
+            self.errors.push(
+                Diagnostic::error(codes::UNSUPPORTED, "recursive CTEs are not supported")
+                    .at_option(range)
+                    .hint("remove RECURSIVE"),
+            );
+        }
+    }
+
+    fn start_of(&self, query: &Query) -> usize {
+        self.source.range(query.span()).map_or(0, |range| range.start)
+    }
+
+    fn set_operation(&mut self, body: &SetExpr) {
+        match body {
+            SetExpr::SetOperation { op, set_quantifier, left, right } => {
+                let all = matches!(set_quantifier, SetQuantifier::All);
+                if !all || *op != SetOperator::Union {
+                    let range = self.source.range(right.span()).and_then(|range| {
+                        let before = self.source.index_at(range.start).checked_sub(1)?;
+                        let lexemes = self.source.lexemes().get(..=before)?;
+                        let operator = lexemes.iter().rfind(|lexeme| {
+                            [Keyword::UNION, Keyword::EXCEPT, Keyword::INTERSECT]
+                                .iter()
+                                .any(|keyword| lexeme.is_keyword(*keyword))
+                        })?;
+                        Some(operator.range.clone())
+                    });
+                    self.refuse(
+                        &op.to_string(),
+                        range,
+                        "UNION ALL keeps every row and is supported",
+                    );
+                }
+                self.set_operation(left);
+                self.set_operation(right);
+            }
+            SetExpr::Values(values) => {
+                let range = self.source.balanced(values.span());
+                let range = range.map(|range| self.source.since_keyword(Keyword::VALUES, range));
+                self.refuse("VALUES", range, "read rows from a table: SELECT .. FROM ..");
+            }
+            _ => {}
+        }
+    }
+
+    fn select_clauses(&mut self, select: &Select) {
+        let start = self.source.range(select.select_token.0.span).map_or(0, |range| range.start);
+        if select.distinct.is_some() {
+            let range = self.source.keyword_after(Keyword::DISTINCT, start);
+            self.refuse("DISTINCT", range, "group by a window and the columns instead");
+        }
+        if select.from.is_empty() {
+            let range = self.source.range(select.span());
+            self.refuse("SELECT without FROM", range, "read rows from a table: SELECT .. FROM ..");
+        }
+        let joined = select.from.iter().flat_map(|from| &from.joins).map(|join| {
+            let range = self.source.balanced(join.relation.span());
+            range.map(|range| self.source.since_keyword(Keyword::JOIN, range))
+        });
+        let listed = select.from.iter().skip(1).map(|from| self.source.balanced(from.span()));
+        for range in joined.chain(listed).collect::<Vec<_>>() {
+            self.refuse(
+                "JOIN",
+                range,
+                "bring the streams together with UNION ALL and a window for now",
+            );
+        }
+        if let Some(qualify) = &select.qualify {
+            let range = self.source.balanced(qualify.span());
+            let range = range.map(|range| self.source.since_keyword(Keyword::QUALIFY, range));
+            self.refuse("QUALIFY", range, "filter groups with HAVING");
+        }
+        if !select.named_window.is_empty() {
+            self.refuse(
+                "WINDOW",
+                self.source.keyword_after(Keyword::WINDOW, start),
+                "use GROUP BY tumble(..)",
+            );
+        }
+        if let GroupByExpr::Expressions(_, modifiers) | GroupByExpr::All(modifiers) =
+            &select.group_by
+            && !modifiers.is_empty()
+        {
+            let range = self.source.keyword_after(Keyword::GROUP, start);
+            self.refuse("GROUP BY with totals", range, "write one INSERT for each grouping");
+        }
+    }
+
+    fn call(&mut self, call: &Function) {
+        let name = window_calls::name(call);
+        let place = self.source.range(call.name.span());
+        if name == "unnest" {
+            self.refuse("unnest", self.source.balanced(call.span()), "take an element: tags[1]");
+            return;
+        }
+        if !self.catalog.functions.knows(&name) {
+            let near = suggest::nearest(&name, self.catalog.functions.names());
+            let hint = match near {
+                _ if Functions::is_denied(&name) => {
+                    "it tells about files or the build, not about rows".to_owned()
+                }
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "functions are those of DataFusion, and tumble, hop and session".to_owned(),
+            };
+            self.errors.push(
+                Diagnostic::error(
+                    codes::UNKNOWN_FUNCTION,
+                    format!("function `{name}` does not exist"),
+                )
+                .at_option(place)
+                .hint(hint),
+            );
+            return;
+        }
+        if call.over.is_some() {
+            let range = self.source.balanced(call.span());
+            self.refuse(
+                "OVER (..)",
+                range,
+                "aggregate over GROUP BY with a window such as tumble(..)",
+            );
+        } else if self.input == Input::Stream && self.catalog.functions.is_volatile(&name) {
+            self.errors.push(
+                Diagnostic::error(
+                    codes::VOLATILE,
+                    format!("`{name}` gives another result on each call, so a replay would trigger other emails"),
+                )
+                .at_option(self.source.balanced(call.span()).or(place))
+                .hint("use the event's own time or id"),
+            );
+        }
+    }
+
+    fn relation(&mut self, name: &ObjectName) {
+        let place = self.source.range(name.span());
+        let Some(ident) = only_part(name) else {
+            self.errors.push(crate::ddl::no_schemas(place.unwrap_or_default()));
+            return;
+        };
+        let folded = fold(ident);
+        let key = folded.to_lowercase();
+        let reads = if let Some(reads) = self.ctes.get(&folded) {
+            *reads
+        } else if let Some(view) = self.catalog.views.get(&key) {
+            view.relations
+        } else if let Some(table) = self.catalog.tables.get(&key) {
+            if table.columns.is_empty() {
+                self.errors.push(
+                    Diagnostic::error(
+                        codes::WRONG_ROLE,
+                        format!("`{}` has no columns, so it can only be written", table.name),
+                    )
+                    .at_option(place)
+                    .hint("declare its columns, or read the table that feeds it"),
+                );
+            }
+            1
+        } else {
+            let names = self.catalog.readable_names();
+            let ctes: Vec<&str> = self.ctes.keys().map(String::as_str).collect();
+            let mut all = [names, ctes].concat();
+            all.sort_unstable();
+            self.errors.push(
+                Diagnostic::error(codes::UNKNOWN_TABLE, format!("table `{folded}` does not exist"))
+                    .at_option(place)
+                    .hint(suggest::hint(&folded, "tables", all)),
+            );
+            1
+        };
+        if let Some(sum) = self.reads.last_mut() {
+            *sum = sum.saturating_add(reads);
+        }
+    }
+}
+
+fn address<T>(value: &T) -> usize {
+    std::ptr::from_ref(value).addr()
+}
+
+impl Visitor for Checker<'_, '_, '_> {
+    type Break = Infallible;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Infallible> {
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let name = fold(&cte.alias.name);
+            self.ctes.entry(name.clone()).or_insert(1);
+            self.cte_queries.insert(address(cte.query.as_ref()), name);
+        }
+        self.reads.push(0);
+        self.tail(query);
+        self.set_operation(&query.body);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<Infallible> {
+        let reads = self.reads.pop().unwrap_or_default();
+        self.relations = self.relations.max(reads);
+        if let Some(name) = self.cte_queries.get(&address(query)) {
+            self.ctes.insert(name.clone(), reads.max(1));
+        } else if let Some(sum) = self.reads.last_mut() {
+            *sum = sum.saturating_add(reads);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Infallible> {
+        self.select_clauses(select);
+        self.errors.extend(window_calls::check(self.catalog, self.source, select, self.input));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Infallible> {
+        let name = match factor {
+            TableFactor::Table { args: None, name, .. } => {
+                if let TableFactor::Table { sample: Some(_), .. } = factor {
+                    self.refuse("TABLESAMPLE", self.source.range(name.span()), "remove it");
+                }
+                return ControlFlow::Continue(());
+            }
+            TableFactor::Derived { lateral: false, .. } | TableFactor::NestedJoin { .. } => {
+                return ControlFlow::Continue(());
+            }
+            TableFactor::Table { name, .. } => Some(name),
+            _ => None,
+        };
+        if let Some(name) = name {
+            self.refused.insert(address(name));
+        }
+        let span = name.map_or_else(|| factor.span(), Spanned::span);
+        self.errors.push(
+            Diagnostic::error(codes::UNSUPPORTED, "FROM takes tables, views and subqueries only")
+                .at_option(self.source.range(span))
+                .hint("declare a table with CREATE TABLE .. WITH (connector = ..)"),
+        );
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<Infallible> {
+        if !self.refused.contains(&address(name)) {
+            self.relation(name);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Infallible> {
+        match expr {
+            Expr::Function(call) => self.call(call),
+            Expr::Subquery(query) | Expr::Exists { subquery: query, .. } => {
+                self.refuse(
+                    "a subquery in an expression",
+                    self.source.balanced(query.span()),
+                    "read it in FROM",
+                );
+            }
+            Expr::InSubquery { subquery, .. } => {
+                self.refuse(
+                    "IN (SELECT ..)",
+                    self.source.balanced(subquery.span()),
+                    "list the values: IN ('a', 'b')",
+                );
+            }
+            Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_) => {
+                self.refuse(
+                    "GROUP BY with totals",
+                    self.source.range(expr.span()),
+                    "write one INSERT for each grouping",
+                );
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<Infallible> {
+        if let Value::Placeholder(name) = &value.value {
+            self.errors.push(
+                Diagnostic::error(codes::UNSUPPORTED, format!("there is no value for `{name}`"))
+                    .at_option(self.source.range(value.span))
+                    .hint("write the value itself"),
+            );
+        }
+        ControlFlow::Continue(())
+    }
+}

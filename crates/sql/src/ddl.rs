@@ -1,0 +1,408 @@
+//! `CREATE TABLE` to [`Table`].
+
+use std::{ops::Range, sync::Arc};
+
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::{
+    arrow::datatypes::{DataType, Field, Schema, TimeUnit},
+    common::DFSchema,
+    logical_expr::{Expr, ExprSchemable, cast},
+    optimizer::simplify_expressions::ExprSimplifier,
+    sql::planner::{PlannerContext, SqlToRel},
+};
+use postrider_core::Diagnostic;
+use postrider_plan::{Column, Table, WatermarkDef};
+use sqlparser::ast::{
+    ColumnDef, ColumnOption, CreateTable, CreateTableOptions, Expr as SqlExpr, TableConstraint,
+};
+
+use crate::{
+    catalog::{Catalog, fold, only_part},
+    checks, codes, errors, options,
+    prepass::WatermarkClause,
+    suggest,
+    text::SourceText,
+    types,
+};
+
+/// Plans one `CREATE TABLE`.
+pub(crate) fn table(
+    catalog: &Catalog,
+    source: &SourceText<'_>,
+    create: &CreateTable,
+    watermark: Option<&WatermarkClause>,
+    statement: &Range<usize>,
+) -> Result<Table, Vec<Diagnostic>> {
+    check_clauses(source, create, statement)?;
+    let Some(ident) = only_part(&create.name) else {
+        return Err(vec![no_schemas(statement.clone())]);
+    };
+    let name = fold(ident);
+    let range = source.range(ident.span).unwrap_or_else(|| statement.clone());
+    let mut errors = Vec::new();
+    let with = match &create.table_options {
+        CreateTableOptions::With(with) => with.as_slice(),
+        _ => &[],
+    };
+    let read =
+        options::read(catalog, source, &name, range.clone(), with).and_then(|mut options| {
+            options::take_common(&mut options)
+                .map(|(connector, common)| (options, connector, common))
+        });
+    let mut builder = Columns { catalog, source, columns: Vec::new(), key: Vec::new() };
+    errors.extend(builder.declare(create));
+    if errors.is_empty() {
+        errors.extend(builder.generate(create));
+    }
+    let read = read.map_err(|found| errors.extend(found)).ok();
+    let Columns { columns, key, .. } = builder;
+    let mut table = match (read, errors.is_empty()) {
+        (Some((options, connector, common)), true) => Table {
+            name,
+            columns,
+            connector,
+            options,
+            common,
+            watermark: None,
+            primary_key: key,
+            range,
+        },
+        _ => return Err(errors),
+    };
+    if let Some(clause) = watermark {
+        table.watermark = Some(watermark_def(catalog, source, &table, clause)?);
+    }
+    Ok(table)
+}
+
+pub(crate) fn no_schemas(range: Range<usize>) -> Diagnostic {
+    Diagnostic::error(codes::UNSUPPORTED, "a table's name is one word: there are no schemas")
+        .at(range)
+        .hint("write name instead of schema.name")
+}
+
+fn check_clauses(
+    source: &SourceText<'_>,
+    create: &CreateTable,
+    statement: &Range<usize>,
+) -> Result<(), Vec<Diagnostic>> {
+    let start = statement.start;
+    let refuse = |word: &str, range: Option<Range<usize>>, hint: &str| {
+        let message = format!("CREATE TABLE with {word} is not supported");
+        let range = range.unwrap_or_else(|| statement.clone());
+        Err(vec![Diagnostic::error(codes::UNSUPPORTED, message).at(range).hint(hint)])
+    };
+    let name = |text: &str| source.find_name(text, statement);
+    if create.query.is_some() {
+        let hint = "write CREATE VIEW .. AS SELECT .. for a named query";
+        return refuse("AS SELECT", name("AS"), hint);
+    }
+    if create.or_replace || create.temporary || create.external || create.if_not_exists {
+        let words = ["REPLACE", "TEMPORARY", "TEMP", "EXTERNAL", "IF"];
+        let found = words.into_iter().find_map(|word| Some((word, name(word)?)));
+        let (word, range) = found.unwrap_or(("options", start..start));
+        return refuse(word, Some(range), "write CREATE TABLE name (..) WITH (..)");
+    }
+    if create.partition_by.is_some() || create.like.is_some() || create.clone.is_some() {
+        let hint = "write CREATE TABLE name (columns) WITH (options)";
+        return refuse("PARTITION BY, LIKE or CLONE", None, hint);
+    }
+    match &create.table_options {
+        CreateTableOptions::None | CreateTableOptions::With(_) => Ok(()),
+        _ => refuse("options outside WITH", None, "write WITH (name = value, ..)"),
+    }
+}
+
+struct Columns<'c, 's, 'a> {
+    catalog: &'c Catalog,
+    source: &'s SourceText<'a>,
+    columns: Vec<Column>,
+    key: Vec<String>,
+}
+
+impl Columns<'_, '_, '_> {
+    /// Names, types, nullability and keys.
+    fn declare(&mut self, create: &CreateTable) -> Vec<Diagnostic> {
+        let mut errors = Vec::new();
+        for definition in &create.columns {
+            if let Err(error) = self.declare_one(definition) {
+                errors.push(error);
+            }
+        }
+        for constraint in &create.constraints {
+            if let Err(error) = self.constrain(constraint, create) {
+                errors.push(error);
+            }
+        }
+        let key = self.key.clone();
+        for column in self.columns.iter_mut().filter(|column| key.contains(&column.name)) {
+            column.nullable = false;
+        }
+        errors
+    }
+
+    fn declare_one(&mut self, definition: &ColumnDef) -> Result<(), Diagnostic> {
+        let name = fold(&definition.name);
+        let range = self.source.range(definition.name.span).unwrap_or_default();
+        if self.columns.iter().any(|column| column.name == name) {
+            return Err(Diagnostic::error(
+                codes::DUPLICATE_NAME,
+                format!("column `{name}` is declared twice"),
+            )
+            .at(range)
+            .hint("rename or remove one of them"));
+        }
+        let data_type = self.data_type(definition, &range)?;
+        let mut nullable = true;
+        for option in &definition.options {
+            match &option.option {
+                ColumnOption::Null => {}
+                ColumnOption::NotNull => nullable = false,
+                ColumnOption::PrimaryKey(_) => self.key.push(name.clone()),
+                ColumnOption::Generated { generation_expr: Some(_), .. } => {}
+                other => {
+                    let text = other.to_string();
+                    let word = text.split([' ', '(']).next().unwrap_or_default();
+                    let within = self.source.item(range.start);
+                    return Err(Diagnostic::error(
+                        codes::UNSUPPORTED,
+                        format!("a column can't have {word}"),
+                    )
+                    .at(self.source.find_name(word, &within).unwrap_or(range))
+                    .hint(
+                        "a column has a type, NOT NULL, PRIMARY KEY and GENERATED ALWAYS AS (..)",
+                    ));
+                }
+            }
+        }
+        self.columns.push(Column { name, data_type, nullable, generated: None, range });
+        Ok(())
+    }
+
+    fn data_type(
+        &self,
+        definition: &ColumnDef,
+        name: &Range<usize>,
+    ) -> Result<DataType, Diagnostic> {
+        let mut plain = definition.clone();
+        plain.options.clear();
+        let error = match SqlToRel::new(self.catalog).build_schema(vec![plain]) {
+            Ok(schema) => return Ok(schema.field(0).data_type().clone()),
+            Err(error) => error,
+        };
+        let written = definition.data_type.to_string();
+        let start = self.source.lexemes().get(self.source.index_at(name.end));
+        let item = self.source.item(name.start);
+        let range = start.map_or_else(
+            || item.clone(),
+            |first| {
+                let first = first.range.clone();
+                let end = item.end.min(first.start + written.len()).max(first.end);
+                first.start..end
+            },
+        );
+        let zoned = errors::root_message(&error).contains("TIME ZONE");
+        let hint = if zoned {
+            "use TIMESTAMP: every time is UTC".to_owned()
+        } else {
+            suggest::hint(&written, "types", types::TYPES)
+        };
+        let message = if zoned {
+            "TIMESTAMP WITH TIME ZONE is not supported yet".to_owned()
+        } else {
+            format!("a column can't have type {written}")
+        };
+        Err(Diagnostic::error(codes::BAD_TYPE, message).at(range).hint(hint))
+    }
+
+    fn constrain(
+        &mut self,
+        constraint: &TableConstraint,
+        create: &CreateTable,
+    ) -> Result<(), Diagnostic> {
+        let table = only_part(&create.name).and_then(|ident| self.source.range(ident.span));
+        let TableConstraint::PrimaryKey(key) = constraint else {
+            let text = constraint.to_string();
+            let start = table.as_ref().map_or(0, |range| range.end);
+            let word = text.split([' ', '(']).next().unwrap_or_default();
+            let place = self.source.find_name(word, &(start..usize::MAX)).or(table);
+            return Err(Diagnostic::error(
+                codes::UNSUPPORTED,
+                format!("`{text}` is not supported"),
+            )
+            .at_option(place)
+            .hint("a table has columns, PRIMARY KEY (..) and WATERMARK FOR"));
+        };
+        if !self.key.is_empty() {
+            return Err(Diagnostic::error(codes::BAD_KEY, "a table has at most one PRIMARY KEY")
+                .at_option(table)
+                .hint("name all its columns in one PRIMARY KEY (a, b)"));
+        }
+        for column in &key.columns {
+            let SqlExpr::Identifier(ident) = &column.column.expr else {
+                return Err(Diagnostic::error(codes::BAD_KEY, "PRIMARY KEY takes column names")
+                    .at_option(table));
+            };
+            let name = fold(ident);
+            if !self.columns.iter().any(|column| column.name == name) {
+                let names = self.columns.iter().map(|column| column.name.as_str());
+                return Err(Diagnostic::error(
+                    codes::BAD_KEY,
+                    format!("PRIMARY KEY names `{name}`, which is no column"),
+                )
+                .at_option(self.source.range(ident.span))
+                .hint(suggest::hint(&name, "columns", names)));
+            }
+            self.key.push(name);
+        }
+        Ok(())
+    }
+
+    /// Generated columns, over the columns that are not.
+    fn generate(&mut self, create: &CreateTable) -> Vec<Diagnostic> {
+        let generation = |definition: &ColumnDef| {
+            definition.options.iter().find_map(|option| match &option.option {
+                ColumnOption::Generated { generation_expr, .. } => generation_expr.clone(),
+                _ => None,
+            })
+        };
+        let generated: Vec<_> = create.columns.iter().map(generation).collect();
+        let physical = self.columns.iter().zip(&generated).filter(|(_, expr)| expr.is_none());
+        let schema = Schema::new(physical.map(|(column, _)| column.field()).collect::<Vec<_>>());
+        let mut errors = Vec::new();
+        for (index, expr) in generated.into_iter().enumerate() {
+            let (Some(expr), Some(column)) = (expr, self.columns.get(index)) else { continue };
+            let scope = Scope { catalog: self.catalog, source: self.source, schema: &schema };
+            let within = self.source.item(column.range.start);
+            match scope.plan(&expr, &column.data_type, &within) {
+                Ok(planned) => {
+                    if let Some(column) = self.columns.get_mut(index) {
+                        column.generated = Some(planned);
+                    }
+                }
+                Err(found) => errors.extend(found.into_iter().map(|error| Diagnostic {
+                    code: if error.code == codes::UNKNOWN_COLUMN {
+                        codes::BAD_GENERATED
+                    } else {
+                        error.code
+                    },
+                    ..error
+                })),
+            }
+        }
+        errors
+    }
+}
+
+/// Where an expression of a DDL statement looks for columns.
+struct Scope<'c, 's, 'a> {
+    catalog: &'c Catalog,
+    source: &'s SourceText<'a>,
+    schema: &'c Schema,
+}
+
+impl Scope<'_, '_, '_> {
+    /// Plans, coerces and casts an expression.
+    fn plan(
+        &self,
+        expr: &SqlExpr,
+        to: &DataType,
+        within: &Range<usize>,
+    ) -> Result<Expr, Vec<Diagnostic>> {
+        let found = checks::row_expression(self.catalog, self.source, expr);
+        if !found.is_empty() {
+            return Err(found);
+        }
+        let explain = |error| errors::explain(&error, self.source, within);
+        let schema = DFSchema::try_from(self.schema.clone()).map_err(explain)?;
+        let planned = SqlToRel::new(self.catalog)
+            .sql_to_expr(expr.clone(), &schema, &mut PlannerContext::new())
+            .map_err(explain)?;
+        let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
+        let simplifier = ExprSimplifier::new(context);
+        let coerced = simplifier.coerce(planned, &schema).map_err(explain)?;
+        let found = coerced.get_type(&schema).map_err(explain)?;
+        let casted =
+            if found == *to { coerced } else { coerced.cast_to(to, &schema).map_err(explain)? };
+        simplifier.simplify(casted).map_err(explain)
+    }
+}
+
+fn watermark_def(
+    catalog: &Catalog,
+    source: &SourceText<'_>,
+    table: &Table,
+    clause: &WatermarkClause,
+) -> Result<WatermarkDef, Vec<Diagnostic>> {
+    let name = fold(&clause.column);
+    let place = source.range(clause.column.span).unwrap_or_else(|| clause.range.clone());
+    let wrong = |message: String, hint: String| {
+        vec![Diagnostic::error(codes::BAD_WATERMARK, message).at(place.clone()).hint(hint)]
+    };
+    let Some(column) = table.columns.iter().find(|column| column.name == name) else {
+        let names = table.columns.iter().map(|column| column.name.as_str());
+        return Err(wrong(
+            format!("WATERMARK FOR `{name}`, which is no column of `{}`", table.name),
+            suggest::hint(&name, "columns", names),
+        ));
+    };
+    if !matches!(column.data_type, DataType::Timestamp(_, None)) {
+        return Err(wrong(
+            format!("WATERMARK FOR `{name}`, which is no TIMESTAMP"),
+            format!(
+                "generate one: event_time TIMESTAMP NOT NULL GENERATED ALWAYS AS (to_timestamp({name}))"
+            ),
+        ));
+    }
+    if column.nullable {
+        return Err(wrong(
+            format!("the event time `{name}` may be NULL"),
+            format!("declare it NOT NULL: {name} TIMESTAMP NOT NULL"),
+        ));
+    }
+    let nanoseconds = DataType::Timestamp(TimeUnit::Nanosecond, None);
+    let Some(written) = &clause.expr else {
+        let column = Expr::Column(datafusion::common::Column::new_unqualified(name));
+        let expr = if table_type(table, &column) == Some(nanoseconds.clone()) {
+            column
+        } else {
+            cast(column, nanoseconds)
+        };
+        return Ok(WatermarkDef {
+            column: clause_column(clause),
+            expr,
+            range: clause.range.clone(),
+        });
+    };
+    let schema = table.schema();
+    let scope = Scope { catalog, source, schema: &schema };
+    let untyped = DFSchema::try_from(schema.as_ref().clone()).and_then(|schema| {
+        let context = &mut PlannerContext::new();
+        let planned = SqlToRel::new(catalog).sql_to_expr(written.clone(), &schema, context)?;
+        planned.get_type(&schema)
+    });
+    if let Ok(found) = untyped
+        && !matches!(found, DataType::Timestamp(_, None))
+    {
+        return Err(vec![
+            Diagnostic::error(
+                codes::BAD_WATERMARK,
+                format!("the watermark must be a TIMESTAMP, not {}", errors::type_name(&found)),
+            )
+            .at(clause.range.clone())
+            .hint(format!("for example WATERMARK FOR {name} AS {name} - INTERVAL '5 seconds'")),
+        ]);
+    }
+    let expr = scope.plan(written, &nanoseconds, &clause.range)?;
+    Ok(WatermarkDef { column: clause_column(clause), expr, range: clause.range.clone() })
+}
+
+fn clause_column(clause: &WatermarkClause) -> String {
+    fold(&clause.column)
+}
+
+fn table_type(table: &Table, column: &Expr) -> Option<DataType> {
+    let Expr::Column(column) = column else { return None };
+    let fields: Vec<Field> = table.columns.iter().map(Column::field).collect();
+    fields.into_iter().find(|field| *field.name() == column.name).map(|f| f.data_type().clone())
+}

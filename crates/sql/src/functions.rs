@@ -1,0 +1,134 @@
+//! The functions that SQL may call, and the window functions among them.
+
+use std::{collections::HashMap, sync::Arc};
+
+use datafusion::{
+    arrow::datatypes::{DataType, Field, FieldRef},
+    common::{Result, exec_err},
+    execution::SessionStateDefaults,
+    logical_expr::{
+        AggregateUDF, ColumnarValue, HigherOrderUDF, ReturnFieldArgs, ScalarFunctionArgs,
+        ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowUDF, planner::ExprPlanner,
+    },
+};
+use postrider_plan::window_type;
+
+/// Functions that tell about files or the build, not about rows.
+const DENIED: [&str; 4] = ["input_file_name", "file_row_index", "version", "arrow_metadata"];
+
+/// Every function by name and alias.
+#[derive(Debug)]
+pub(crate) struct Functions {
+    pub(crate) scalar: HashMap<String, Arc<ScalarUDF>>,
+    pub(crate) aggregate: HashMap<String, Arc<AggregateUDF>>,
+    pub(crate) window: HashMap<String, Arc<WindowUDF>>,
+    pub(crate) higher_order: HashMap<String, Arc<HigherOrderUDF>>,
+    pub(crate) planners: Vec<Arc<dyn ExprPlanner>>,
+}
+
+impl Functions {
+    pub(crate) fn new() -> Self {
+        let mut scalar = HashMap::new();
+        let windows = WindowFunction::all().map(|function| Arc::new(ScalarUDF::from(function)));
+        for udf in SessionStateDefaults::default_scalar_functions().into_iter().chain(windows) {
+            if DENIED.contains(&udf.name()) {
+                continue;
+            }
+            insert(&mut scalar, udf.name(), udf.aliases(), &udf);
+        }
+        let mut aggregate = HashMap::new();
+        for udf in SessionStateDefaults::default_aggregate_functions() {
+            insert(&mut aggregate, udf.name(), udf.aliases(), &udf);
+        }
+        let mut window = HashMap::new();
+        for udf in SessionStateDefaults::default_window_functions() {
+            insert(&mut window, udf.name(), udf.aliases(), &udf);
+        }
+        let mut higher_order = HashMap::new();
+        for udf in SessionStateDefaults::default_higher_order_functions() {
+            insert(&mut higher_order, udf.name(), udf.aliases(), &udf);
+        }
+        let planners = SessionStateDefaults::default_expr_planners();
+        Self { scalar, aggregate, window, higher_order, planners }
+    }
+
+    /// Whether any function has this lower-case name.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.scalar.contains_key(name)
+            || self.aggregate.contains_key(name)
+            || self.window.contains_key(name)
+            || self.higher_order.contains_key(name)
+    }
+
+    /// Whether there is such a function in DataFusion that SQL may not call.
+    pub(crate) fn is_denied(name: &str) -> bool {
+        DENIED.contains(&name)
+    }
+
+    /// Names to suggest, sorted, so that a hint never changes from run to run.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let scalars = self.scalar.keys().chain(self.higher_order.keys());
+        let mut names: Vec<_> = scalars.chain(self.aggregate.keys()).map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Whether a call may give another result the next time.
+    pub(crate) fn is_volatile(&self, name: &str) -> bool {
+        !is_window(name)
+            && self
+                .scalar
+                .get(name)
+                .is_some_and(|udf| udf.signature().volatility != Volatility::Immutable)
+    }
+}
+
+fn insert<F>(map: &mut HashMap<String, Arc<F>>, name: &str, aliases: &[String], udf: &Arc<F>) {
+    for name in std::iter::once(name).chain(aliases.iter().map(String::as_str)) {
+        map.insert(name.to_owned(), Arc::clone(udf));
+    }
+}
+
+/// Whether a lower-case name is that of a window function.
+pub(crate) fn is_window(name: &str) -> bool {
+    matches!(name, "tumble" | "hop" | "session")
+}
+
+/// `tumble(size)`, `hop(slide, size)`, `session(gap)`: placeholders in a GROUP BY, which lowering
+/// replaces. Volatile, so that no rule folds, moves or merges them before that.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct WindowFunction {
+    name: &'static str,
+    signature: Signature,
+}
+
+impl WindowFunction {
+    fn all() -> impl Iterator<Item = Self> {
+        [("tumble", 1), ("hop", 2), ("session", 1)].into_iter().map(|(name, arity)| Self {
+            name,
+            signature: Signature::any(arity, Volatility::Volatile),
+        })
+    }
+}
+
+impl ScalarUDFImpl for WindowFunction {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(window_type())
+    }
+
+    fn return_field_from_args(&self, _args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        Ok(Arc::new(Field::new(self.name, window_type(), false)))
+    }
+
+    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        exec_err!("{} is no function of a row; it belongs into GROUP BY", self.name)
+    }
+}

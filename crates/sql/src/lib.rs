@@ -1,0 +1,50 @@
+//! SQL text to plans, and every mistake to a [`Diagnostic`](postrider_core::Diagnostic) with its
+//! place in the text.
+//!
+//! Nouns: *statement* (one of CREATE TABLE, CREATE VIEW, INSERT .. SELECT, SELECT), *lexeme* (a
+//! token and its bytes), *catalog* (what names mean), *window call* (`tumble(..)` and its kin, which
+//! become [`WindowAggregate`](postrider_plan::WindowAggregate) nodes).
+//!
+//! Owns: the dialect, the bounds on what a text may ask for, the checks that need a place, and
+//! which of DataFusion's rules run. Does not own: execution, connectors' options, the email
+//! contract.
+//!
+//! Invariants: no text crashes the process or stops it for long. A diagnostic's span is a byte
+//! range of the text that was given. Plans of a program read tables only through
+//! [`StreamTable`](postrider_plan::StreamTable) and hold nothing but projections, filters, unions,
+//! aliases, scans and window aggregates. Nothing is read but the text: no files, clock or network.
+//!
+//! Flow: `guard` (tokens) -> `prepass` (statements, WATERMARK) -> `parse` -> `ddl` | `checks` ->
+//! DataFusion's planner and analyzer over `catalog` -> `insert` (sink columns) -> `optimize`
+//! (lowering, rules) -> `lower::check`.
+
+mod blame;
+mod catalog;
+mod checks;
+mod codes;
+mod ddl;
+mod dialect;
+mod errors;
+mod functions;
+mod growth;
+mod guard;
+mod insert;
+mod interval;
+mod limits;
+mod lower;
+mod nullability;
+mod optimize;
+mod options;
+mod parse;
+mod planner_thread;
+mod prepass;
+mod program;
+mod query;
+mod select;
+mod suggest;
+mod text;
+mod types;
+mod walk;
+mod window_calls;
+
+pub use planner_thread::{plan_program, plan_query};

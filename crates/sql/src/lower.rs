@@ -1,0 +1,173 @@
+//! Window calls to [`WindowAggregate`] nodes.
+
+use std::{ops::Range, sync::Arc};
+
+use datafusion::{
+    arrow::datatypes::DataType,
+    common::{Result, ScalarValue, plan_err, tree_node::Transformed},
+    logical_expr::{Aggregate, Expr, Extension, LogicalPlan, expr::ScalarFunction},
+};
+use postrider_core::Diagnostic;
+use postrider_plan::{Column, StreamTable, Table, Window, WindowAggregate};
+
+use crate::{checks::Input, codes, functions::is_window, interval, text::SourceText, walk};
+
+/// Replaces each aggregate over a window.
+pub(crate) fn windows(plan: LogicalPlan) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| match node {
+        LogicalPlan::Aggregate(aggregate) => lower(aggregate),
+        node => Ok(Transformed::no(node)),
+    })
+    .map(|transformed| transformed.data)
+}
+
+fn lower(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
+    let found = aggregate.group_expr.iter().position(|expr| call(expr).is_some());
+    let Some(window_index) = found else {
+        return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
+    };
+    let mut group_exprs = aggregate.group_expr;
+    let window = match call(&group_exprs.remove(window_index)) {
+        Some(call) => window(call)?,
+        None => return plan_err!("the window vanished from GROUP BY"),
+    };
+    if group_exprs.iter().any(|expr| call(expr).is_some()) {
+        return plan_err!("a GROUP BY has at most one window");
+    }
+    let node = WindowAggregate {
+        input: aggregate.input,
+        window,
+        window_index,
+        group_exprs,
+        aggr_exprs: aggregate.aggr_expr,
+        schema: aggregate.schema,
+    };
+    Ok(Transformed::yes(LogicalPlan::Extension(Extension { node: Arc::new(node) })))
+}
+
+fn call(expr: &Expr) -> Option<&ScalarFunction> {
+    match expr {
+        Expr::Alias(alias) => call(&alias.expr),
+        Expr::ScalarFunction(function) if is_window(function.name()) => Some(function),
+        _ => None,
+    }
+}
+
+fn window(call: &ScalarFunction) -> Result<Window> {
+    let lengths = call.args.iter().map(|arg| match arg {
+        Expr::Literal(value, _) => length(value),
+        _ => plan_err!("a length of `{}` must be a literal interval", call.name()),
+    });
+    match (call.name(), lengths.collect::<Result<Vec<_>>>()?.as_slice()) {
+        ("tumble", [size_ns]) => Ok(Window::Tumble { size_ns: *size_ns }),
+        ("hop", [slide_ns, size_ns]) if slide_ns == size_ns => {
+            Ok(Window::Tumble { size_ns: *size_ns })
+        }
+        ("hop", [slide_ns, size_ns]) if slide_ns < size_ns => {
+            Ok(Window::Hop { slide_ns: *slide_ns, size_ns: *size_ns })
+        }
+        ("session", [gap_ns]) => Ok(Window::Session { gap_ns: *gap_ns }),
+        (name, _) => plan_err!("`{name}` can't have these lengths"),
+    }
+}
+
+fn length(value: &ScalarValue) -> Result<i64> {
+    match interval::scalar_ns(value) {
+        Ok(ns) if ns > 0 => Ok(ns),
+        _ => plan_err!("a window's length must be above zero and without months"),
+    }
+}
+
+/// Every table that a plan reads, subqueries included.
+pub(crate) fn tables(plan: &LogicalPlan) -> Vec<Arc<Table>> {
+    let mut tables: Vec<Arc<Table>> = Vec::new();
+    walk::nodes(plan, |node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(StreamTable(table)) = scan.source.downcast_ref::<StreamTable>()
+            && !tables.iter().any(|known| known.name == table.name)
+        {
+            tables.push(Arc::clone(table));
+        }
+    });
+    tables
+}
+
+/// Refuses what the syntax tree did not show: windows left over, windows over tables without event
+/// time, and on streams every node that the engine doesn't run.
+pub(crate) fn check(
+    plan: &LogicalPlan,
+    input: Input,
+    source: &SourceText<'_>,
+    within: &Range<usize>,
+) -> Vec<Diagnostic> {
+    let mut errors = Vec::new();
+    walk::nodes(plan, |node| {
+        for name in node.expressions().iter().filter_map(window_inside) {
+            errors.push(
+                Diagnostic::error(codes::WINDOW_PLACE, format!("`{name}` belongs into GROUP BY"))
+                    .at(source.find_name(&name, within).unwrap_or_else(|| within.clone()))
+                    .hint("name it in GROUP BY, and use its .start and .end in SELECT"),
+            );
+        }
+        match node {
+            LogicalPlan::Extension(extension) => {
+                if let Some(node) = extension.node.as_any().downcast_ref::<WindowAggregate>() {
+                    let tables = tables(&node.input);
+                    errors.extend(tables.iter().filter_map(|table| no_event_time(table)));
+                }
+            }
+            LogicalPlan::Projection(_)
+            | LogicalPlan::Filter(_)
+            | LogicalPlan::SubqueryAlias(_)
+            | LogicalPlan::TableScan(_)
+            | LogicalPlan::Union(_) => {}
+            node if input == Input::Stream => errors.push(
+                Diagnostic::error(
+                    codes::NOT_ON_STREAMS,
+                    format!("{} on a stream is not supported yet", words(node)),
+                )
+                .at(within.clone())
+                .hint("a pipeline filters, projects, unites and aggregates by window"),
+            ),
+            _ => {}
+        }
+    });
+    errors.dedup();
+    errors
+}
+
+fn words(node: &LogicalPlan) -> String {
+    let text = node.display().to_string();
+    text.split([':', ' ']).next().unwrap_or_default().to_lowercase()
+}
+
+fn window_inside(expr: &Expr) -> Option<String> {
+    let mut found = None;
+    walk::parts(expr, |part| {
+        if let Expr::ScalarFunction(function) = part
+            && is_window(function.name())
+        {
+            found = Some(function.name().to_owned());
+        }
+    });
+    found
+}
+
+fn no_event_time(table: &Table) -> Option<Diagnostic> {
+    if table.watermark.is_some() {
+        return None;
+    }
+    let times = |column: &&Column| matches!(column.data_type, DataType::Timestamp(_, None));
+    let column =
+        table.columns.iter().find(times).map_or("event_time", |column| column.name.as_str());
+    Some(
+        Diagnostic::error(
+            codes::NO_EVENT_TIME,
+            format!("`{}` has no event time, so its rows fall in no window", table.name),
+        )
+        .at(table.range.clone())
+        .hint(format!(
+            "add to its columns: WATERMARK FOR {column} AS {column} - INTERVAL '5 seconds'"
+        )),
+    )
+}

@@ -1,0 +1,53 @@
+//! Which of DataFusion's rules run.
+
+use std::sync::Arc;
+
+use datafusion::{
+    common::Result,
+    logical_expr::{LogicalPlan, planner::ContextProvider},
+    optimizer::{
+        Analyzer, Optimizer, OptimizerContext, OptimizerRule,
+        eliminate_duplicated_expr::EliminateDuplicatedExpr,
+        optimize_projections::OptimizeProjections, optimize_unions::OptimizeUnions,
+        push_down_filter::PushDownFilter, simplify_expressions::SimplifyExpressions,
+    },
+};
+
+use crate::{catalog::Catalog, checks::Input, lower};
+
+/// Resolves types.
+pub(crate) fn analyze(catalog: &Catalog, plan: LogicalPlan) -> Result<LogicalPlan> {
+    Analyzer::new().execute_and_check(plan, catalog.options(), |_, _| {})
+}
+
+/// Lowers windows and optimizes.
+///
+/// Projections are optimized once before lowering, while an aggregate that nobody uses can still
+/// be dropped; the lowered node keeps its columns.
+pub(crate) fn finish(plan: LogicalPlan, input: Input) -> Result<LogicalPlan> {
+    let pruned = run(vec![Arc::new(OptimizeProjections::new())], plan)?;
+    let lowered = lower::windows(pruned)?;
+    match input {
+        Input::Stream => run(stream_rules(), lowered),
+        Input::Bounded => run(Optimizer::new().rules, lowered),
+    }
+}
+
+/// Rules that hold on a stream: none of them adds a join, sort or limit, replaces an input by an
+/// empty one, or moves a filter into a scan, where it could not be seen by the engine.
+fn stream_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    vec![
+        Arc::new(OptimizeUnions::new()),
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(EliminateDuplicatedExpr::new()),
+        Arc::new(PushDownFilter::new()),
+        Arc::new(OptimizeProjections::new()),
+    ]
+}
+
+/// Runs rules until nothing changes. No start time is given: `now()` must not become a constant.
+fn run(rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>, plan: LogicalPlan) -> Result<LogicalPlan> {
+    let context =
+        OptimizerContext::new().without_query_execution_start_time().with_skip_failing_rules(false);
+    Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})
+}

@@ -1,0 +1,144 @@
+//! `WITH (..)`: option values, and the options that every table may have.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use postrider_core::{Diagnostic, OptionValue, TableOption, TableOptions};
+use postrider_plan::{AtEnd, BadData, CommonOptions, Format, TableRole};
+use sqlparser::ast::{Expr, SqlOption, UnaryOperator, Value};
+
+use crate::{catalog::Catalog, codes, interval, text::SourceText};
+
+/// Options in the order of the text.
+pub(crate) fn read(
+    catalog: &Catalog,
+    source: &SourceText<'_>,
+    table: &str,
+    table_range: Range<usize>,
+    options: &[SqlOption],
+) -> Result<TableOptions, Vec<Diagnostic>> {
+    let mut read: BTreeMap<String, TableOption> = BTreeMap::new();
+    let mut errors = Vec::new();
+    for option in options {
+        let SqlOption::KeyValue { key, value } = option else {
+            errors.push(
+                Diagnostic::error(codes::BAD_OPTION, format!("`{option}` is no option"))
+                    .at(table_range.clone())
+                    .hint("write options as name = value"),
+            );
+            continue;
+        };
+        let name =
+            if key.quote_style.is_some() { key.value.clone() } else { key.value.to_lowercase() };
+        let range = source
+            .range(key.span)
+            .map_or_else(|| table_range.clone(), |key| source.item(key.start));
+        let Some(value) = option_value(catalog, value) else {
+            errors.push(
+                Diagnostic::error(codes::BAD_OPTION, format!("option `{name}` must be a literal"))
+                    .at(range)
+                    .hint("a text 'abc', a number, true or false, or INTERVAL '5 seconds'"),
+            );
+            continue;
+        };
+        if read.contains_key(&name) {
+            errors.push(
+                Diagnostic::error(codes::BAD_OPTION, format!("option `{name}` is given twice"))
+                    .at(range)
+                    .hint("remove one of them"),
+            );
+            continue;
+        }
+        read.insert(name, TableOption { value, range });
+    }
+    if errors.is_empty() { Ok(TableOptions::new(table, table_range, read)) } else { Err(errors) }
+}
+
+fn option_value(catalog: &Catalog, expr: &Expr) -> Option<OptionValue> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => {
+                Some(OptionValue::Text(text.clone()))
+            }
+            Value::Boolean(value) => Some(OptionValue::Boolean(*value)),
+            Value::Number(text, _) => number(text),
+            _ => None,
+        },
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match option_value(catalog, expr)? {
+            OptionValue::Number(number) => Some(OptionValue::Number(-number)),
+            OptionValue::Decimal(number) => Some(OptionValue::Decimal(-number)),
+            _ => None,
+        },
+        Expr::Interval(_) => interval::literal_ns(catalog, expr).ok().map(OptionValue::Interval),
+        _ => None,
+    }
+}
+
+fn number(text: &str) -> Option<OptionValue> {
+    if let Ok(number) = text.parse() {
+        return Some(OptionValue::Number(number));
+    }
+    text.parse().ok().filter(|number: &f64| number.is_finite()).map(OptionValue::Decimal)
+}
+
+/// Takes `connector` and the common options; the rest is the connector's.
+pub(crate) fn take_common(
+    options: &mut TableOptions,
+) -> Result<(String, CommonOptions), Vec<Diagnostic>> {
+    let mut errors = Vec::new();
+    let mut keep = |result: Result<&'static str, Diagnostic>| match result {
+        Ok(word) => word,
+        Err(error) => {
+            errors.push(error);
+            ""
+        }
+    };
+    let role = match options.peek("type") {
+        None => None,
+        Some(_) => match keep(options.word("type", &["source", "sink"])) {
+            "source" => Some(TableRole::Source),
+            "sink" => Some(TableRole::Sink),
+            _ => None,
+        },
+    };
+    let bad_data = match keep(options.word("bad_data", &["dead_letter", "fail"])) {
+        "fail" => BadData::Fail,
+        _ => BadData::DeadLetter,
+    };
+    let at_end = match keep(options.word("at_end", &["observed", "fire"])) {
+        "fire" => AtEnd::Fire,
+        _ => AtEnd::Observed,
+    };
+    keep(options.word("format", &["json"]));
+    let idle_timeout = options.interval("idle_timeout").unwrap_or_else(|error| {
+        errors.push(error);
+        None
+    });
+    let idle_advance = options.boolean("idle_advance").unwrap_or_else(|error| {
+        errors.push(error);
+        None
+    });
+    let connector = take_connector(options).unwrap_or_else(|error| {
+        errors.push(error);
+        String::new()
+    });
+    let common = CommonOptions {
+        bad_data,
+        idle_timeout,
+        idle_advance: idle_advance.unwrap_or(true),
+        at_end,
+        role,
+        format: Format::Json,
+    };
+    if errors.is_empty() { Ok((connector, common)) } else { Err(errors) }
+}
+
+fn take_connector(options: &mut TableOptions) -> Result<String, Diagnostic> {
+    options.text("connector")?.ok_or_else(|| {
+        Diagnostic::error(
+            codes::NO_CONNECTOR,
+            format!("table `{}` does not say where its rows come from or go to", options.table),
+        )
+        .at(options.table_range.clone())
+        .hint("add WITH (connector = '..'): collector, single_file, filesystem, generator, stdout, blackhole or email")
+    })
+}

@@ -1,0 +1,50 @@
+//! The entry points: planning runs on a thread of its own, whose stack is large enough for every
+//! text that the guard lets through.
+
+use std::thread;
+
+use datafusion::logical_expr::LogicalPlan;
+use postrider_core::{Diagnostic, Diagnostics, PipelineName};
+use postrider_plan::Program;
+
+use crate::{codes, limits::PLANNER_STACK_BYTES, program, query};
+
+/// Plans a program.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the text; independent mistakes are all found.
+pub fn plan_program(sql: &str, name: PipelineName) -> Result<Program, Diagnostics> {
+    on_large_stack(|| program::plan(sql, name))
+}
+
+/// Plans one SELECT over the tables and views of a program, for rows that end: ORDER BY, LIMIT,
+/// joins, subqueries and aggregates without a window are allowed.
+///
+/// Tables are [`StreamTable`](postrider_plan::StreamTable)s: whoever runs the plan puts the rows in
+/// their place. `now()` is left for whoever runs the plan, who has a clock.
+///
+/// # Errors
+/// Everything that is wrong with it; spans are byte ranges of `sql`.
+pub fn plan_query(sql: &str, program: &Program) -> Result<LogicalPlan, Diagnostics> {
+    on_large_stack(|| query::plan(sql, program))
+}
+
+fn on_large_stack<T: Send>(
+    plan: impl FnOnce() -> Result<T, Diagnostics> + Send,
+) -> Result<T, Diagnostics> {
+    thread::scope(|scope| {
+        thread::Builder::new()
+            .name("sql planner".to_owned())
+            .stack_size(PLANNER_STACK_BYTES)
+            .spawn_scoped(scope, plan)
+            .map_err(|error| fault(format!("no thread to plan the SQL on: {error}")))?
+            .join()
+            .unwrap_or_else(|_| Err(fault("the planner failed on this SQL".to_owned())))
+    })
+}
+
+fn fault(message: String) -> Diagnostics {
+    Diagnostic::error(codes::FAULT, message)
+        .hint("simplify the statement, and report it with the SQL")
+        .into()
+}

@@ -1,0 +1,148 @@
+//! What the parser does not know: statements are split here, and `WATERMARK FOR` is cut out of
+//! `CREATE TABLE` before the parser sees it.
+
+use std::ops::Range;
+
+use postrider_core::Diagnostic;
+use sqlparser::{
+    ast::{Expr, Ident},
+    keywords::Keyword,
+    tokenizer::{Token, TokenWithSpan},
+};
+
+use crate::{
+    codes,
+    parse::Parsing,
+    text::{Lexeme, SourceText},
+};
+
+/// `WATERMARK FOR column [AS expr]`.
+#[derive(Debug, Clone)]
+pub(crate) struct WatermarkClause {
+    pub(crate) column: Ident,
+    pub(crate) expr: Option<Expr>,
+    pub(crate) range: Range<usize>,
+}
+
+/// Splits at semicolons; empty statements vanish.
+pub(crate) fn split<'t>(source: &'t SourceText<'_>) -> Vec<&'t [Lexeme]> {
+    source
+        .lexemes()
+        .split(|lexeme| lexeme.is(&Token::SemiColon))
+        .filter(|statement| !statement.is_empty())
+        .collect()
+}
+
+/// The tokens of a statement for the parser.
+pub(crate) fn tokens(lexemes: &[Lexeme]) -> Vec<TokenWithSpan> {
+    lexemes.iter().map(|lexeme| lexeme.token.clone()).collect()
+}
+
+/// Cuts the watermark out of a `CREATE TABLE`, with one of the commas around it.
+///
+/// # Errors
+/// There is more than one, it is malformed, or the table uses `METADATA FROM`.
+pub(crate) fn cut_watermark(
+    source: &SourceText<'_>,
+    statement: &[Lexeme],
+) -> Result<(Vec<Lexeme>, Option<WatermarkClause>), Diagnostic> {
+    let mut rest = Vec::with_capacity(statement.len());
+    let mut clause: Option<WatermarkClause> = None;
+    let mut depth = 0_usize;
+    let mut index = 0;
+    while let Some(lexeme) = statement.get(index) {
+        let next = statement.get(index + 1);
+        if depth == 1 && starts_clause(statement, index) {
+            let end = item_end(statement, index);
+            let tokens = statement.get(index..end).unwrap_or_default();
+            let parsed = parse_clause(source, tokens)?;
+            if clause.is_some() {
+                return Err(Diagnostic::error(
+                    codes::BAD_WATERMARK,
+                    "a table has at most one WATERMARK FOR",
+                )
+                .at(parsed.range)
+                .hint("remove one of them"));
+            }
+            clause = Some(parsed);
+            index = end;
+            let at_comma = statement.get(index).is_some_and(|l| l.is(&Token::Comma));
+            if rest.last().is_some_and(|l: &Lexeme| l.is(&Token::Comma)) {
+                rest.pop();
+            } else if at_comma {
+                index += 1;
+            }
+            continue;
+        }
+        if depth == 1 && lexeme.is_word("METADATA") && next.is_some_and(|l| l.is_word("FROM")) {
+            return Err(Diagnostic::error(
+                codes::UNSUPPORTED,
+                "METADATA FROM columns are not supported yet",
+            )
+            .at(lexeme.range.start..next.map_or(lexeme.range.end, |l| l.range.end))
+            .hint("remove the column"));
+        }
+        match lexeme.token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        rest.push(lexeme.clone());
+        index += 1;
+    }
+    Ok((rest, clause))
+}
+
+fn starts_clause(statement: &[Lexeme], index: usize) -> bool {
+    let word = |offset: usize, text| {
+        statement.get(index + offset).is_some_and(|l: &Lexeme| l.is_word(text))
+    };
+    let starts_item = index
+        .checked_sub(1)
+        .and_then(|at| statement.get(at))
+        .is_some_and(|l| l.is(&Token::Comma) || l.is(&Token::LParen));
+    starts_item && word(0, "WATERMARK") && word(1, "FOR")
+}
+
+fn item_end(statement: &[Lexeme], start: usize) -> usize {
+    let mut depth = 0_usize;
+    for (offset, lexeme) in statement.iter().enumerate().skip(start) {
+        match lexeme.token.token {
+            Token::LParen => depth += 1,
+            Token::RParen if depth == 0 => return offset,
+            Token::RParen => depth -= 1,
+            Token::Comma if depth == 0 => return offset,
+            _ => {}
+        }
+    }
+    statement.len()
+}
+
+fn parse_clause(
+    source: &SourceText<'_>,
+    lexemes: &[Lexeme],
+) -> Result<WatermarkClause, Diagnostic> {
+    let start = lexemes.first().map_or(0, |lexeme| lexeme.range.start);
+    let end = lexemes.last().map_or(start, |lexeme| lexeme.range.end);
+    let mut parsing = Parsing::new(source, lexemes.get(2..).unwrap_or_default(), end);
+    let column = parsing.run(|parser| parser.parse_identifier())?;
+    let expr = parsing.run(|parser| {
+        if parser.parse_keyword(Keyword::AS) { parser.parse_expr().map(Some) } else { Ok(None) }
+    })?;
+    parsing.end()?;
+    Ok(WatermarkClause { column, expr, range: start..end })
+}
+
+/// The lower-case name that a `CREATE` would declare, for a statement that could not be parsed.
+pub(crate) fn declared_name(statement: &[Lexeme]) -> Option<String> {
+    if !statement.first()?.is_keyword(Keyword::CREATE) {
+        return None;
+    }
+    let kinds = [Keyword::TABLE, Keyword::VIEW];
+    let kind =
+        statement.iter().position(|lexeme| kinds.iter().any(|kind| lexeme.is_keyword(*kind)))?;
+    match &statement.get(kind + 1)?.token.token {
+        Token::Word(word) => Some(word.value.to_lowercase()),
+        _ => None,
+    }
+}

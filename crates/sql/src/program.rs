@@ -1,0 +1,413 @@
+//! A whole program: declarations first, then views in order, then queries.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+};
+
+use datafusion::logical_expr::LogicalPlan;
+use postrider_core::{Diagnostic, Diagnostics, PipelineName, Severity};
+use postrider_plan::{Program, Query, SinkTarget, TableRole};
+use sqlparser::ast::{self, CreateView, Insert, Spanned, TableObject};
+
+use crate::{
+    catalog::{Catalog, View, fold, only_part},
+    checks::Input,
+    codes, ddl, guard,
+    insert::Target,
+    lower,
+    parse::{self, Located, Statement},
+    prepass, select, suggest,
+    text::SourceText,
+};
+
+/// Plans a program; runs on a thread with enough stack.
+pub(crate) fn plan(sql: &str, name: PipelineName) -> Result<Program, Diagnostics> {
+    guard::check_length(sql)?;
+    let source = SourceText::lex(sql)?;
+    guard::check_tokens(&source)?;
+    let mut planner = Planner::new(&source);
+    let statements = planner.parse();
+    planner.declare(&statements);
+    planner.name_views(&statements);
+    planner.plan_queries(&statements);
+    planner.check_roles();
+    planner.finish(sql, name)
+}
+
+/// Fills a catalog with the tables and views of a planned program.
+pub(crate) fn reopen(program: &Program) -> Result<Catalog, Diagnostics> {
+    let source = SourceText::lex(&program.sql)?;
+    let mut planner = Planner::new(&source);
+    let statements = planner.parse();
+    for (key, table) in &program.tables {
+        planner.catalog.tables.insert(key.clone(), Arc::clone(table));
+    }
+    planner.name_views(&statements);
+    if planner.errors.is_empty() { Ok(planner.catalog) } else { Err(Diagnostics(planner.errors)) }
+}
+
+/// A planned query whose sink may still get its columns from a later one.
+struct Planned {
+    /// Key of the table; `None` prints.
+    sink: Option<String>,
+    plan: LogicalPlan,
+    range: Range<usize>,
+    /// The sink's name in the INSERT.
+    name_range: Range<usize>,
+}
+
+struct Planner<'s, 'a> {
+    source: &'s SourceText<'a>,
+    catalog: Catalog,
+    queries: Vec<Planned>,
+    errors: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
+    /// Lower-case names of tables and views whose declaration is wrong: what uses them is not
+    /// looked at, since every finding would follow from the first.
+    broken: BTreeSet<String>,
+    /// Keys of sinks that were declared without columns.
+    inferred: BTreeSet<String>,
+}
+
+impl<'s, 'a> Planner<'s, 'a> {
+    fn new(source: &'s SourceText<'a>) -> Self {
+        Self {
+            source,
+            catalog: Catalog::new(),
+            queries: Vec::new(),
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            broken: BTreeSet::new(),
+            inferred: BTreeSet::new(),
+        }
+    }
+
+    fn parse(&mut self) -> Vec<Located> {
+        let mut statements = Vec::new();
+        for lexemes in prepass::split(self.source) {
+            match parse::statement(self.source, lexemes) {
+                Ok(statement) => statements.push(statement),
+                Err(error) => {
+                    self.errors.push(error);
+                    self.broken.extend(prepass::declared_name(lexemes));
+                }
+            }
+        }
+        statements
+    }
+
+    fn declare(&mut self, statements: &[Located]) {
+        for Located { statement, range } in statements {
+            let Statement::Table(create, watermark) = statement else { continue };
+            let name = only_part(&create.name).map(|ident| fold(ident).to_lowercase());
+            match ddl::table(&self.catalog, self.source, create, watermark.as_deref(), range) {
+                Ok(table) => {
+                    let key = table.name.to_lowercase();
+                    if self.is_taken(&key, &table.name, table.range.clone()) {
+                        continue;
+                    }
+                    if table.columns.is_empty() {
+                        self.inferred.insert(key.clone());
+                    }
+                    self.catalog.tables.insert(key, Arc::new(table));
+                }
+                Err(errors) => {
+                    self.errors.extend(errors);
+                    self.broken.extend(name);
+                }
+            }
+        }
+    }
+
+    fn is_taken(&mut self, key: &str, name: &str, range: Range<usize>) -> bool {
+        let taken = self.catalog.tables.contains_key(key) || self.catalog.views.contains_key(key);
+        if taken {
+            self.errors.push(
+                Diagnostic::error(codes::DUPLICATE_NAME, format!("`{name}` is declared twice"))
+                    .at(range)
+                    .hint("rename or remove one of them; names don't differ by case alone"),
+            );
+        }
+        taken
+    }
+
+    fn name_views(&mut self, statements: &[Located]) {
+        for Located { statement, range } in statements {
+            let Statement::View(create) = statement else { continue };
+            let name = only_part(&create.name).map(fold);
+            if let Err(errors) = self.name_view(create, range) {
+                self.errors.extend(errors);
+                self.broken.extend(name.map(|name| name.to_lowercase()));
+            }
+        }
+    }
+
+    fn name_view(
+        &mut self,
+        create: &CreateView,
+        range: &Range<usize>,
+    ) -> Result<(), Vec<Diagnostic>> {
+        let Some(ident) = only_part(&create.name) else {
+            return Err(vec![ddl::no_schemas(range.clone())]);
+        };
+        let name = fold(ident);
+        let place = self.source.range(ident.span).unwrap_or_else(|| range.clone());
+        if create.materialized || create.or_replace || create.temporary || create.if_not_exists {
+            let message = "only plain views are supported";
+            return Err(vec![
+                Diagnostic::error(codes::UNSUPPORTED, message)
+                    .at(place)
+                    .hint("write CREATE VIEW name AS SELECT .."),
+            ]);
+        }
+        let key = name.to_lowercase();
+        if self.is_taken(&key, &name, place) || self.uses_broken(range) {
+            self.broken.insert(key);
+            return Ok(());
+        }
+        let query = &create.query;
+        let input = Input::Stream;
+        let analyzed = select::analyze(&self.catalog, self.source, query, input, range)?;
+        let plan = rename(analyzed.plan, create, self.source, range)?;
+        self.warnings.extend(analyzed.warnings);
+        let view = View { plan: Arc::new(plan), relations: analyzed.relations };
+        self.catalog.views.insert(key, view);
+        Ok(())
+    }
+
+    /// Whether a statement mentions a name whose declaration is wrong.
+    fn uses_broken(&self, range: &Range<usize>) -> bool {
+        self.broken.iter().any(|name| self.source.find_name(name, range).is_some())
+    }
+
+    fn plan_queries(&mut self, statements: &[Located]) {
+        for Located { statement, range } in statements {
+            let planned = match statement {
+                Statement::Insert(_) | Statement::Select(_) if self.uses_broken(range) => continue,
+                Statement::Insert(insert) => self.plan_insert(insert, range),
+                Statement::Select(query) => self.plan_print(query, range),
+                Statement::Table(..) | Statement::View(_) => continue,
+            };
+            match planned {
+                Ok(planned) => self.queries.push(planned),
+                Err(errors) => self.errors.extend(errors),
+            }
+        }
+    }
+
+    fn plan_print(
+        &mut self,
+        query: &ast::Query,
+        range: &Range<usize>,
+    ) -> Result<Planned, Vec<Diagnostic>> {
+        let input = Input::Stream;
+        let analyzed = select::analyze(&self.catalog, self.source, query, input, range)?;
+        self.warnings.extend(analyzed.warnings);
+        let plan = select::finish(analyzed.plan, input, self.source, range)?;
+        Ok(Planned { sink: None, plan, range: range.clone(), name_range: range.clone() })
+    }
+
+    fn plan_insert(
+        &mut self,
+        insert: &Insert,
+        range: &Range<usize>,
+    ) -> Result<Planned, Vec<Diagnostic>> {
+        let (key, name_range) = self.sink(insert, range)?;
+        let Some(query) = &insert.source else {
+            return Err(vec![unsupported_insert(range.clone())]);
+        };
+        let extra = insert.on.is_some() || insert.returning.is_some() || insert.overwrite;
+        if extra || insert.partitioned.is_some() || !insert.assignments.is_empty() {
+            return Err(vec![unsupported_insert(range.clone())]);
+        }
+        let input = Input::Stream;
+        let analyzed = select::analyze(&self.catalog, self.source, query, input, range)?;
+        self.warnings.extend(analyzed.warnings);
+        let mut table = match self.catalog.tables.get(&key) {
+            Some(table) => table.as_ref().clone(),
+            None => return Err(vec![unsupported_insert(range.clone())]),
+        };
+        let target = Target { insert, query, source: self.source, range: name_range.clone() };
+        if self.inferred.contains(&key) {
+            let columns = target.infer(&table, &analyzed.plan)?;
+            if table.columns.is_empty() {
+                table.columns = columns;
+            } else {
+                for (column, other) in table.columns.iter_mut().zip(columns) {
+                    column.nullable |= other.nullable;
+                }
+            }
+        }
+        let plan = target.project(&table, analyzed.plan)?;
+        if let Some(error) = target.check_recipients(&table, &plan) {
+            return Err(vec![error]);
+        }
+        let plan = select::finish(plan, input, self.source, range)?;
+        if self.inferred.contains(&key) {
+            self.catalog.tables.insert(key.clone(), Arc::new(table));
+        }
+        Ok(Planned { sink: Some(key), plan, range: range.clone(), name_range })
+    }
+
+    /// The key of the table that an INSERT writes, and its place.
+    fn sink(
+        &self,
+        insert: &Insert,
+        range: &Range<usize>,
+    ) -> Result<(String, Range<usize>), Vec<Diagnostic>> {
+        let TableObject::TableName(name) = &insert.table else {
+            return Err(vec![unsupported_insert(range.clone())]);
+        };
+        let place = self.source.range(name.span()).unwrap_or_else(|| range.clone());
+        let Some(ident) = only_part(name) else { return Err(vec![ddl::no_schemas(place)]) };
+        let folded = fold(ident);
+        let key = folded.to_lowercase();
+        if self.catalog.tables.contains_key(&key) {
+            return Ok((key, place));
+        }
+        if self.catalog.views.contains_key(&key) {
+            return Err(vec![
+                Diagnostic::error(
+                    codes::WRONG_ROLE,
+                    format!("`{folded}` is a view, which can't be written"),
+                )
+                .at(place)
+                .hint("insert into a table"),
+            ]);
+        }
+        let names = self.catalog.tables.keys().map(String::as_str);
+        Err(vec![
+            Diagnostic::error(codes::UNKNOWN_TABLE, format!("table `{folded}` does not exist"))
+                .at(place)
+                .hint(suggest::hint(&folded, "tables", names)),
+        ])
+    }
+
+    /// A table is a source or a sink, not both, and not against its `type`.
+    fn check_roles(&mut self) {
+        let mut read: BTreeMap<String, Range<usize>> = BTreeMap::new();
+        for query in &self.queries {
+            for table in lower::tables(&query.plan) {
+                read.entry(table.name.to_lowercase()).or_insert_with(|| query.range.clone());
+            }
+        }
+        let mut written = BTreeSet::new();
+        for query in &self.queries {
+            let Some(key) = &query.sink else { continue };
+            let Some(table) = self.catalog.tables.get(key) else { continue };
+            written.insert(key.clone());
+            if read.contains_key(key) || table.common.role == Some(TableRole::Source) {
+                self.errors.push(
+                    Diagnostic::error(
+                        codes::WRONG_ROLE,
+                        format!("`{}` is a source, so it can't be written", table.name),
+                    )
+                    .at(query.name_range.clone())
+                    .hint("declare another table for the result"),
+                );
+            }
+        }
+        for (key, range) in &read {
+            let Some(table) = self.catalog.tables.get(key) else { continue };
+            if table.common.role == Some(TableRole::Sink) || table.is_email() {
+                let place = self.source.find_name(&table.name, range);
+                self.errors.push(
+                    Diagnostic::error(
+                        codes::WRONG_ROLE,
+                        format!("`{}` is a sink, so it can't be read", table.name),
+                    )
+                    .at(place.unwrap_or_else(|| range.clone()))
+                    .hint("read the table that feeds it"),
+                );
+            }
+        }
+        for (key, table) in &self.catalog.tables {
+            if !read.contains_key(key) && !written.contains(key) {
+                self.warnings.push(
+                    Diagnostic {
+                        severity: Severity::Warning,
+                        ..Diagnostic::error(
+                            codes::UNUSED_TABLE,
+                            format!("no query uses table `{}`", table.name),
+                        )
+                    }
+                    .at(table.range.clone())
+                    .hint("remove it, or INSERT INTO it"),
+                );
+            }
+        }
+    }
+
+    fn finish(mut self, sql: &str, name: PipelineName) -> Result<Program, Diagnostics> {
+        if self.errors.is_empty() && self.queries.is_empty() {
+            self.errors.push(
+                Diagnostic::error(codes::NO_QUERY, "the program has no query")
+                    .hint("add INSERT INTO sink SELECT .. FROM source"),
+            );
+        }
+        if !self.errors.is_empty() {
+            self.errors.sort_by_key(|error| error.span.as_ref().map_or(0, |span| span.range.start));
+            self.errors.dedup();
+            return Err(Diagnostics(self.errors));
+        }
+        let tables = self.catalog.tables;
+        let sink = |key: Option<String>| {
+            let table = key.and_then(|key| tables.get(&key));
+            table.map_or(SinkTarget::Print, |table| SinkTarget::Table(Arc::clone(table)))
+        };
+        let queries = self
+            .queries
+            .into_iter()
+            .map(|query| Query { sink: sink(query.sink), plan: query.plan, range: query.range })
+            .collect();
+        Ok(Program { name, sql: Arc::from(sql), queries, warnings: self.warnings, tables })
+    }
+}
+
+fn unsupported_insert(range: Range<usize>) -> Diagnostic {
+    Diagnostic::error(codes::UNSUPPORTED, "this form of INSERT is not supported")
+        .at(range)
+        .hint("write INSERT INTO table [(columns)] SELECT ..")
+}
+
+/// `CREATE VIEW v (a, b) AS ..` names the columns anew.
+fn rename(
+    plan: LogicalPlan,
+    create: &CreateView,
+    source: &SourceText<'_>,
+    range: &Range<usize>,
+) -> Result<LogicalPlan, Vec<Diagnostic>> {
+    use datafusion::{
+        common::Column,
+        logical_expr::{Expr, LogicalPlanBuilder},
+    };
+    if create.columns.is_empty() {
+        return Ok(plan);
+    }
+    let (is, wanted) = (create.columns.len(), plan.schema().fields().len());
+    if is != wanted {
+        return Err(vec![
+            Diagnostic::error(
+                codes::INSERT_COLUMNS,
+                format!("the view names {is} columns, its SELECT yields {wanted}"),
+            )
+            .at(range.clone())
+            .hint("name each column once"),
+        ]);
+    }
+    let exprs: Vec<Expr> = create
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(index, column)| {
+            Expr::Column(Column::from(plan.schema().qualified_field(index)))
+                .alias(fold(&column.name))
+        })
+        .collect();
+    LogicalPlanBuilder::from(plan)
+        .project(exprs)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(|error| crate::errors::explain(&error, source, range))
+}

@@ -1,0 +1,129 @@
+//! One query from syntax tree to analyzed plan.
+
+use std::ops::Range;
+
+use datafusion::{
+    common::{DataFusionError, Result},
+    logical_expr::LogicalPlan,
+    sql::planner::SqlToRel,
+};
+use postrider_core::{Diagnostic, Severity};
+use sqlparser::ast::{Query, Statement};
+
+use crate::{
+    blame,
+    catalog::Catalog,
+    checks::{self, Input},
+    codes, errors, growth, lower, optimize,
+    parse::lower_first,
+    text::SourceText,
+    window_calls,
+};
+
+/// An analyzed query whose windows are not lowered yet.
+#[derive(Debug)]
+pub(crate) struct Analyzed {
+    pub(crate) plan: LogicalPlan,
+    pub(crate) relations: u64,
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
+/// Plans a query as far as its types are known.
+pub(crate) fn analyze(
+    catalog: &Catalog,
+    source: &SourceText<'_>,
+    query: &Query,
+    input: Input,
+    within: &Range<usize>,
+) -> std::result::Result<Analyzed, Vec<Diagnostic>> {
+    let checked = checks::query(catalog, source, query, input);
+    if !checked.errors.is_empty() {
+        let placed = |error: Diagnostic| match error.span {
+            Some(_) => error,
+            None => error.at(within.clone()),
+        };
+        return Err(checked.errors.into_iter().map(placed).collect());
+    }
+    let mut expanded = query.clone();
+    window_calls::expand_aliases(&mut expanded);
+    let plan = match plan(catalog, &expanded) {
+        Ok((plan, notes)) => {
+            let warnings = notes.iter().map(|note| warning(note, source, within)).collect();
+            (plan, warnings)
+        }
+        Err(error) => return Err(explain(catalog, source, query, &error, within)),
+    };
+    let (plan, warnings) = plan;
+    if let Some(error) = growth::check(&plan, source, within) {
+        return Err(vec![error]);
+    }
+    Ok(Analyzed { plan, relations: checked.relations, warnings })
+}
+
+/// Lowers and optimizes what [`analyze`] made, and checks that it can run.
+pub(crate) fn finish(
+    plan: LogicalPlan,
+    input: Input,
+    source: &SourceText<'_>,
+    within: &Range<usize>,
+) -> std::result::Result<LogicalPlan, Vec<Diagnostic>> {
+    let plan =
+        optimize::finish(plan, input).map_err(|error| errors::explain(&error, source, within))?;
+    let found = lower::check(&plan, input, source, within);
+    if found.is_empty() { Ok(plan) } else { Err(found) }
+}
+
+type Notes = Vec<datafusion::common::Diagnostic>;
+
+fn plan(catalog: &Catalog, query: &Query) -> Result<(LogicalPlan, Notes)> {
+    let planner = SqlToRel::new(catalog);
+    let plan = planner.sql_statement_to_plan(Statement::Query(Box::new(query.clone())))?;
+    let notes = planner.take_warnings();
+    Ok((optimize::analyze(catalog, plan)?, notes))
+}
+
+fn explain(
+    catalog: &Catalog,
+    source: &SourceText<'_>,
+    query: &Query,
+    error: &DataFusionError,
+    within: &Range<usize>,
+) -> Vec<Diagnostic> {
+    let mut explained = errors::explain(error, source, within);
+    let wanted = errors::root_message(error);
+    let fails = |query: &Query| {
+        let mut query = query.clone();
+        window_calls::expand_aliases(&mut query);
+        plan(catalog, &query).is_err_and(|error| errors::root_message(&error) == wanted)
+    };
+    if let [only] = explained.as_mut_slice()
+        && only.code == codes::BAD_EXPRESSION
+        && only.span.as_ref().is_none_or(|span| span.range == *within)
+        && let Some(range) = blame::find(source, query, &fails)
+    {
+        *only = only.clone().at(range);
+    }
+    explained
+}
+
+fn warning(
+    note: &datafusion::common::Diagnostic,
+    source: &SourceText<'_>,
+    within: &Range<usize>,
+) -> Diagnostic {
+    let range = note.span.map_or_else(
+        || within.clone(),
+        |span| {
+            source.offset(span.start.line, span.start.column)
+                ..source.offset(span.end.line, span.end.column)
+        },
+    );
+    let hint =
+        note.helps.first().map_or("use IS NULL or IS NOT NULL", |help| help.message.as_str());
+    Diagnostic {
+        severity: Severity::Warning,
+        ..Diagnostic::error(codes::SUSPICIOUS, lower_first(&note.message))
+    }
+    .at(range)
+    .hint(lower_first(hint))
+}

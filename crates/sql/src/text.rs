@@ -1,0 +1,183 @@
+//! The program's text as tokens with byte ranges, and ways to find a place in it.
+
+use std::ops::Range;
+
+use postrider_core::Diagnostic;
+use sqlparser::{
+    keywords::Keyword,
+    tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer},
+};
+
+use crate::{codes, dialect::StreamingDialect};
+
+/// One token and its bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct Lexeme {
+    pub(crate) token: TokenWithSpan,
+    pub(crate) range: Range<usize>,
+}
+
+impl Lexeme {
+    pub(crate) fn is(&self, token: &Token) -> bool {
+        self.token.token == *token
+    }
+
+    /// Whether it is this keyword, unquoted.
+    pub(crate) fn is_keyword(&self, keyword: Keyword) -> bool {
+        matches!(&self.token.token, Token::Word(word) if word.keyword == keyword)
+    }
+
+    /// Whether it is this word, unquoted, in any case.
+    pub(crate) fn is_word(&self, text: &str) -> bool {
+        matches!(&self.token.token, Token::Word(word)
+            if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(text))
+    }
+
+    fn opens(&self) -> bool {
+        matches!(self.token.token, Token::LParen | Token::LBracket | Token::LBrace)
+    }
+
+    fn closes(&self) -> bool {
+        matches!(self.token.token, Token::RParen | Token::RBracket | Token::RBrace)
+    }
+}
+
+/// A program's text and its tokens; comments and white space are left out.
+#[derive(Debug)]
+pub(crate) struct SourceText<'a> {
+    text: &'a str,
+    /// The byte at which each character starts, and the end: places come as lines and columns of
+    /// characters, and looking one up must not depend on the length of the line.
+    char_starts: Vec<usize>,
+    /// The character that starts each line.
+    line_starts: Vec<usize>,
+    lexemes: Vec<Lexeme>,
+}
+
+impl<'a> SourceText<'a> {
+    pub(crate) fn lex(text: &'a str) -> Result<Self, Diagnostic> {
+        let ends = std::iter::once(text.len());
+        let char_starts = text.char_indices().map(|(at, _)| at).chain(ends).collect();
+        let newlines = text.chars().enumerate().filter(|(_, character)| *character == '\n');
+        let line_starts = std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect();
+        let mut source = Self { text, char_starts, line_starts, lexemes: Vec::new() };
+        let tokens = Tokenizer::new(&StreamingDialect, text)
+            .tokenize_with_location()
+            .map_err(|error| source.bad_token(&error.message, error.location))?;
+        source.lexemes = tokens
+            .into_iter()
+            .filter(|token| !matches!(token.token, Token::Whitespace(_)))
+            .map(|token| Lexeme { range: source.bytes(token.span), token })
+            .collect();
+        Ok(source)
+    }
+
+    pub(crate) fn lexemes(&self) -> &[Lexeme] {
+        &self.lexemes
+    }
+
+    /// The byte at a line and column, which count characters from 1.
+    pub(crate) fn offset(&self, line: u64, column: u64) -> usize {
+        let line = usize::try_from(line).unwrap_or(usize::MAX).saturating_sub(1);
+        let Some(start) = self.line_starts.get(line) else { return self.text.len() };
+        let column = usize::try_from(column).unwrap_or(usize::MAX).saturating_sub(1);
+        let byte = self.char_starts.get(start.saturating_add(column));
+        byte.copied().unwrap_or(self.text.len())
+    }
+
+    /// The bytes of a span of the parser; `None` if the parser didn't know it.
+    pub(crate) fn range(&self, span: Span) -> Option<Range<usize>> {
+        (span.start.line > 0).then(|| self.bytes(span))
+    }
+
+    /// The bytes of a span of an expression, drawn out to close the parentheses it opens: the
+    /// parser's span of a call ends with its last argument.
+    pub(crate) fn balanced(&self, span: Span) -> Option<Range<usize>> {
+        let range = self.range(span)?;
+        let mut open = 0_usize;
+        let mut end = range.end;
+        let mut after_word = false;
+        for lexeme in self.lexemes.iter().skip(self.index_at(range.start)) {
+            let starts_arguments = after_word && end == range.end && lexeme.is(&Token::LParen);
+            if lexeme.range.start >= end && open == 0 && !starts_arguments {
+                break;
+            }
+            if lexeme.opens() {
+                open += 1;
+            } else if lexeme.closes() {
+                open = open.saturating_sub(1);
+            }
+            end = end.max(lexeme.range.end);
+            after_word = matches!(lexeme.token.token, Token::Word(_));
+        }
+        Some(range.start..end)
+    }
+
+    /// From the nearest `keyword` before `range` to its end.
+    pub(crate) fn since_keyword(&self, keyword: Keyword, range: Range<usize>) -> Range<usize> {
+        let before = self.index_at(range.start);
+        let found = self.lexemes.iter().take(before).rfind(|lexeme| lexeme.is_keyword(keyword));
+        found.map_or(range.start, |lexeme| lexeme.range.start)..range.end
+    }
+
+    /// The first `keyword` at or after a byte.
+    pub(crate) fn keyword_after(&self, keyword: Keyword, from: usize) -> Option<Range<usize>> {
+        let found = self.lexemes.iter().skip(self.index_at(from)).find(|l| l.is_keyword(keyword));
+        found.map(|lexeme| lexeme.range.clone())
+    }
+
+    /// From a byte to the end of the list item or option that starts there.
+    pub(crate) fn item(&self, start: usize) -> Range<usize> {
+        let mut open = 0_usize;
+        let mut end = start;
+        for lexeme in self.lexemes.iter().skip(self.index_at(start)) {
+            if open == 0 && (lexeme.is(&Token::Comma) || lexeme.closes()) {
+                break;
+            }
+            if lexeme.opens() {
+                open += 1;
+            } else if lexeme.closes() {
+                open = open.saturating_sub(1);
+            }
+            end = lexeme.range.end;
+        }
+        start..end
+    }
+
+    /// Where a name stands within `within`, quoted or not, in any case.
+    pub(crate) fn find_name(&self, name: &str, within: &Range<usize>) -> Option<Range<usize>> {
+        self.find_names(name, within).into_iter().next()
+    }
+
+    /// Everywhere that a name stands.
+    pub(crate) fn find_names(&self, name: &str, within: &Range<usize>) -> Vec<Range<usize>> {
+        let found = self.lexemes.iter().filter(|lexeme| {
+            let inside = lexeme.range.start >= within.start && lexeme.range.end <= within.end;
+            inside
+                && matches!(&lexeme.token.token, Token::Word(word)
+                    if word.value.eq_ignore_ascii_case(name))
+        });
+        found.map(|lexeme| lexeme.range.clone()).collect()
+    }
+
+    /// Index of the first token that ends behind a byte.
+    pub(crate) fn index_at(&self, byte: usize) -> usize {
+        self.lexemes.partition_point(|lexeme| lexeme.range.end <= byte)
+    }
+
+    fn bytes(&self, span: Span) -> Range<usize> {
+        self.offset(span.start.line, span.start.column)..self.offset(span.end.line, span.end.column)
+    }
+
+    fn bad_token(&self, message: &str, location: Location) -> Diagnostic {
+        let start = self.offset(location.line, location.column);
+        let end = self.text[start..].chars().next().map_or(start, |c| start + c.len_utf8());
+        let mut message = message.trim().trim_end_matches('.').to_owned();
+        if let Some(first) = message.get_mut(..1) {
+            first.make_ascii_lowercase();
+        }
+        Diagnostic::error(codes::BAD_TOKEN, format!("the text can't be read here: {message}"))
+            .at(start..end)
+            .hint("close the quote or comment that starts here, or remove the character")
+    }
+}

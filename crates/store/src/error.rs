@@ -1,0 +1,129 @@
+//! Why the log or a record could not be used.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use postrider_core::ErrorKind;
+
+use crate::Lsn;
+
+/// Why an operation on the log failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// Another process has the log.
+    #[error(
+        "the log in {dir} is in use by {holder}; stop that process, or give this one a state directory of its own",
+        dir = dir.display()
+    )]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+        /// Who has it, as far as its lock file says.
+        holder: String,
+    },
+    /// The operating system refused something while the log was opened or read.
+    #[error("can't {operation} {path}: {source}; check the directory, its permissions and the disk", path = path.display())]
+    Files {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Bytes are not what was written, and intact frames follow, so they can't be an unfinished end.
+    #[error(
+        "the log is damaged at byte {offset} of {path} (position {at}): {reason}; restore the file from a copy, \
+         or give up everything from there on: `truncate -s {offset}` on this file, and delete the later .log files",
+        path = path.display()
+    )]
+    Damaged {
+        /// The place in the log.
+        at: Lsn,
+        /// The segment file.
+        path: PathBuf,
+        /// The place in that file.
+        offset: u64,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// A later version of Postrider wrote to this log.
+    #[error(
+        "byte {offset} of {path} was written by a later version of Postrider ({reason}); use that version or a later one",
+        path = path.display()
+    )]
+    TooNew {
+        /// The segment file.
+        path: PathBuf,
+        /// The place in that file.
+        offset: u64,
+        /// What is not known here.
+        reason: String,
+    },
+    /// A batch can't be taken because of its size.
+    #[error("a {what} of {bytes} bytes is over the log's limit of {limit}; split it")]
+    TooLarge {
+        /// `frame` or `batch`.
+        what: &'static str,
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A write or fsync failed. Nothing can be appended any more in this process.
+    #[error(
+        "the log stopped for good: {reason}; free or repair the disk, then restart Postrider, which recovers by itself"
+    )]
+    Dead {
+        /// What failed.
+        reason: Arc<str>,
+    },
+    /// The log was closed in this process.
+    #[error("the log is closed because Postrider is stopping; try again after its restart")]
+    Closed,
+}
+
+impl LogError {
+    /// What the caller should do.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Locked { .. } => ErrorKind::Fenced,
+            Self::Files { .. } | Self::TooNew { .. } | Self::TooLarge { .. } => ErrorKind::Invalid,
+            Self::Damaged { .. } | Self::Dead { .. } => ErrorKind::Data,
+            Self::Closed => ErrorKind::Retry,
+        }
+    }
+}
+
+/// Why the payload of a frame could not be read, or contradicts the frames before it.
+#[derive(Debug, thiserror::Error)]
+#[error("{record}{place} can't be used: {reason}; report it together with the log", place = self.place())]
+pub struct RecordError {
+    /// The record, such as `IntentRecord`.
+    pub record: &'static str,
+    /// The frame, if it is known.
+    pub at: Option<Lsn>,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl RecordError {
+    pub(crate) const fn new(record: &'static str, reason: String) -> Self {
+        Self { record, at: None, reason }
+    }
+
+    /// Adds the frame.
+    #[must_use]
+    pub const fn at(mut self, at: Lsn) -> Self {
+        self.at = Some(at);
+        self
+    }
+
+    /// What the caller should do.
+    pub const fn kind(&self) -> ErrorKind {
+        ErrorKind::Data
+    }
+
+    fn place(&self) -> String {
+        self.at.map(|at| format!(" at position {at} of the log")).unwrap_or_default()
+    }
+}

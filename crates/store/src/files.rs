@@ -1,0 +1,50 @@
+//! The seam between the log and where its bytes are: a directory of segment files, real or in memory.
+
+mod disk;
+#[cfg(test)]
+pub(crate) mod faulty;
+mod memory;
+
+use std::{fmt, io, path::PathBuf, sync::Arc};
+
+use crate::Lsn;
+
+pub(crate) use disk::{DirectoryLock, DiskFiles};
+pub(crate) use memory::MemoryFiles;
+
+/// One segment file.
+///
+/// Contract: `write_all_at` may be lost until a `sync` that began after it has returned without error.
+/// After an error of either, what the file holds is unknown until it is opened by another process.
+/// Reads run beside writes; the caller reads only what was synced.
+pub(crate) trait LogFile: Send + Sync + fmt::Debug {
+    /// The file's size.
+    fn size(&self) -> io::Result<u64>;
+    /// Reads up to `buffer.len()` bytes; fewer only at the end of the file.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes all bytes at `offset`.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Cuts the file to `size`.
+    fn truncate(&self, size: u64) -> io::Result<()>;
+    /// Makes the content, and the size, durable.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// The segment files of one log.
+///
+/// Contract: a created file may vanish in a crash until `sync_names` has returned.
+pub(crate) trait LogFiles: Send + Sync + fmt::Debug {
+    /// The bases of all segments, ascending.
+    fn bases(&self) -> io::Result<Vec<Lsn>>;
+    /// A new, empty file; one of that name is replaced.
+    fn create(&self, base: Lsn) -> io::Result<Arc<dyn LogFile>>;
+    /// An existing file.
+    fn open(&self, base: Lsn) -> io::Result<Arc<dyn LogFile>>;
+    /// Makes the names of created files durable.
+    fn sync_names(&self) -> io::Result<()>;
+    /// What messages call the file.
+    fn path(&self, base: Lsn) -> PathBuf;
+}
+
+#[cfg(test)]
+mod tests;

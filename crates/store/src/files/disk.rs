@@ -1,0 +1,149 @@
+//! Segment files in a directory, and the lock on it.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    process,
+    sync::Arc,
+};
+
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
+
+use super::{LogFile, LogFiles};
+use crate::{
+    LogError, Lsn,
+    segment::{base_of, file_name},
+};
+
+/// A directory of segment files.
+#[derive(Debug)]
+pub(crate) struct DiskFiles {
+    dir: PathBuf,
+}
+
+impl DiskFiles {
+    /// The files of an existing directory.
+    pub(crate) const fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+}
+
+impl LogFiles for DiskFiles {
+    fn bases(&self) -> io::Result<Vec<Lsn>> {
+        let mut bases = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            bases.extend(entry?.file_name().to_str().and_then(base_of));
+        }
+        bases.sort_unstable();
+        Ok(bases)
+    }
+
+    fn create(&self, base: Lsn) -> io::Result<Arc<dyn LogFile>> {
+        let mut options = OpenOptions::new();
+        let file =
+            options.read(true).write(true).create(true).truncate(true).open(self.path(base))?;
+        Ok(Arc::new(DiskFile(file)))
+    }
+
+    fn open(&self, base: Lsn) -> io::Result<Arc<dyn LogFile>> {
+        let file = OpenOptions::new().read(true).write(true).open(self.path(base))?;
+        Ok(Arc::new(DiskFile(file)))
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        File::open(&self.dir)?.sync_all()
+    }
+
+    fn path(&self, base: Lsn) -> PathBuf {
+        self.dir.join(file_name(base))
+    }
+}
+
+#[derive(Debug)]
+struct DiskFile(File);
+
+impl LogFile for DiskFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.0.read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(bytes) => filled += bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        self.0.set_len(size)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+/// The right to write to a directory; given up when dropped, or when the process dies.
+#[derive(Debug)]
+pub(crate) struct DirectoryLock {
+    _file: File,
+}
+
+impl DirectoryLock {
+    /// Takes the lock on a directory, which is created if it is missing.
+    pub(crate) fn take(dir: &Path) -> Result<Self, LogError> {
+        let at = |operation, path: &Path| {
+            let path = path.to_owned();
+            move |source| LogError::Files { operation, path, source }
+        };
+        if !dir.is_dir() {
+            fs::create_dir_all(dir).map_err(at("create", dir))?;
+            let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = parent.unwrap_or_else(|| Path::new("."));
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(at("sync", parent))?;
+        }
+        let path = dir.join("LOCK");
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(at("open", &path))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                return Err(LogError::Locked { dir: dir.to_owned(), holder: holder(&path) });
+            }
+            Err(error) => return Err(at("lock", &path)(error.into())),
+        }
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "process {}", process::id()))
+            .map_err(at("write", &path))?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Who has the lock, as the holder wrote it. It may not have come to that yet.
+fn holder(path: &Path) -> String {
+    match fs::read_to_string(path) {
+        Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
+        _ => "another process".to_owned(),
+    }
+}

@@ -1,0 +1,42 @@
+//! What every implementation of the seam has to do.
+
+use std::io::ErrorKind;
+
+use super::{DiskFiles, LogFiles, MemoryFiles};
+use crate::Lsn;
+
+fn conforms(files: &dyn LogFiles) {
+    assert_eq!(files.bases().unwrap(), []);
+    assert_eq!(files.open(Lsn(7)).unwrap_err().kind(), ErrorKind::NotFound);
+    let later = files.create(Lsn(100)).unwrap();
+    let file = files.create(Lsn(7)).unwrap();
+    files.sync_names().unwrap();
+    assert_eq!(files.bases().unwrap(), [Lsn(7), Lsn(100)]);
+
+    file.write_all_at(b"hello world", 0).unwrap();
+    file.write_all_at(b"W", 6).unwrap();
+    file.sync().unwrap();
+    let seen = files.open(Lsn(7)).unwrap();
+    let mut buffer = [0; 8];
+    assert_eq!(seen.read_at(&mut buffer, 6).unwrap(), 5);
+    assert_eq!(&buffer[..5], b"World");
+    assert_eq!(seen.read_at(&mut buffer, 99).unwrap(), 0);
+
+    file.truncate(5).unwrap();
+    assert_eq!(seen.size().unwrap(), 5);
+    assert_eq!(later.size().unwrap(), 0);
+    assert_eq!(files.create(Lsn(7)).unwrap().size().unwrap(), 0);
+    assert!(files.path(Lsn(7)).ends_with("00000000000000000007.log"));
+}
+
+#[test]
+fn a_directory_conforms() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("notes.txt"), "not a segment").unwrap();
+    conforms(&DiskFiles::new(dir.path().to_owned()));
+}
+
+#[test]
+fn memory_conforms() {
+    conforms(&MemoryFiles::default());
+}

@@ -1,0 +1,48 @@
+//! The one log: every event, seal, trigger row and send of a state directory, in order, fsynced.
+//!
+//! Owns: the format of segment files and frames, the writer thread and its group commit, recovery after
+//! a crash, the records inside frames, and the outbox as a pure fold over them. Does not own: what an
+//! epoch contains (`engine`) or what becomes of a trigger row (`mail`).
+//!
+//! Nouns: *frame* (one record with its place, writer and subject), *segment* (one file of frames),
+//! *[`Lsn`]* (the place of a frame), *group* (the frames of one write and one fsync), *durable prefix*
+//! (the part of the log that is fsynced), *generation* (one process's time as the writer).
+//!
+//! Invariants:
+//! - Frames are only appended, by one thread of one process; readers see only the durable prefix.
+//! - Sequence numbers have no gap, and generations never fall.
+//! - A failed write or fsync ends the log for the rest of the process: whether the page cache still
+//!   holds what the disk does not can't be known afterwards (Rebello et al., "Can Applications Recover
+//!   from fsync Failures?", USENIX ATC 2020).
+//! - Damage is never skipped. Only an end that was never finished is cut off, and reported.
+//! - Nothing of an epoch is in the outbox before the epoch's seal.
+//!
+//! Flow: 1. [`Log::submit`] queues frames  2. the writer thread encodes a group, writes and syncs it
+//! 3. the durable end moves, tickets resolve  4. each [`LogReader`] reads on  5. [`Outbox::apply`] folds.
+
+mod error;
+mod files;
+mod frame;
+mod limits;
+mod log;
+mod lsn;
+mod outbox;
+mod reader;
+mod record;
+mod recovery;
+mod segment;
+mod shared;
+mod window;
+mod writer;
+
+pub use error::{LogError, RecordError};
+pub use frame::{Frame, FrameKind, NewFrame};
+pub use limits::{FRAME_PAYLOAD_BYTES_MAX, SEGMENT_BYTES_DEFAULT};
+pub use log::{Appended, Log, LogOptions, Opened, Ticket, Truncated};
+pub use lsn::Lsn;
+pub use outbox::{Counts, Outbox, PendingRows, SealedTriggers, SendEntry, SendState};
+pub use reader::LogReader;
+pub use record::{
+    DecisionRecord, EpochSealed, EventRecord, IntentRecord, KeyRole, PipelineRecord, ResultRecord,
+    RowRef, SealKind, SendOutcome, SinkSeal, SourceSeal, SourceStatus, TriggersRecord,
+};

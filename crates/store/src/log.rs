@@ -1,0 +1,257 @@
+//! The log as its users hold it: opening, appending, reading, closing.
+
+mod commit_loop;
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use postrider_core::{Generation, SubjectId, WorkspaceId};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
+
+use self::commit_loop::{Batch, Command};
+use crate::{
+    FrameKind, LogError, LogReader, Lsn, NewFrame,
+    files::{DirectoryLock, DiskFiles, LogFiles, MemoryFiles},
+    frame::codec::{Stamp, encoded_bytes},
+    limits::{
+        BATCH_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, QUEUE_BATCHES_MAX, QUEUE_BYTES_MAX,
+        SEGMENT_BYTES_DEFAULT,
+    },
+    recovery::recover,
+    shared::Shared,
+    writer::Writer,
+};
+
+/// Where a log is, and how it is cut into files.
+#[derive(Debug, Clone)]
+pub struct LogOptions {
+    /// The directory; created if it is missing.
+    pub dir: PathBuf,
+    /// The size at which a segment ends. A batch is never split, so a segment may be larger by one.
+    pub segment_bytes: u64,
+}
+
+impl LogOptions {
+    /// A log in this directory, with the default segment size.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), segment_bytes: SEGMENT_BYTES_DEFAULT }
+    }
+}
+
+/// An opened log, and what opening it found.
+#[derive(Debug)]
+pub struct Opened {
+    /// The log.
+    pub log: Log,
+    /// The generation of this process.
+    pub generation: Generation,
+    /// The unfinished end that was cut off, if there was one.
+    pub truncated: Option<Truncated>,
+}
+
+/// An unfinished end of the log: the previous process died while it wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Truncated {
+    /// Where the log was cut.
+    pub at: Lsn,
+    /// How many bytes were cut off. None of them had been reported as durable.
+    pub bytes: u64,
+}
+
+/// Where appended frames are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The first frame.
+    pub first: Lsn,
+    /// Behind the last frame.
+    pub end: Lsn,
+}
+
+/// A handle to the log; clones share it.
+///
+/// The log ends with [`Log::close`] or with its last handle, whose drop waits for the writer thread to finish the
+/// queue, so that the directory is free afterwards.
+#[derive(Debug, Clone)]
+pub struct Log {
+    handle: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+    /// Gone only while dropping.
+    queue: Option<mpsc::Sender<Command>>,
+    thread: Option<JoinHandle<()>>,
+    /// Bytes that may still be queued.
+    room: Arc<Semaphore>,
+    /// Held from the first wait to the queue, so that batches are queued in the order of the calls.
+    turn: Mutex<()>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was reported by its own hook, and every ticket was refused.
+            drop(thread.join());
+        }
+    }
+}
+
+/// The promise that queued frames become durable.
+#[derive(Debug)]
+#[must_use = "frames are not durable before the ticket says so"]
+pub struct Ticket {
+    done: oneshot::Receiver<Appended>,
+    shared: Arc<Shared>,
+}
+
+impl Ticket {
+    /// Waits until the frames are on disk. Dropping the ticket does not take them back.
+    ///
+    /// # Errors
+    /// When the log died first: the frames may or may not be there after a restart.
+    pub async fn durable(self) -> Result<Appended, LogError> {
+        self.done.await.map_err(|_| self.shared.why_ended())
+    }
+}
+
+impl Log {
+    /// Opens the log in a directory, for this process alone: checks every frame, cuts off an unfinished end, and
+    /// appends an [`FrameKind::Opened`] frame of a new generation in a new segment. Blocks while it reads.
+    ///
+    /// # Errors
+    /// When another process has the log, when it is damaged, or when its files can't be read or written.
+    #[expect(clippy::needless_pass_by_value, reason = "options are made for one log")]
+    pub fn open(options: LogOptions) -> Result<Opened, LogError> {
+        let lock = DirectoryLock::take(&options.dir)?;
+        let files = Arc::new(DiskFiles::new(options.dir.clone()));
+        Self::open_files(files, options.segment_bytes, Some(lock))
+    }
+
+    /// A new log in memory, which behaves the same and ends with its last handle or reader. It grows with every frame.
+    pub fn in_memory() -> Self {
+        let files = Arc::new(MemoryFiles::default());
+        match Self::open_files(files, SEGMENT_BYTES_DEFAULT, None) {
+            Ok(opened) => opened.log,
+            Err(error) => unreachable!("memory can't fail, only be exhausted: {error}"),
+        }
+    }
+
+    pub(crate) fn open_files(
+        files: Arc<dyn LogFiles>,
+        segment_bytes: u64,
+        lock: Option<DirectoryLock>,
+    ) -> Result<Opened, LogError> {
+        let recovered = recover(&*files)?;
+        let truncated = recovered.truncated;
+        let generation = Generation(recovered.generation.0 + 1);
+        let next = Stamp { generation, sequence: recovered.sequence };
+        let path = files.path(recovered.end);
+        let mut writer = Writer::open(files, recovered, next, segment_bytes)?;
+        writer.add(&[NewFrame {
+            kind: FrameKind::Opened,
+            workspace: WorkspaceId::DEFAULT,
+            subject: SubjectId::NONE,
+            payload: bytes::Bytes::new(),
+        }]);
+        writer.commit()?;
+        let shared = writer.shared();
+        let (queue, commands) = mpsc::channel(QUEUE_BATCHES_MAX);
+        let thread = thread::Builder::new()
+            .name("log-writer".to_owned())
+            .spawn(move || commit_loop::run(writer, commands, lock))
+            .map_err(|source| LogError::Files { operation: "start the writer of", path, source })?;
+        let handle = Handle {
+            shared,
+            queue: Some(queue),
+            thread: Some(thread),
+            room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)),
+            turn: Mutex::new(()),
+        };
+        Ok(Opened { log: Self { handle: Arc::new(handle) }, generation, truncated })
+    }
+
+    /// Queues frames, to be written without a gap between them and in the order of the calls. Waits only for
+    /// room in the queue; a call that is cancelled before that has queued nothing. An empty batch is allowed: its
+    /// ticket says when everything before it is durable.
+    ///
+    /// # Errors
+    /// When the frames are too large, or the log is dead or closed.
+    pub async fn submit(&self, frames: Vec<NewFrame>) -> Result<Ticket, LogError> {
+        let ended = || self.handle.shared.why_ended();
+        let bytes = checked_bytes(&frames)?;
+        let queue = self.handle.queue.as_ref().ok_or_else(ended)?;
+        let turn = self.handle.turn.lock().await;
+        let room = Arc::clone(&self.handle.room);
+        // The cast loses nothing: a batch is within `BATCH_BYTES_MAX`.
+        let room = room.acquire_many_owned(bytes as u32).await.map_err(|_| ended())?;
+        let (done, durable) = oneshot::channel();
+        let batch = Batch { frames, done, room };
+        queue.send(Command::Append(batch)).await.map_err(|_| ended())?;
+        drop(turn);
+        Ok(Ticket { done: durable, shared: Arc::clone(&self.handle.shared) })
+    }
+
+    /// Appends frames and waits until they are durable.
+    ///
+    /// # Errors
+    /// Those of [`Log::submit`] and [`Ticket::durable`].
+    pub async fn append(&self, frames: Vec<NewFrame>) -> Result<Appended, LogError> {
+        self.submit(frames).await?.durable().await
+    }
+
+    /// Reads from the frame at `from` on; from the first one if `from` is before it.
+    pub fn reader(&self, from: Lsn) -> LogReader {
+        LogReader::new(Arc::clone(&self.handle.shared), from)
+    }
+
+    /// Follows the end of the durable prefix. Its `changed` fails once the log is closed or dead.
+    pub fn durable(&self) -> watch::Receiver<Lsn> {
+        self.handle.shared.watch()
+    }
+
+    /// The first frame that the log still has.
+    pub fn start(&self) -> Lsn {
+        self.handle.shared.start()
+    }
+
+    /// The generation of this process.
+    pub fn generation(&self) -> Generation {
+        self.handle.shared.generation
+    }
+
+    /// Writes what is queued, stops the writer thread and gives up the directory. Later appends are refused; readers
+    /// go on. Closing twice is allowed.
+    pub async fn close(&self) {
+        if let Some(queue) = &self.handle.queue {
+            // A closed queue means that the thread has stopped or is about to.
+            queue.send(Command::Close).await.ok();
+        }
+        let mut durable = self.durable();
+        while durable.changed().await.is_ok() {}
+    }
+}
+
+/// The size of a batch on disk, if it is within the limits.
+fn checked_bytes(frames: &[NewFrame]) -> Result<usize, LogError> {
+    let mut bytes = 0;
+    for frame in frames {
+        let payload = frame.payload.len();
+        if payload > FRAME_PAYLOAD_BYTES_MAX {
+            let limit = FRAME_PAYLOAD_BYTES_MAX;
+            return Err(LogError::TooLarge { what: "frame", bytes: payload, limit });
+        }
+        bytes += encoded_bytes(frame);
+    }
+    if bytes > BATCH_BYTES_MAX {
+        return Err(LogError::TooLarge { what: "batch", bytes, limit: BATCH_BYTES_MAX });
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

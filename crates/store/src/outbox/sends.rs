@@ -1,0 +1,188 @@
+//! The life of a send.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use postrider_core::{Epoch, Generation, SendId, WorkspaceId};
+
+use super::{Counts, names::RowKey};
+use crate::{ResultRecord, SendOutcome};
+
+/// What became of a send so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SendState {
+    /// The provider may be called, or is being called, by the running process.
+    Intended {
+        /// The number of the attempt.
+        attempt: u32,
+        /// The process that does it.
+        generation: Generation,
+    },
+    /// The provider has taken the message over.
+    Accepted,
+    /// The provider refused it for good.
+    Rejected,
+    /// Certainly not taken over; to be tried again.
+    Retry {
+        /// The number of the attempt that failed.
+        attempt: u32,
+    },
+    /// Nobody knows whether the provider took it over.
+    InDoubt {
+        /// The number of the attempt.
+        attempt: u32,
+    },
+    /// Decided against.
+    NotSent {
+        /// A stable word.
+        reason: Arc<str>,
+    },
+}
+
+/// A send, and the trigger row that it belongs to.
+#[derive(Debug, Clone, Copy)]
+pub struct SendEntry<'a> {
+    /// The tenant.
+    pub workspace: WorkspaceId,
+    /// The pipeline's name.
+    pub pipeline: &'a str,
+    /// The action sink's name.
+    pub sink: &'a str,
+    /// The epoch of the row.
+    pub epoch: Epoch,
+    /// The number of the row, as in [`crate::RowRef::row`].
+    pub row: u32,
+    /// What became of it so far.
+    pub state: &'a SendState,
+}
+
+/// A send as it is kept.
+#[derive(Debug)]
+pub(super) struct StoredSend {
+    pub(super) row: RowKey,
+    pub(super) state: SendState,
+}
+
+impl StoredSend {
+    /// Whether this attempt may begin.
+    pub(super) fn may_be_tried(&self, attempt: u32) -> Result<(), String> {
+        match &self.state {
+            SendState::Intended { attempt: last, .. }
+            | SendState::Retry { attempt: last }
+            | SendState::InDoubt { attempt: last }
+                if attempt > *last =>
+            {
+                Ok(())
+            }
+            state => Err(format!("attempt {attempt} can't follow {state:?}")),
+        }
+    }
+
+    /// Whether it may be decided not to go on with this send.
+    pub(super) fn may_be_dropped(&self) -> Result<(), String> {
+        match &self.state {
+            SendState::Intended { .. } | SendState::Retry { .. } | SendState::InDoubt { .. } => {
+                Ok(())
+            }
+            state => Err(format!("a decision can't follow {state:?}")),
+        }
+    }
+}
+
+/// All sends.
+#[derive(Debug, Default)]
+pub(super) struct Sends {
+    sends: HashMap<SendId, StoredSend>,
+    open_intents: HashSet<SendId>,
+    reasons: HashSet<Arc<str>>,
+}
+
+impl Sends {
+    pub(super) fn get(&self, send: SendId) -> Option<&StoredSend> {
+        self.sends.get(&send)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SendId, &StoredSend)> {
+        self.sends.iter().map(|(send, stored)| (*send, stored))
+    }
+
+    /// A reason, kept once however many sends have it.
+    pub(super) fn reason(&mut self, reason: &str) -> Arc<str> {
+        if let Some(known) = self.reasons.get(reason) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = Arc::from(reason);
+        self.reasons.insert(Arc::clone(&new));
+        new
+    }
+
+    /// Begins a send, or takes over the id of one that was decided against.
+    pub(super) fn insert(&mut self, send: SendId, row: RowKey, state: SendState) {
+        self.note_intent(send, &state);
+        self.sends.insert(send, StoredSend { row, state });
+    }
+
+    /// Changes the state of a send.
+    pub(super) fn change(
+        &mut self,
+        send: SendId,
+        state: SendState,
+        counts: &mut Counts,
+    ) -> Result<(), String> {
+        self.note_intent(send, &state);
+        let stored = self.sends.get_mut(&send).ok_or_else(|| format!("send {send} is unknown"))?;
+        counts.leave(&stored.state);
+        counts.enter(&state);
+        stored.state = state;
+        Ok(())
+    }
+
+    /// A new process writes: nobody will ever write the results of the open intents of the one before it.
+    pub(super) fn take_over(&mut self, counts: &mut Counts) {
+        for send in self.open_intents.drain() {
+            if let Some(stored) = self.sends.get_mut(&send)
+                && let SendState::Intended { attempt, .. } = stored.state
+            {
+                counts.leave(&stored.state);
+                stored.state = SendState::InDoubt { attempt };
+                counts.enter(&stored.state);
+            }
+        }
+    }
+
+    /// Applies a result. A late result of an earlier attempt, or one for a send that has ended, changes nothing,
+    /// with one exception: "accepted" is a fact, whatever was thought before.
+    pub(super) fn result(
+        &mut self,
+        record: &ResultRecord,
+        counts: &mut Counts,
+    ) -> Result<(), String> {
+        let (send, attempt) = (record.send(), record.attempt);
+        let stored = self.get(send).ok_or_else(|| format!("send {send} has no intent"))?;
+        let newest = match &stored.state {
+            SendState::Intended { attempt, .. }
+            | SendState::Retry { attempt }
+            | SendState::InDoubt { attempt } => Some(*attempt),
+            SendState::Accepted | SendState::Rejected | SendState::NotSent { .. } => None,
+        };
+        let counts_now = newest.is_some_and(|newest| attempt >= newest);
+        let state = match record.outcome() {
+            SendOutcome::Accepted => SendState::Accepted,
+            SendOutcome::Rejected if counts_now => SendState::Rejected,
+            SendOutcome::Retry if counts_now => SendState::Retry { attempt },
+            SendOutcome::InDoubt if counts_now => SendState::InDoubt { attempt },
+            _ => return Ok(()),
+        };
+        self.change(send, state, counts)
+    }
+
+    fn note_intent(&mut self, send: SendId, state: &SendState) {
+        if matches!(state, SendState::Intended { .. }) {
+            self.open_intents.insert(send);
+        } else {
+            self.open_intents.remove(&send);
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Finding out, when a log is opened, what it holds and where it ends.
+//!
+//! Every frame is checked. A frame that is not intact is an *unfinished end* if it is in the last segment and no
+//! intact frame follows: the previous process, or the machine, stopped while it was written, and it was never
+//! reported as durable. It is cut off. Anything else is damage, which is refused with its place, because to skip it
+//! would lose what had been promised.
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+use postrider_core::Generation;
+
+use crate::{
+    LogError, Lsn, Truncated,
+    files::{LogFile, LogFiles},
+    frame::codec::{self, Fault, HEADER_BYTES, Stamp},
+    segment::{HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader, file_offset},
+    window::Window,
+};
+
+/// What a log holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Recovered {
+    /// The segments that have frames, ascending.
+    pub(crate) bases: Vec<Lsn>,
+    /// Where the next frame goes.
+    pub(crate) end: Lsn,
+    /// The next frame's number.
+    pub(crate) sequence: u64,
+    /// The newest generation that wrote here; 0 for none.
+    pub(crate) generation: Generation,
+    /// The unfinished end that was cut off.
+    pub(crate) truncated: Option<Truncated>,
+}
+
+/// Reads a whole log and cuts off an unfinished end. What is left is durable.
+pub(crate) fn recover(files: &dyn LogFiles) -> Result<Recovered, LogError> {
+    scan(files, true)
+}
+
+/// Reads a whole log and changes nothing: an unfinished end is only left out.
+pub(crate) fn inspect(files: &dyn LogFiles) -> Result<Recovered, LogError> {
+    scan(files, false)
+}
+
+fn scan(files: &dyn LogFiles, mend: bool) -> Result<Recovered, LogError> {
+    let bases = files.bases().map_err(|source| failed("list", files, Lsn::ZERO, source))?;
+    let mut scan = Scan {
+        files,
+        mend,
+        found: Recovered {
+            bases: Vec::new(),
+            end: bases.first().copied().unwrap_or_default(),
+            sequence: 0,
+            generation: Generation(0),
+            truncated: None,
+        },
+    };
+    let last = bases.len().saturating_sub(1);
+    for (index, base) in bases.into_iter().enumerate() {
+        scan.segment(base, index == last)?;
+    }
+    Ok(scan.found)
+}
+
+fn failed(operation: &'static str, files: &dyn LogFiles, base: Lsn, source: io::Error) -> LogError {
+    LogError::Files { operation, path: files.path(base), source }
+}
+
+struct Scan<'a> {
+    files: &'a dyn LogFiles,
+    /// Whether an unfinished end is cut off.
+    mend: bool,
+    found: Recovered,
+}
+
+/// A segment file that is being scanned.
+struct Scanned {
+    base: Lsn,
+    file: Arc<dyn LogFile>,
+    size: u64,
+    window: Window,
+}
+
+impl Scanned {
+    fn get(&mut self, offset: u64, length: usize) -> io::Result<Option<Bytes>> {
+        self.window.get(&*self.file, offset, length, self.size)
+    }
+}
+
+impl Scan<'_> {
+    fn segment(&mut self, base: Lsn, last: bool) -> Result<(), LogError> {
+        let files = self.files;
+        let failed = |operation| move |source| failed(operation, files, base, source);
+        let file = files.open(base).map_err(failed("open"))?;
+        let size = file.size().map_err(failed("measure"))?;
+        if base != self.found.end {
+            let reason = format!("the log before it ends at position {}", self.found.end);
+            return Err(self.damaged(base, self.found.end.min(base), reason));
+        }
+        let mut segment = Scanned { base, file, size, window: Window::default() };
+        if !self.header(&mut segment, last)? {
+            return Ok(());
+        }
+        while file_offset(base, self.found.end) < size {
+            if !self.frame(&mut segment)? {
+                self.cut(&mut segment, last)?;
+                break;
+            }
+        }
+        if self.found.end > base {
+            self.found.bases.push(base);
+        }
+        if last && self.mend {
+            // The previous process may have died between its write and its fsync.
+            segment.file.sync().map_err(failed("sync"))?;
+        }
+        Ok(())
+    }
+
+    /// Checks the header; `false` if the segment was never finished being created.
+    fn header(&mut self, segment: &mut Scanned, last: bool) -> Result<bool, LogError> {
+        let base = segment.base;
+        let bytes = segment
+            .get(0, SEGMENT_HEADER_BYTES as usize)
+            .map_err(|source| failed("read", self.files, base, source))?;
+        let header = bytes.and_then(|bytes| <[u8; 32]>::try_from(&bytes[..]).ok());
+        let fault = match header.map(SegmentHeader::decode) {
+            Some(Ok(header)) if header.base == base => {
+                if header.generation < self.found.generation {
+                    "its generation is older than that of the segment before it".to_owned()
+                } else {
+                    self.found.generation = header.generation;
+                    return Ok(true);
+                }
+            }
+            Some(Ok(header)) => format!("it is the segment of position {}, renamed", header.base),
+            Some(Err(HeaderFault::TooNew(version))) => {
+                let reason = format!("segment version {version}");
+                return Err(LogError::TooNew { path: self.files.path(base), offset: 0, reason });
+            }
+            _ if last && segment.size <= SEGMENT_HEADER_BYTES => return Ok(false),
+            _ => "the header of the file is not intact".to_owned(),
+        };
+        let path = self.files.path(base);
+        Err(LogError::Damaged { at: base, path, offset: 0, reason: fault })
+    }
+
+    /// Checks the next frame and steps over it; `false` if it is not intact.
+    fn frame(&mut self, segment: &mut Scanned) -> Result<bool, LogError> {
+        let at = self.found.end;
+        let frame = match self.read(segment, at)? {
+            Some(Ok(frame)) => frame,
+            Some(Err(Fault::TooNew(reason))) => {
+                let (path, offset) = (self.files.path(segment.base), file_offset(segment.base, at));
+                return Err(LogError::TooNew { path, offset, reason });
+            }
+            None | Some(Err(_)) => return Ok(false),
+        };
+        let first = self.found.bases.is_empty() && at == segment.base;
+        if !first && frame.sequence != self.found.sequence {
+            let (expected, found) = (self.found.sequence, frame.sequence);
+            let reason = format!("frame {expected} is missing, frame {found} is here");
+            return Err(self.damaged(segment.base, at, reason));
+        }
+        if frame.generation != self.found.generation {
+            let reason = format!("it is of generation {}, unlike its segment", frame.generation.0);
+            return Err(self.damaged(segment.base, at, reason));
+        }
+        self.found.sequence = frame.sequence + 1;
+        self.found.end = frame.end;
+        Ok(true)
+    }
+
+    /// The frame at a position, or why it is none; `None` if the file is too short for it.
+    fn read(
+        &self,
+        segment: &mut Scanned,
+        at: Lsn,
+    ) -> Result<Option<Result<crate::Frame, Fault>>, LogError> {
+        let offset = file_offset(segment.base, at);
+        let base = segment.base;
+        let failed = |source| failed("read", self.files, base, source);
+        let Some(header) = segment.get(offset, HEADER_BYTES).map_err(failed)? else {
+            return Ok(None);
+        };
+        let size = match codec::size(&header) {
+            Ok(size) => size,
+            Err(fault) => return Ok(Some(Err(fault))),
+        };
+        let bytes = segment.get(offset, size).map_err(failed)?;
+        Ok(bytes.map(|bytes| codec::decode(at, &bytes)))
+    }
+
+    /// Cuts off the unfinished end, or says that it is none.
+    fn cut(&mut self, segment: &mut Scanned, last: bool) -> Result<(), LogError> {
+        let at = self.found.end;
+        if !last {
+            let reason = "this frame is not intact, and another segment follows".to_owned();
+            return Err(self.damaged(segment.base, at, reason));
+        }
+        if let Some(intact) = self.intact_behind(segment, at)? {
+            let reason = format!("this frame is not intact, and frame {intact} behind it is");
+            return Err(self.damaged(segment.base, at, reason));
+        }
+        let offset = file_offset(segment.base, at);
+        if self.mend {
+            segment
+                .file
+                .truncate(offset)
+                .map_err(|source| failed("cut", self.files, segment.base, source))?;
+        }
+        self.found.truncated = Some(Truncated { at, bytes: segment.size - offset });
+        Ok(())
+    }
+
+    /// The number of an intact frame behind a broken one. Its place is not known, since the broken length can't be
+    /// trusted, so every byte is tried.
+    fn intact_behind(&self, segment: &mut Scanned, at: Lsn) -> Result<Option<u64>, LogError> {
+        let sequence = self.found.sequence;
+        let after = Stamp { generation: self.found.generation, sequence };
+        let mut place = at.advance(1);
+        loop {
+            let offset = file_offset(segment.base, place);
+            let header = segment
+                .get(offset, HEADER_BYTES)
+                .map_err(|source| failed("read", self.files, segment.base, source))?;
+            let Some(header) = header else { return Ok(None) };
+            if codec::may_follow(&header, after)
+                && let Some(Ok(frame)) = self.read(segment, place)?
+            {
+                return Ok(Some(frame.sequence));
+            }
+            place = place.advance(1);
+        }
+    }
+
+    fn damaged(&self, base: Lsn, at: Lsn, reason: String) -> LogError {
+        let offset = if at < base { 0 } else { file_offset(base, at) };
+        LogError::Damaged { at, path: self.files.path(base), offset, reason }
+    }
+}
+
+#[cfg(test)]
+mod tests;

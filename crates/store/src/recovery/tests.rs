@@ -1,0 +1,214 @@
+//! Unfinished ends, damage, and what tells them apart.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use postrider_core::{ErrorKind, Generation, SubjectId, WorkspaceId};
+use proptest::prelude::*;
+
+use super::{Recovered, recover};
+use crate::{
+    FrameKind, LogError, Lsn, NewFrame, Truncated,
+    files::{LogFiles, MemoryFiles},
+    frame::codec::Stamp,
+    segment::SEGMENT_HEADER_BYTES,
+    writer::Writer,
+};
+
+fn frame(text: &str) -> NewFrame {
+    NewFrame {
+        kind: FrameKind::Event,
+        workspace: WorkspaceId::DEFAULT,
+        subject: SubjectId::NONE,
+        payload: Bytes::copy_from_slice(text.as_bytes()),
+    }
+}
+
+/// Writes each group with one sync, as the next generation, and returns where the frames begin and end.
+fn write(files: &MemoryFiles, groups: &[&[&str]], segment_bytes: u64) -> Vec<Lsn> {
+    let recovered = recover(files).unwrap();
+    let next =
+        Stamp { generation: Generation(recovered.generation.0 + 1), sequence: recovered.sequence };
+    let mut places = vec![recovered.end];
+    let mut writer = Writer::open(Arc::new(files.clone()), recovered, next, segment_bytes).unwrap();
+    for group in groups {
+        for text in *group {
+            places.push(writer.add(&[frame(text)]).end);
+        }
+        writer.commit().unwrap();
+    }
+    places
+}
+
+fn size(files: &MemoryFiles, base: Lsn) -> u64 {
+    files.open(base).unwrap().size().unwrap()
+}
+
+fn flip(files: &MemoryFiles, base: Lsn, bit: u64) {
+    let file = files.open(base).unwrap();
+    let mut byte = [0];
+    file.read_at(&mut byte, bit / 8).unwrap();
+    byte[0] ^= 1 << (bit % 8);
+    file.write_all_at(&byte, bit / 8).unwrap();
+}
+
+fn offset(at: Lsn) -> u64 {
+    SEGMENT_HEADER_BYTES + at.0
+}
+
+#[test]
+fn an_empty_directory_is_an_empty_log() {
+    let expected = Recovered {
+        bases: vec![],
+        end: Lsn::ZERO,
+        sequence: 0,
+        generation: Generation(0),
+        truncated: None,
+    };
+    assert_eq!(recover(&MemoryFiles::default()).unwrap(), expected);
+}
+
+#[test]
+fn an_end_that_stops_at_any_byte_is_cut_off_and_reported() {
+    let whole = MemoryFiles::default();
+    let places = write(&whole, &[&["one", "two"], &["the last frame"]], 10_000);
+    let (last, end) = (places[2], places[3]);
+    for kept in 0..end.0 - last.0 {
+        let files = MemoryFiles::default();
+        write(&files, &[&["one", "two"], &["the last frame"]], 10_000);
+        files.open(Lsn::ZERO).unwrap().truncate(offset(last) + kept).unwrap();
+        let found = recover(&files).unwrap();
+        let truncated = (kept > 0).then_some(Truncated { at: last, bytes: kept });
+        assert_eq!((found.end, found.sequence, found.truncated), (last, 2, truncated));
+        assert_eq!(size(&files, Lsn::ZERO), offset(last));
+        assert_eq!(recover(&files).unwrap().truncated, None);
+    }
+}
+
+#[test]
+fn an_end_of_zeros_or_garbage_is_cut_off() {
+    for byte in [0, 0xff, 1] {
+        let files = MemoryFiles::default();
+        let end = *write(&files, &[&["one", "two"]], 10_000).last().unwrap();
+        files.open(Lsn::ZERO).unwrap().write_all_at(&[byte; 500], offset(end)).unwrap();
+        let found = recover(&files).unwrap();
+        assert_eq!(found.truncated, Some(Truncated { at: end, bytes: 500 }));
+    }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_a_middle_frame_is_refused_with_its_place() {
+    let files = MemoryFiles::default();
+    let places = write(&files, &[&["one"], &["middle"], &["last"]], 10_000);
+    let (at, end) = (places[1], places[2]);
+    for bit in offset(at) * 8..offset(end) * 8 {
+        flip(&files, Lsn::ZERO, bit);
+        match recover(&files).unwrap_err() {
+            LogError::Damaged { at: found, offset: byte, .. } => {
+                assert_eq!((found, byte), (at, offset(at)), "bit {bit}");
+            }
+            error => panic!("bit {bit}: {error}"),
+        }
+        flip(&files, Lsn::ZERO, bit);
+    }
+    assert_eq!(recover(&files).unwrap().sequence, 3);
+}
+
+#[test]
+fn damage_is_described_with_its_place_and_a_way_out() {
+    let files = MemoryFiles::default();
+    let places = write(&files, &[&["one", "two"]], 10_000);
+    flip(&files, Lsn::ZERO, offset(places[1]) * 8 - 1);
+    let error = recover(&files).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert_eq!(
+        error.to_string(),
+        "the log is damaged at byte 32 of memory/00000000000000000000.log (position 0): this \
+         frame is not intact, and frame 1 behind it is; restore the file from a copy, or give up \
+         everything from there on: `truncate -s 32` on this file, and delete the later .log files"
+    );
+}
+
+#[test]
+fn the_end_of_an_earlier_segment_is_never_cut_off() {
+    let files = MemoryFiles::default();
+    let places = write(&files, &[&["one"], &["two"]], 10_000);
+    write(&files, &[&["three"]], 10_000);
+    files.open(Lsn::ZERO).unwrap().truncate(offset(places[1]) + 9).unwrap();
+    let error = recover(&files).unwrap_err();
+    assert!(matches!(error, LogError::Damaged { at, .. } if at == places[1]), "{error}");
+    assert_eq!(size(&files, Lsn::ZERO), offset(places[1]) + 9, "the evidence is left alone");
+    // Cut at a border between frames, only the gap before the next segment tells.
+    files.open(Lsn::ZERO).unwrap().truncate(offset(places[1])).unwrap();
+    let error = recover(&files).unwrap_err();
+    assert!(matches!(error, LogError::Damaged { at, .. } if at == places[1]), "{error}");
+}
+
+#[test]
+fn a_renamed_segment_is_refused() {
+    let files = MemoryFiles::default();
+    write(&files, &[&["one"]], 10_000);
+    let header = [7; 100];
+    files.create(Lsn(59)).unwrap().write_all_at(&header, 0).unwrap();
+    let error = recover(&files).unwrap_err();
+    assert!(error.to_string().contains("the header of the file is not intact"), "{error}");
+}
+
+#[test]
+fn a_segment_that_was_being_created_is_created_again() {
+    for bytes in 0..=SEGMENT_HEADER_BYTES as usize {
+        let files = MemoryFiles::default();
+        let end = *write(&files, &[&["one"]], 10_000).last().unwrap();
+        files.create(end).unwrap().write_all_at(&vec![0; bytes], 0).unwrap();
+        write(&files, &[&["two"]], 10_000);
+        let found = recover(&files).unwrap();
+        assert_eq!((found.bases, found.sequence), (vec![Lsn::ZERO, end], 2));
+    }
+}
+
+#[test]
+fn a_generation_counts_even_if_it_wrote_nothing() {
+    let files = MemoryFiles::default();
+    for generation in 0..3 {
+        let found = recover(&files).unwrap();
+        assert_eq!((found.generation, found.bases), (Generation(generation), vec![]));
+        write(&files, &[], 10_000);
+    }
+}
+
+proptest! {
+    /// Whatever is cut off a log, what is left is a prefix of its frames, or is refused.
+    #[test]
+    fn a_cut_log_is_a_prefix_or_refused(
+        groups in prop::collection::vec(prop::collection::vec("[a-z]{0,40}", 1..4), 1..12),
+        segment_bytes in 100..600u64,
+        segment in any::<prop::sample::Index>(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let files = MemoryFiles::default();
+        let groups: Vec<Vec<&str>> =
+            groups.iter().map(|group| group.iter().map(String::as_str).collect()).collect();
+        let groups: Vec<&[&str]> = groups.iter().map(Vec::as_slice).collect();
+        let places = write(&files, &groups, segment_bytes);
+        let whole = recover(&files).unwrap();
+        prop_assert_eq!(whole.end, *places.last().unwrap());
+
+        let base = whole.bases[segment.index(whole.bases.len())];
+        let kept = cut.index(size(&files, base) as usize) as u64;
+        files.open(base).unwrap().truncate(kept).unwrap();
+        match recover(&files) {
+            Ok(found) => {
+                prop_assert_eq!(Some(&base), whole.bases.last());
+                prop_assert_eq!(places[found.sequence as usize], found.end);
+                let inside = base.0 + kept.saturating_sub(SEGMENT_HEADER_BYTES);
+                let expected = places.iter().filter(|place| place.0 <= inside).max();
+                prop_assert_eq!(Some(&found.end), expected);
+                write(&files, &[&["again"]], segment_bytes);
+                let again = recover(&files).unwrap();
+                prop_assert_eq!((again.sequence, again.truncated), (found.sequence + 1, None));
+            }
+            Err(LogError::Damaged { .. }) => prop_assert_ne!(Some(&base), whole.bases.last()),
+            Err(error) => prop_assert!(false, "{}", error),
+        }
+    }
+}
