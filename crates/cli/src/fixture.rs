@@ -2,20 +2,24 @@
 //!
 //! What a fixture may say beside `query` is in [`statement`]; `docs/fixtures.md` shows it with examples.
 
+mod bless;
 mod database;
+mod failure;
+mod feed;
 pub(crate) mod memory;
 mod session;
 mod statement;
 mod tables;
+mod time;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
+use std::path::{Path, PathBuf};
+
+use sqllogictest::{AsyncDB, Record, Runner, TestError};
+
+use self::{
+    database::{Database, Place},
+    session::Way,
 };
-
-use sqllogictest::{AsyncDB, Record, Runner, default_column_validator, default_normalizer};
-
-use self::{database::Database, session::Ways};
 use crate::{
     args::TestArgs,
     console,
@@ -24,11 +28,14 @@ use crate::{
 };
 
 /// Every way in which a fixture is run; its answers must be the same in all of them.
-const WAYS: [Ways; 3] = [
-    Ways { name: "as it is", shards: 1, restart_always: false },
-    Ways { name: "restarted after every step", shards: 2, restart_always: true },
-    Ways { name: "on three shards", shards: 3, restart_always: false },
+const WAYS: [Way; 3] = [
+    Way { name: "as it is, on one shard", shards: 1, restart_always: false },
+    Way { name: "restarted after every step, on two shards", shards: 2, restart_always: true },
+    Way { name: "on three shards", shards: 3, restart_always: false },
 ];
+
+/// A record of a fixture.
+type FixtureRecord = Record<<Database as AsyncDB>::ColumnType>;
 
 /// Runs fixtures; fails if one fails.
 pub(crate) fn run(args: &TestArgs) -> Outcome {
@@ -37,92 +44,125 @@ pub(crate) fn run(args: &TestArgs) -> Outcome {
         collect(path, &mut files)?;
     }
     files.sort();
+    files.dedup();
     if files.is_empty() {
         let paths: Vec<_> = args.paths.iter().map(|path| path.display().to_string()).collect();
         return Err(Failure::invalid(format!(
-            "no .slt file under {}; give the path of a fixture or a directory",
+            "there is no fixture under {}: a fixture is a file that ends in .slt",
             paths.join(", ")
         )));
     }
     let mut failed = 0;
     for file in &files {
-        let result = if args.bless { bless(file) } else { run_file(file) };
+        let result = if args.bless { bless::rewrite(file) } else { check(file).map(|()| 0) };
         match result {
-            Ok(()) => console::line(format!("ok      {}", file.display())),
+            Ok(0) => console::line(format!("ok      {}", file.display())),
+            Ok(queries) => console::line(format!(
+                "blessed {}: the rows of {queries} {} are new",
+                file.display(),
+                if queries == 1 { "query" } else { "queries" }
+            )),
             Err(text) => {
                 failed += 1;
-                console::line(format!("FAILED  {}\n{}\n", file.display(), indented(&text)));
+                console::line(format!("FAILED  {}\n\n{}\n", file.display(), indented(&text)));
             }
         }
     }
-    console::line(format!("{} passed, {failed} failed", files.len() - failed));
-    if failed > 0 { Err(Failure::failed(format!("{failed} fixtures failed"))) } else { Ok(()) }
+    let count = files.len();
+    if failed > 0 {
+        return Err(Failure::failed(format!("{failed} of {count} fixtures failed")));
+    }
+    let ways = WAYS.len();
+    console::line(match count {
+        1 => format!("1 fixture passed, run {ways} ways"),
+        _ => format!("{count} fixtures passed, each run {ways} ways"),
+    });
+    Ok(())
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Outcome {
+    let is_fixture = path.extension().is_some_and(|extension| extension == "slt");
+    if !path.exists() {
+        let shown = path.display();
+        return Err(Failure::invalid(format!(
+            "{shown}: no such file or directory; give the path of a fixture (.slt) or of a \
+             directory with fixtures"
+        )));
+    }
     if !path.is_dir() {
-        if !path.exists() {
-            return Err(Failure::invalid(format!("{}: no such file", path.display())));
+        if !is_fixture {
+            let shown = path.display();
+            let message = format!("{shown} is no fixture: its name does not end in .slt");
+            return Err(Failure::invalid(message));
         }
         files.push(path.to_owned());
         return Ok(());
     }
     for entry in std::fs::read_dir(path)? {
         let path = entry?.path();
-        if path.is_dir() {
+        if path.is_dir() || path.extension().is_some_and(|extension| extension == "slt") {
             collect(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "slt") {
-            files.push(path);
         }
     }
     Ok(())
 }
 
 fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("        {line}")).collect::<Vec<_>>().join("\n")
+    let line = |line: &str| if line.is_empty() { String::new() } else { format!("  {line}") };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn run_file(file: &Path) -> Result<(), String> {
-    for ways in WAYS {
-        with_runtime(async {
-            let mut runner = Runner::new(|| async { Database::new(file, ways) });
-            let records = records(file)?;
-            for record in records {
-                runner.run_async(record).await.map_err(|error| {
-                    format!("{}\n(run {})", error.display(console::has_colour()), ways.name)
-                })?;
-            }
-            Ok(())
-        })?;
+/// Runs a fixture every way, up to the first that fails.
+fn check(file: &Path) -> Result<(), String> {
+    let records = records(file)?;
+    for (index, way) in WAYS.iter().enumerate() {
+        let run = services::block_on(run_once(file, *way, &records)).map_err(|error| error.text)?;
+        run.map_err(|error| failure::describe(&error, file, &WAYS[..index], way))?;
     }
     Ok(())
 }
 
-/// The records of a fixture, without those that would run shell commands.
-fn records(file: &Path) -> Result<Vec<Record<<Database as AsyncDB>::ColumnType>>, String> {
-    let records = sqllogictest::parse_file(file).map_err(|error| error.to_string())?;
-    match records.iter().find(|record| matches!(record, Record::System { .. })) {
-        Some(_) => Err("`system` records are not run: a fixture is SQL".to_owned()),
-        None => Ok(records),
+/// A runner whose database can ask `place` where it stands.
+fn runner(
+    file: &Path,
+    way: Way,
+    place: &Place,
+) -> Runner<Database, impl sqllogictest::MakeConnection<Conn = Database>> {
+    let (file, place) = (file.to_owned(), place.clone());
+    let mut runner = Runner::new(move || {
+        let database = Database::new(&file, way, place.clone());
+        async move { database }
+    });
+    runner.with_column_validator(|actual, expected| {
+        expected.is_empty() || actual.len() == expected.len()
+    });
+    runner
+}
+
+async fn run_once(file: &Path, way: Way, records: &[FixtureRecord]) -> Result<(), TestError> {
+    let place = Place::default();
+    let mut runner = runner(file, way, &place);
+    for record in records {
+        place.stands_at(record);
+        runner.run_async(record.clone()).await?;
     }
+    runner.shutdown_async().await;
+    Ok(())
 }
 
-fn bless(file: &Path) -> Result<(), String> {
-    records(file)?;
-    let ways = WAYS[0];
-    with_runtime(async {
-        let mut runner = Runner::new(|| async { Database::new(file, ways) });
-        let validator = sqllogictest::default_validator;
-        let updated =
-            runner.update_test_file(file, "  ", validator, default_normalizer, default_column_validator);
-        updated.await.map_err(|error| error.to_string())
-    })?;
-    run_file(file)
+/// The records of a fixture up to a `halt`. None of them runs a shell command.
+fn records(file: &Path) -> Result<Vec<FixtureRecord>, String> {
+    let shown = file.display();
+    let mut records = sqllogictest::parse_file(file)
+        .map_err(|error| format!("{}: {}", error.location(), error.kind()))?;
+    if let Some(halt) = records.iter().position(|record| matches!(record, Record::Halt { .. })) {
+        records.truncate(halt);
+    }
+    if records.iter().any(|record| matches!(record, Record::System { .. })) {
+        return Err(format!("{shown}: `system` records are not run: a fixture is SQL"));
+    }
+    if !records.iter().any(|r| matches!(r, Record::Statement { .. } | Record::Query { .. })) {
+        return Err(format!("{shown}: the fixture has no statement and no query"));
+    }
+    Ok(records)
 }
-
-fn with_runtime(run: impl Future<Output = Result<(), String>>) -> Result<(), String> {
-    services::block_on(run).map_err(|failure| failure.text)?
-}
-
-/// A shared reason that a fixture step failed.
-pub(crate) type Reason = Arc<str>;

@@ -75,24 +75,34 @@ pub(crate) fn load(path: &Path) -> Outcome<LoadedPipeline> {
     })
 }
 
-/// Plans and checks a pipeline: its SQL, its connectors' options, its sinks' contracts.
+/// Plans and checks a pipeline, and shows what is wrong with it.
 pub(crate) fn load_text(text: PipelineText<'_>) -> Outcome<LoadedPipeline> {
-    let failed = |found: &[Diagnostic]| report::failure(text.path, text.sql, found);
-    let program =
-        postrider_sql::plan_program(text.sql, text.name).map_err(|errors| failed(&errors.0))?;
-    if !program.warnings.is_empty() {
+    let warn = |warnings: &[Diagnostic]| {
         let colour = console::has_colour();
-        console::note(&report::render(text.path, text.sql, &program.warnings, colour));
+        console::note(&report::render(text.path, text.sql, warnings, colour));
+    };
+    check_text(&text, warn).map_err(|found| report::failure(text.path, text.sql, &found))
+}
+
+/// Plans and checks a pipeline: its SQL, its connectors' options, its sinks' contracts.
+pub(crate) fn check_text(
+    text: &PipelineText<'_>,
+    warn: impl FnOnce(&[Diagnostic]),
+) -> Result<LoadedPipeline, Vec<Diagnostic>> {
+    let program =
+        postrider_sql::plan_program(text.sql, text.name.clone()).map_err(|errors| errors.0)?;
+    if !program.warnings.is_empty() {
+        warn(&program.warnings);
     }
     let mut errors = crate::wiring::check_tables(&program);
     let (emails, found) = compile_emails(&program, text.templates);
     errors.extend(found);
-    if errors.is_empty() {
-        // What the engine can't run is found here, not at the start of `run`.
-        postrider_engine::explain_text(&program).map_err(|errors| failed(&errors.0))?;
-        return Ok(LoadedPipeline { program: Arc::new(program), dir: text.dir, emails });
+    if !errors.is_empty() {
+        return Err(errors);
     }
-    Err(failed(&errors))
+    // What the engine can't run is found here, not at the start of `run`.
+    postrider_engine::explain_text(&program).map_err(|errors| errors.0)?;
+    Ok(LoadedPipeline { program: Arc::new(program), dir: text.dir.clone(), emails })
 }
 
 fn compile_emails(

@@ -253,6 +253,7 @@ impl Builder<'_> {
             wants_end: self.flow.sinks.iter().any(|sink| !sink.is_action() || fires_at_end(sink)),
             open: std::collections::BTreeMap::new(),
             last_cut: Epoch(0),
+            last_clock: ClockTime(0),
             sealed_watermark: Watermark::MIN,
             next_timer: None,
             settling: VecDeque::new(),

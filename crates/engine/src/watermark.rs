@@ -94,17 +94,18 @@ impl IdleClock {
         }
     }
 
-    /// When, after `now`, this source's progress may let `timer` fire: on becoming idle, and on reaching it.
-    pub(crate) fn wake_at(&self, timer: Watermark, now: ClockTime) -> Option<ClockTime> {
+    /// When this source's progress may let `timer` fire: on becoming idle, and on reaching it. What an epoch at `seen`
+    /// took into account already is not said again; a moment that passed since then is due at once.
+    pub(crate) fn wake_at(&self, timer: Watermark, seen: ClockTime) -> Option<ClockTime> {
         let idle_at = ClockTime(self.since.0.saturating_add(self.timeout?));
-        if idle_at > now {
+        if idle_at > seen {
             return Some(idle_at);
         }
         if !self.advance || self.base == Watermark::MIN {
             return None;
         }
         let reached = ClockTime(self.since.0.saturating_add(timer.0.saturating_sub(self.base.0)));
-        (reached > now).then_some(reached)
+        (reached > seen).then_some(reached)
     }
 }
 

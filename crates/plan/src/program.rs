@@ -14,7 +14,7 @@ pub struct Program {
     pub name: PipelineName,
     /// The text that was planned; every byte range in the program points into it.
     pub sql: Arc<str>,
-    /// Tables by name. A sink declared without columns has those of the query that fills it.
+    /// Tables by lower-case name. A sink declared without columns has those of the query that fills it.
     pub tables: BTreeMap<String, Arc<Table>>,
     /// The queries in the order of the text.
     pub queries: Vec<Query>,

@@ -11,7 +11,7 @@ use postrider_core::TableOptions;
 /// A declared table: a source, a sink, or not used at all.
 #[derive(Debug, Clone)]
 pub struct Table {
-    /// Its name as written; names are compared without regard to case.
+    /// Its name, in lower case unless it was quoted; names are compared without regard to case.
     pub name: String,
     /// Every column in order, generated ones included.
     pub columns: Vec<Column>,

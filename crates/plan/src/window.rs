@@ -54,3 +54,18 @@ pub fn window_type() -> DataType {
         Field::new("end", time, false),
     ]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Window;
+
+    #[test]
+    fn windows_print_in_words() {
+        let minute = 60_000_000_000;
+        let hop = Window::Hop { slide_ns: minute, size_ns: 60 * minute };
+        assert_eq!(hop.to_string(), "windows of 1 hour every 1 minute");
+        assert_eq!(Window::Tumble { size_ns: minute }.to_string(), "windows of 1 minute");
+        let session = Window::Session { gap_ns: 30 * minute };
+        assert_eq!(session.to_string(), "sessions with a gap of 30 minutes");
+    }
+}

@@ -110,3 +110,66 @@ fn write_list(f: &mut fmt::Formatter<'_>, word: &str, exprs: &[Expr]) -> fmt::Re
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::{
+        arrow::datatypes::{DataType, Field, Schema},
+        common::{DFSchema, ToDFSchema},
+        functions_aggregate::expr_fn::sum,
+        logical_expr::{
+            LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore, col, table_scan,
+        },
+    };
+
+    use super::WindowAggregate;
+    use crate::{Window, window_type};
+
+    fn node() -> WindowAggregate {
+        let columns = ["a", "b", "c", "d"].map(|name| Field::new(name, DataType::Int64, false));
+        let input = table_scan(Some("t"), &Schema::new(columns.to_vec()), None)
+            .and_then(LogicalPlanBuilder::build)
+            .unwrap();
+        let output = Schema::new(vec![
+            Field::new("w", window_type(), false),
+            Field::new("c", DataType::Int64, false),
+            Field::new("sum", DataType::Int64, true),
+        ]);
+        WindowAggregate {
+            input: Arc::new(input),
+            window: Window::Tumble { size_ns: 1_000_000_000 },
+            window_index: 0,
+            group_exprs: vec![col("t.c")],
+            aggr_exprs: vec![sum(col("t.a"))],
+            schema: output.to_dfschema_ref().unwrap_or_else(|_| Arc::new(DFSchema::empty())),
+        }
+    }
+
+    fn input(node: &WindowAggregate) -> LogicalPlan {
+        node.input.as_ref().clone()
+    }
+
+    #[test]
+    fn only_the_columns_of_groups_and_aggregates_are_needed() {
+        assert_eq!(node().necessary_children_exprs(&[1]), Some(vec![vec![0, 2]]));
+    }
+
+    #[test]
+    fn expressions_go_back_to_where_they_came_from() {
+        let node = node();
+        let same = node.with_exprs_and_inputs(node.expressions(), vec![input(&node)]).unwrap();
+        assert_eq!(same, node);
+        assert!(node.with_exprs_and_inputs(vec![], vec![input(&node)]).is_err());
+        assert!(node.with_exprs_and_inputs(node.expressions(), vec![]).is_err());
+    }
+
+    #[test]
+    fn equal_nodes_and_only_those_compare_as_equal() {
+        let (left, mut right) = (node(), node());
+        assert_eq!(left.partial_cmp(&right), Some(std::cmp::Ordering::Equal));
+        right.group_exprs = vec![col("t.d")];
+        assert_ne!(left.partial_cmp(&right), Some(std::cmp::Ordering::Equal));
+    }
+}

@@ -18,7 +18,7 @@ use sqlparser::ast::{
 
 use crate::{
     catalog::{Catalog, fold, only_part},
-    checks, codes, errors, options,
+    checks, codes, errors, growth, options,
     prepass::WatermarkClause,
     suggest,
     text::SourceText,
@@ -324,6 +324,9 @@ impl Scope<'_, '_, '_> {
         let found = coerced.get_type(&schema).map_err(explain)?;
         let casted =
             if found == *to { coerced } else { coerced.cast_to(to, &schema).map_err(explain)? };
+        if let Some(error) = growth::check_expr(&casted, self.source, within) {
+            return Err(vec![error]);
+        }
         simplifier.simplify(casted).map_err(explain)
     }
 }

@@ -22,8 +22,10 @@ pub(crate) const PARSER_RECURSION: usize = 1_200;
 /// Stack of the thread that parses and plans: what the nesting above needs in an unoptimized
 /// build, with room to spare.
 pub(crate) const PLANNER_STACK_BYTES: usize = 64 * 1024 * 1024;
-/// How many times longer than its input all `repeat`, `lpad`, `range`.. of one plan together may
-/// make a value: the planner computes constant calls itself.
-pub(crate) const MAX_GROWTH: u64 = 1 << 20;
+/// How many times longer than its input `repeat`, `lpad`, `replace`.. may make a value, one feeding
+/// another: the planner computes constant calls itself, on literals as long as a program may be.
+pub(crate) const MAX_GROWTH: u64 = 1 << 12;
+/// How long a text is taken to be where it isn't known before rows arrive.
+pub(crate) const ASSUMED_LENGTH: u64 = 64;
 /// How unlike a name may be to be suggested instead: a third of its letters.
 pub(crate) const SUGGESTION_DISTANCE_DIVISOR: usize = 3;

@@ -1,7 +1,7 @@
 //! `postrider query`: the largest parts of a plan that the streaming engine can run are run by it, the
 //! rest by DataFusion over their rows.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use datafusion::{
     common::{DFSchema, tree_node::{Transformed, TreeNode, TreeNodeRecursion}},
@@ -31,15 +31,21 @@ pub(crate) fn run(args: &QueryArgs) -> Outcome {
             let pipeline = load(file)?;
             (pipeline.program, pipeline.dir)
         }
-        None => (Arc::new(empty_program()?), PathBuf::new()),
+        None => (Arc::new(empty_program()), PathBuf::new()),
     };
     let plan = postrider_sql::plan_query(&args.sql, &program)
         .map_err(|errors| report::failure("query", &args.sql, &errors.0))?;
     services::block_on(answer(args, plan, program, dir))?
 }
 
-fn empty_program() -> Outcome<Program> {
-    Ok(postrider_sql::plan_program("", PipelineName("query".to_owned()))?)
+fn empty_program() -> Program {
+    Program {
+        name: PipelineName("query".to_owned()),
+        sql: Arc::from(""),
+        tables: BTreeMap::new(),
+        queries: Vec::new(),
+        warnings: Vec::new(),
+    }
 }
 
 async fn answer(

@@ -68,9 +68,12 @@ pub(crate) struct Coordinator {
     pub(crate) wants_end: bool,
     pub(crate) open: BTreeMap<Epoch, OpenEpoch>,
     pub(crate) last_cut: Epoch,
+    /// The clock's reading at that cut: what it let fire has fired.
+    pub(crate) last_clock: ClockTime,
     pub(crate) sealed_watermark: Watermark,
     pub(crate) next_timer: Option<Watermark>,
-    pub(crate) settling: VecDeque<oneshot::Sender<()>>,
+    /// Who waits for a settle, and the first epoch that was cut after they asked.
+    pub(crate) settling: VecDeque<(Epoch, oneshot::Sender<()>)>,
     pub(crate) summary: PipelineSummary,
 }
 
@@ -89,7 +92,7 @@ impl Coordinator {
         if !finished && self.live().await? {
             self.finish().await?;
         }
-        self.settling.drain(..).for_each(answer);
+        self.settling.drain(..).for_each(|(_, asker)| answer(asker));
         Ok(self.summary)
     }
 
@@ -118,7 +121,7 @@ impl Coordinator {
                 }
                 command = self.commands.recv() => match command {
                     Some(Command::Settle(done)) => {
-                        self.settling.push_back(done);
+                        self.settling.push_back((self.last_cut.next(), done));
                         want = Want::Input;
                     }
                     Some(Command::Stop) | None => stopping = true,
@@ -138,9 +141,9 @@ impl Coordinator {
 
     /// When the clock of some quiet source may let the next timer fire.
     fn next_tick(&self) -> Option<ClockTime> {
-        let (timer, now) = (self.next_timer?, self.clock.now());
+        let (timer, seen) = (self.next_timer?, self.last_clock);
         let idle = self.sources.iter().filter(|source| !source.ended);
-        idle.filter_map(|source| source.idle?.wake_at(timer, now)).min()
+        idle.filter_map(|source| source.idle?.wake_at(timer, seen)).min()
     }
 
     /// Starts an epoch on every source.
@@ -160,7 +163,7 @@ impl Coordinator {
         ticked_at: Option<i64>,
         cut: impl Fn(usize) -> CutKind,
     ) -> Result<(), EngineError> {
-        self.last_cut = barrier.epoch;
+        (self.last_cut, self.last_clock) = (barrier.epoch, barrier.clock);
         self.open.insert(barrier.epoch, OpenEpoch::new(barrier, ticked_at));
         for index in 0..self.sources.len() {
             let message = Cut { barrier, kind: cut(index) };
@@ -220,12 +223,12 @@ impl Coordinator {
         let mut again = false;
         while let Some(open) = self.take_complete() {
             let more = open.sources.values().any(|report| report.more);
-            let effect = open.rows() + open.rejects() + open.trigger_rows() > 0
-                || open.watermark() != self.sealed_watermark;
+            let epoch = open.barrier.epoch;
             self.next_timer = open.next_timer();
             self.seal(open).await?;
-            if !self.settling.is_empty() && !more && !effect && self.open.is_empty() {
-                self.settling.drain(..).for_each(answer);
+            // An epoch that was cut after the question and left nothing behind is the answer.
+            while !more && self.settling.front().is_some_and(|(from, _)| *from <= epoch) {
+                self.settling.pop_front().into_iter().for_each(|(_, asker)| answer(asker));
             }
             again |= more || !self.settling.is_empty();
         }

@@ -99,7 +99,7 @@ fn check(file: &str) {
     let mut titles = 0;
     for case in text.split("\n## ").map(|case| case.strip_prefix("## ").unwrap_or(case)) {
         let (title, rest) = case.split_once('\n').unwrap();
-        let sql = rest.split_once("=>\n").map_or(rest, |(sql, _)| sql);
+        let sql = rest.split_once("\n=>").map_or(rest, |(sql, _)| sql);
         let sql = format!("{}\n", sql.trim_end());
         write!(actual, "## {title}\n{sql}=>\n{}\n", outcome(&sql).replace(" \n", "\n")).unwrap();
         titles += 1;

@@ -189,7 +189,7 @@ fn deep_relations_are_refused_or_planned() {
     assert_eq!(from(["events"; 12].join(" JOIN ")), Some("PR0105"));
     assert_eq!(from(["events"; 5_000].join(", ")), Some("PR0105"));
     assert_eq!(code(&["SELECT user_id FROM events"; 66].join(" UNION ALL ")), Some("PR0105"));
-    assert_eq!(code(&["SELECT 1"; 5_000].join(" UNION ")), Some("PR0105"));
+    assert_eq!(code(&["SELECT 1"; 3_000].join(" UNION ")), Some("PR0105"));
 }
 
 #[test]
@@ -293,4 +293,45 @@ fn every_prefix_of_a_program_returns() {
         assert!(found != Some("PR0199"), "`{}` crashed the planner", &program[..end]);
     }
     assert_eq!(code(program), None);
+}
+
+/// Words of all golden cases, cut, doubled and shuffled: what people leave behind while editing.
+#[test]
+fn mutated_programs_return() {
+    const ROUNDS: usize = 400;
+    let cases = [include_str!("cases/good.txt"), include_str!("cases/bad.txt")].join("\n");
+    let programs: Vec<Vec<&str>> = cases
+        .split("\n## ")
+        .filter_map(|case| case.split_once('\n')?.1.split_once("=>\n"))
+        .map(|(sql, _)| sql.split_inclusive([' ', '(', ',', ')', '\n']).collect())
+        .collect();
+    let mut seed = 1_u64;
+    // Knuth's MMIX generator: reproducible, and random enough to mix words.
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(seed >> 33).unwrap_or_default() % below.max(1)
+    };
+    for _ in 0..ROUNDS {
+        let mut words = programs[random(programs.len())].clone();
+        let other = &programs[random(programs.len())];
+        for _ in 0..=random(4) {
+            let at = random(words.len());
+            match random(4) {
+                0 if words.len() > 1 => {
+                    words.remove(at);
+                }
+                1 => words.insert(at, other.get(random(other.len())).copied().unwrap_or(" ")),
+                2 => {
+                    let from = random(words.len());
+                    words.swap(at, from);
+                }
+                _ => {
+                    let from = random(other.len());
+                    words.splice(at..at, other[from..(from + 5).min(other.len())].iter().copied());
+                }
+            }
+        }
+        let sql = words.concat();
+        assert!(code(&sql) != Some("PR0199"), "this crashed the planner:\n{sql}");
+    }
 }

@@ -189,3 +189,24 @@ fn planning_is_repeatable() {
     let text = |program: Program| program.queries[0].plan.display_indent().to_string();
     assert_eq!(text(shop(sql)), text(shop(sql)));
 }
+
+#[test]
+fn the_gallery_plans_with_keys_that_are_never_null() {
+    let gallery = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipelines");
+    let mut planned = 0;
+    for entry in std::fs::read_dir(gallery).unwrap() {
+        let path = entry.unwrap().path().join("pipeline.sql");
+        let Ok(sql) = std::fs::read_to_string(&path) else { continue };
+        let program = plan(&sql).unwrap_or_else(|errors| panic!("{}: {errors:#?}", path.display()));
+        assert!(program.warnings.is_empty(), "{}: {:#?}", path.display(), program.warnings);
+        for query in &program.queries {
+            let SinkTarget::Table(table) = &query.sink else { continue };
+            for key in ["recipient_key", "dedupe_key"] {
+                let column = table.columns.iter().find(|column| column.name == key).unwrap();
+                assert!(!column.nullable, "{}: {key} may be NULL", path.display());
+            }
+        }
+        planned += 1;
+    }
+    assert!(planned > 0, "no pipelines in {gallery}");
+}
