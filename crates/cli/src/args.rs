@@ -103,8 +103,13 @@ pub(crate) struct RunArgs {
     pub(crate) listen: SocketAddr,
     /// A key for posting events, `server:KEY` or `browser:KEY`, with `@STREAM` behind it if the stream is not
     /// `default`; several may be given
-    #[arg(long = "write-key", value_name = "ROLE:KEY", env = "POSTRIDER_WRITE_KEYS",
-        value_delimiter = ',', hide_env_values = true)]
+    #[arg(
+        long = "write-key",
+        value_name = "ROLE:KEY",
+        env = "POSTRIDER_WRITE_KEYS",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
     pub(crate) write_keys: Vec<String>,
     /// The mail server, `smtp://[user:password@]host:port` or `smtps://..`
     #[arg(long, value_name = "URL", env = "POSTRIDER_SMTP_URL", hide_env_values = true)]
@@ -139,9 +144,11 @@ pub(crate) struct ExplainArgs {
 /// Answers one SELECT over bounded tables. Tables and views come from `--file`; a windowed
 /// aggregate is computed by the streaming engine, everything else by DataFusion.
 #[derive(Debug, Parser)]
-#[command(after_help = "Examples:\n  postrider query \"SELECT 1 + 1\"\n  PURCHASES=purchases.ndjson \
+#[command(
+    after_help = "Examples:\n  postrider query \"SELECT 1 + 1\"\n  PURCHASES=purchases.ndjson \
     postrider query --file pipelines/winback/pipeline.sql \\\n      \"SELECT customer_id, \
-    sum(amount) AS spent FROM purchases GROUP BY 1 ORDER BY 2 DESC LIMIT 5\"")]
+    sum(amount) AS spent FROM purchases GROUP BY 1 ORDER BY 2 DESC LIMIT 5\""
+)]
 pub(crate) struct QueryArgs {
     /// The SELECT
     pub(crate) sql: String,
@@ -178,14 +185,16 @@ pub(crate) struct TestArgs {
 
 /// Lists what became of every trigger row: sent, not sent and why, in doubt.
 #[derive(Debug, Parser)]
-#[command(after_help = "Examples:\n  postrider outbox --state-dir .postrider/winback\n  postrider \
-    outbox --state-dir .postrider/winback --state in_doubt --format json")]
+#[command(
+    after_help = "Examples:\n  postrider outbox --state-dir .postrider/winback\n  postrider \
+    outbox --state-dir .postrider/winback --state in_doubt --format json"
+)]
 pub(crate) struct OutboxArgs {
     /// The state directory of a pipeline
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: PathBuf,
-    /// Only sends in this state: accepted, rejected, retry, in_doubt, intended, not_sent
-    #[arg(long)]
+    /// Only sends in this state
+    #[arg(long, value_parser = ["accepted", "rejected", "retry", "in_doubt", "intended", "not_sent"])]
     pub(crate) state: Option<String>,
     /// How rows are printed
     #[arg(long, default_value = "table")]
@@ -194,7 +203,9 @@ pub(crate) struct OutboxArgs {
 
 /// Accepts every mail on a local SMTP port, stores each as an .eml file and shows them on a page.
 #[derive(Debug, Parser)]
-#[command(after_help = "Example:\n  postrider mailbox --dir mails --smtp 127.0.0.1:2525 --http 127.0.0.1:8025")]
+#[command(
+    after_help = "Example:\n  postrider mailbox --dir mails --smtp 127.0.0.1:2525 --http 127.0.0.1:8025"
+)]
 pub(crate) struct MailboxArgs {
     /// Where mails are stored
     #[arg(long, default_value = "mailbox", value_name = "DIR")]
@@ -210,7 +221,9 @@ pub(crate) struct MailboxArgs {
 /// Measures events a second from an NDJSON file through a filter and a one-minute tumble by customer into a
 /// blackhole, beside the same query in plain DataFusion in the same process. Prints JSON.
 #[derive(Debug, Parser)]
-#[command(after_help = "Examples:\n  postrider bench\n  postrider bench --events 2000000 --rounds 5")]
+#[command(
+    after_help = "Examples:\n  postrider bench\n  postrider bench --events 2000000 --rounds 5"
+)]
 pub(crate) struct BenchArgs {
     /// Events in the generated file
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]

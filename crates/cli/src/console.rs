@@ -1,15 +1,50 @@
 //! The terminal: the only place that prints.
 
-use std::io::{IsTerminal, Write};
+use std::{
+    io::{self, ErrorKind, IsTerminal, Write},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use tracing_subscriber::EnvFilter;
 
 /// Prints a line to standard output. A closed pipe ends the process quietly, as `head` expects.
 pub(crate) fn line(text: impl AsRef<str>) {
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     if writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush()).is_err() {
         std::process::exit(0);
     }
+}
+
+/// Whether a [`Rows`] found standard output closed.
+static READER_LEFT: AtomicBool = AtomicBool::new(false);
+
+/// Standard output for the rows of a pipeline. Unlike [`line`] it fails where the pipe is closed, so that mail on its way
+/// still gets its answer; [`reader_left`] then tells that nothing went wrong.
+pub(crate) struct Rows;
+
+impl Rows {
+    fn noted<T>(result: io::Result<T>) -> io::Result<T> {
+        result.inspect_err(|error| {
+            if error.kind() == ErrorKind::BrokenPipe {
+                READER_LEFT.store(true, Ordering::Relaxed);
+            }
+        })
+    }
+}
+
+impl Write for Rows {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Self::noted(io::stdout().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Self::noted(io::stdout().flush())
+    }
+}
+
+/// Whether rows could not be printed because whoever read them has seen enough.
+pub(crate) fn reader_left() -> bool {
+    READER_LEFT.load(Ordering::Relaxed)
 }
 
 /// Prints an error to standard error.
@@ -21,12 +56,12 @@ pub(crate) fn error(text: &str) {
 /// Prints a line to standard error: progress and notes, so that output stays clean.
 pub(crate) fn note(text: &str) {
     // With standard error closed there is nobody left to tell.
-    writeln!(std::io::stderr().lock(), "{text}").ok();
+    writeln!(io::stderr().lock(), "{text}").ok();
 }
 
 /// Whether people watch standard error.
 pub(crate) fn is_watched() -> bool {
-    std::io::stderr().is_terminal()
+    io::stderr().is_terminal()
 }
 
 /// Whether output may carry colours.
@@ -39,12 +74,15 @@ pub(crate) fn start_logging(verbose: u8) {
     let filter = match verbose {
         0 => "warn",
         1 => "warn,postrider=info,postrider_engine=info,postrider_mail=info,postrider_serve=info",
-        _ => "info,postrider=debug,postrider_engine=debug,postrider_mail=debug,postrider_serve=debug",
+        _ => {
+            "info,postrider=debug,postrider_engine=debug,postrider_mail=debug,postrider_serve=debug"
+        }
     };
-    let filter = EnvFilter::try_from_env("POSTRIDER_LOG").unwrap_or_else(|_| EnvFilter::new(filter));
+    let filter =
+        EnvFilter::try_from_env("POSTRIDER_LOG").unwrap_or_else(|_| EnvFilter::new(filter));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
         .with_ansi(has_colour())
         .init();
 }
@@ -62,6 +100,12 @@ pub(crate) fn count(number: u64) -> String {
     grouped
 }
 
+/// A number of things: `1 row`, `12 rows`. `one` takes an s.
+pub(crate) fn counted(number: u64, one: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {one}{ending}", count(number))
+}
+
 /// Nanoseconds as milliseconds for people.
 pub(crate) fn milliseconds(ns: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a latency, rounded anyway")]
@@ -76,5 +120,7 @@ mod tests {
         assert_eq!(super::count(0), "0");
         assert_eq!(super::count(999), "999");
         assert_eq!(super::count(1_234_567), "1,234,567");
+        assert_eq!(super::counted(1, "row"), "1 row");
+        assert_eq!(super::counted(2_000, "row"), "2,000 rows");
     }
 }

@@ -118,7 +118,7 @@ async fn play(args: &DemoArgs, pipeline: LoadedPipeline) -> Outcome {
     let place = Place::new(args.dir.as_deref())?;
     let wall = SystemClock::new();
     #[expect(clippy::cast_precision_loss, reason = "at most 3,600")]
-    let clock = ScaledClock::new(wall.clone(), wall.now(), args.speed as f64);
+    let clock = ScaledClock::new(&wall, wall.now(), args.speed as f64);
     let start = clock.now();
     let wall: Arc<dyn Clock> = Arc::new(wall);
     let clock: Arc<dyn Clock> = Arc::new(clock);
@@ -214,9 +214,7 @@ fn announce(args: &DemoArgs, dir: &Path) {
         shop::LATE_BY.end / MINUTE,
         shop::DUPLICATE_SHARE * 100.0,
     ));
-    console::line(
-        "trigger    pipelines/abandoned_cart: one email an hour after a cart was left\n",
-    );
+    console::line("trigger    pipelines/abandoned_cart: one email an hour after a cart was left\n");
 }
 
 /// Shows progress while something runs.

@@ -19,6 +19,8 @@ use crate::{
 /// A pipeline that passed every check.
 #[derive(Debug)]
 pub(crate) struct LoadedPipeline {
+    /// Shown in messages.
+    pub(crate) path: String,
     pub(crate) program: Arc<Program>,
     /// Where relative paths start.
     pub(crate) dir: PathBuf,
@@ -102,7 +104,8 @@ pub(crate) fn check_text(
     }
     // What the engine can't run is found here, not at the start of `run`.
     postrider_engine::explain_text(&program).map_err(|errors| errors.0)?;
-    Ok(LoadedPipeline { program: Arc::new(program), dir: text.dir.clone(), emails })
+    let (path, dir) = (text.path.to_owned(), text.dir.clone());
+    Ok(LoadedPipeline { path, program: Arc::new(program), dir, emails })
 }
 
 fn compile_emails(

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, future::Future, path::PathBuf, sync::Arc};
 
 use postrider_core::{Clock, WorkspaceId};
-use postrider_engine::{EngineObserver, Pipeline, PipelineOptions, PipelineSummary};
+use postrider_engine::{EngineError, EngineObserver, Pipeline, PipelineOptions, PipelineSummary};
 use postrider_mail::{
     Dispatcher, DispatcherHandle, DispatcherOptions, MailError, MailObserver, Provider,
 };
@@ -15,6 +15,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use crate::{
     outcome::{Failure, Outcome},
     project::LoadedPipeline,
+    report,
     wiring::Wiring,
 };
 
@@ -63,8 +64,9 @@ type Task<T> = AbortOnDropHandle<Result<T, Failure>>;
 
 /// What runs.
 pub(crate) struct Services {
-    pub(crate) pipelines: Vec<Pipeline>,
-    dispatcher: Option<(DispatcherHandle, Task<()>)>,
+    members: Vec<Member>,
+    mail: Option<DispatcherHandle>,
+    mail_task: Option<Task<()>>,
     pub(crate) collector: Option<Arc<Stats>>,
     collector_task: Option<Task<()>>,
     stop_collector: CancellationToken,
@@ -72,29 +74,59 @@ pub(crate) struct Services {
     log: Log,
 }
 
-impl Services {
-    /// Starts mail, then pipelines, then the collector: whoever reads before whoever writes.
-    pub(crate) async fn start(options: ServiceOptions) -> Outcome<Self> {
-        let (stop_collector, stop_mail) = (CancellationToken::new(), CancellationToken::new());
-        let dispatcher = dispatcher(&options, &stop_mail)?;
-        let mut pipelines = Vec::new();
-        for pipeline in &options.pipelines {
-            pipelines.push(start_pipeline(pipeline, &options).await?);
+/// A pipeline, and what it did.
+struct Member {
+    pipeline: Pipeline,
+    end: End,
+}
+
+enum End {
+    Running,
+    Ended(PipelineSummary),
+    /// Whoever waited was told why.
+    Failed,
+}
+
+impl Member {
+    /// Waits for its end. Whoever stops waiting may come back.
+    async fn ended(&mut self) -> Outcome {
+        if let End::Running = self.end {
+            let summary = self.pipeline.finished().await;
+            self.end = summary.as_ref().map_or(End::Failed, |summary| End::Ended(summary.clone()));
+            summary?;
         }
-        let (mut stats, mut collector_task) = (None, None);
-        if let Some(setup) = options.collector {
-            let collector = open_collector(&options.log, setup.keys, &options.wall).await?;
-            stats = Some(collector.stats());
+        Ok(())
+    }
+}
+
+impl Services {
+    /// Starts pipelines, then mail, then the collector. Mail comes behind everything that may fail, so that a failed
+    /// start leaves no send in doubt.
+    pub(crate) async fn start(mut options: ServiceOptions) -> Outcome<Self> {
+        let (stop_collector, stop_mail) = (CancellationToken::new(), CancellationToken::new());
+        let mut collector = None;
+        if let Some(CollectorSetup { listener, keys }) = options.collector.take() {
+            collector = Some((listener, open_collector(&options.log, keys, &options.wall).await?));
+        }
+        let mut members = Vec::new();
+        for pipeline in &options.pipelines {
+            let pipeline = start_pipeline(pipeline, &options).await?;
+            members.push(Member { pipeline, end: End::Running });
+        }
+        let (mail, mail_task) = start_mail(&options, &stop_mail)?.unzip();
+        let stats = collector.as_ref().map(|(_, collector)| collector.stats());
+        let collector_task = collector.map(|(listener, collector)| {
             let stop = stop_collector.clone();
-            collector_task = Some(AbortOnDropHandle::new(tokio::spawn(async move {
-                postrider_serve::serve(setup.listener, collector.router(), stop)
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                postrider_serve::serve(listener, collector.router(), stop)
                     .await
                     .map_err(|error| Failure::failed(format!("the collector stopped: {error}")))
-            })));
-        }
+            }))
+        });
         Ok(Self {
-            pipelines,
-            dispatcher,
+            members,
+            mail,
+            mail_task,
             collector: stats,
             collector_task,
             stop_collector,
@@ -105,68 +137,78 @@ impl Services {
 
     /// Waits until pipelines and mail did all there is to do.
     pub(crate) async fn settle(&self) {
-        for pipeline in &self.pipelines {
-            pipeline.settle().await;
+        for member in &self.members {
+            member.pipeline.settle().await;
         }
-        if let Some((handle, _)) = &self.dispatcher {
+        if let Some(mail) = &self.mail {
             // A dispatcher that ended says why when it is stopped.
-            handle.settle().await;
+            mail.settle().await;
         }
     }
 
-    /// Waits until a pipeline ends: by itself, with an error, or because mail or the collector
-    /// failed. The summaries are in the order of the pipelines.
-    pub(crate) async fn drained(&mut self) -> Outcome<Vec<PipelineSummary>> {
-        let pipelines = std::mem::take(&mut self.pipelines);
-        let all = futures::future::try_join_all(pipelines.into_iter().map(Pipeline::join));
-        let mail = watch(self.dispatcher.as_mut().map(|(_, task)| task));
-        let collector = watch(self.collector_task.as_mut());
+    /// Waits until every pipeline ended by itself. Everything runs on if the caller stops waiting.
+    ///
+    /// # Errors
+    /// A pipeline, mail or the collector failed. The others run on until [`stop`](Self::stop).
+    pub(crate) async fn drained(&mut self) -> Outcome {
+        let all = futures::future::try_join_all(self.members.iter_mut().map(Member::ended));
         tokio::select! {
-            summaries = all => Ok(summaries?),
-            failure = mail => Err(failure),
-            failure = collector => Err(failure),
+            ended = all => ended.map(drop),
+            failure = watch(&mut self.mail_task) => Err(failure),
+            failure = watch(&mut self.collector_task) => Err(failure),
         }
     }
 
-    /// Stops in the order of the data: no more events, what is there processed, mail sent, log closed.
+    /// Stops in the order of the data: no more events, what is there processed, mail sent, log closed. What failed before
+    /// is left out; what fails now does not keep mail from being finished. The summaries are in the order of the pipelines.
     pub(crate) async fn stop(mut self) -> Outcome<Vec<PipelineSummary>> {
         self.stop_collector.cancel();
-        if let Some(task) = self.collector_task.take() {
-            finished(task).await?;
+        let collected = finished(self.collector_task.take()).await;
+        for member in &self.members {
+            member.pipeline.stop().await;
         }
-        for pipeline in &self.pipelines {
-            pipeline.stop().await;
+        let ended = futures::future::join_all(self.members.iter_mut().map(Member::ended)).await;
+        if let Some(mail) = &self.mail {
+            mail.settle().await;
         }
-        let pipelines = std::mem::take(&mut self.pipelines);
-        let summaries =
-            futures::future::try_join_all(pipelines.into_iter().map(Pipeline::join)).await?;
-        if let Some((handle, task)) = self.dispatcher.take() {
-            handle.settle().await;
-            self.stop_mail.cancel();
-            finished(task).await?;
-        }
+        self.stop_mail.cancel();
+        let mailed = finished(self.mail_task.take()).await;
         self.log.close().await;
-        Ok(summaries)
+        ended.into_iter().chain([collected, mailed]).collect::<Outcome<()>>()?;
+        let summaries = self.members.into_iter().map(|member| match member.end {
+            End::Ended(summary) => summary,
+            End::Running | End::Failed => PipelineSummary::default(),
+        });
+        Ok(summaries.collect())
     }
 }
 
-async fn finished(task: Task<()>) -> Outcome {
-    task.await.map_err(|error| Failure::failed(format!("a task of Postrider failed: {error}")))?
-}
-
-/// Completes only if the task ends with an error.
-async fn watch(task: Option<&mut Task<()>>) -> Failure {
+async fn finished(task: Option<Task<()>>) -> Outcome {
     match task {
-        Some(task) => match task.await {
-            Ok(Err(failure)) => failure,
-            Ok(Ok(())) => Failure::failed("a service ended before it was told to"),
-            Err(error) => Failure::failed(format!("a task of Postrider failed: {error}")),
-        },
-        None => std::future::pending().await,
+        Some(task) => task.await.unwrap_or_else(|error| Err(broken(&error))),
+        None => Ok(()),
     }
 }
 
-fn dispatcher(
+fn broken(error: &tokio::task::JoinError) -> Failure {
+    Failure::failed(format!("a task of Postrider failed: {error}"))
+}
+
+/// Completes only if the task ends, which is a failure, and forgets it then.
+async fn watch(task: &mut Option<Task<()>>) -> Failure {
+    let ended = match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    };
+    *task = None;
+    match ended {
+        Ok(Err(failure)) => failure,
+        Ok(Ok(())) => Failure::failed("a service ended before it was told to"),
+        Err(error) => broken(&error),
+    }
+}
+
+fn start_mail(
     options: &ServiceOptions,
     stop: &CancellationToken,
 ) -> Outcome<Option<(DispatcherHandle, Task<()>)>> {
@@ -196,7 +238,7 @@ async fn start_pipeline(pipeline: &LoadedPipeline, options: &ServiceOptions) -> 
         dir: pipeline.dir.clone(),
         dead_letters: options.dead_letters.clone(),
     };
-    Ok(Pipeline::start(PipelineOptions {
+    let started = Pipeline::start(PipelineOptions {
         program: Arc::clone(&pipeline.program),
         parallelism: options.parallelism,
         log: options.log.clone(),
@@ -204,8 +246,13 @@ async fn start_pipeline(pipeline: &LoadedPipeline, options: &ServiceOptions) -> 
         wall: Arc::clone(&options.wall),
         connectors: Arc::new(wiring),
         observer: Arc::clone(&options.engine_observer),
+    });
+    started.await.map_err(|error| match error {
+        EngineError::Invalid(found) => {
+            report::failure(&pipeline.path, &pipeline.program.sql, &found.0)
+        }
+        other => other.into(),
     })
-    .await?)
 }
 
 /// Opens a collector over a log.

@@ -16,6 +16,8 @@ use postrider_engine::{Connectors, JournalSource, SourceParts};
 use postrider_plan::{Program, Query, SinkTarget, Table};
 use postrider_store::Log;
 
+use crate::console;
+
 /// The connector whose rows are pushed over HTTP and read from the log.
 pub(crate) const COLLECTOR: &str = "collector";
 
@@ -55,17 +57,21 @@ pub(crate) fn environment(name: &str) -> Option<String> {
 pub(crate) fn check_tables(program: &Program) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     for table in program.tables.values() {
-        let is_sink = program.queries.iter().any(|query| {
-            matches!(&query.sink, SinkTarget::Table(sink) if sink.name == table.name)
-        });
+        let is_sink = program
+            .queries
+            .iter()
+            .any(|query| matches!(&query.sink, SinkTarget::Table(sink) if sink.name == table.name));
         let options = table.options.clone();
         let found = match table.connector.as_str() {
             COLLECTOR => CollectorOptions::read(options).err(),
             "email" => None,
             connector if is_sink => {
-                postrider_connect::check_sink(connector, options, &sink_schema(program, table)).err()
+                postrider_connect::check_sink(connector, options, &sink_schema(program, table))
+                    .err()
             }
-            connector => postrider_connect::check_source(connector, options, &table.physical_schema()).err(),
+            connector => {
+                postrider_connect::check_source(connector, options, &table.physical_schema()).err()
+            }
         };
         errors.extend(found.into_iter().flatten());
     }
@@ -74,9 +80,8 @@ pub(crate) fn check_tables(program: &Program) -> Vec<Diagnostic> {
 
 /// The columns of a sink: its own, or those of the query that fills it.
 fn sink_schema(program: &Program, table: &Table) -> SchemaRef {
-    let fills = |query: &&Query| {
-        matches!(&query.sink, SinkTarget::Table(sink) if sink.name == table.name)
-    };
+    let fills =
+        |query: &&Query| matches!(&query.sink, SinkTarget::Table(sink) if sink.name == table.name);
     let filled = program.queries.iter().find(fills);
     match filled {
         Some(query) if table.columns.is_empty() => Arc::new(query.plan.schema().as_arrow().clone()),
@@ -140,7 +145,8 @@ impl Wiring {
         if table.connector == COLLECTOR {
             let options = CollectorOptions::read(options).map_err(Diagnostics)?;
             let source = JournalSource::new(&self.log, options.stream, options.browser_events);
-            let decoder = JsonDecoder::new(schema, JsonOptions { envelope: true }).map_err(Diagnostics)?;
+            let decoder =
+                JsonDecoder::new(schema, JsonOptions { envelope: true }).map_err(Diagnostics)?;
             let parts = SourceParts { source: Box::new(source), decoder: Arc::new(decoder) };
             return Ok((parts, false));
         }
@@ -161,7 +167,7 @@ impl Wiring {
             schema,
             base_dir: &self.dir,
             env: &environment,
-            stdout: Arc::new(Mutex::new(std::io::stdout())),
+            stdout: Arc::new(Mutex::new(console::Rows)),
         }
     }
 }

@@ -31,7 +31,7 @@ impl PathTemplate {
         while let Some((before, after)) = rest.split_once("{{") {
             let Some((name, behind)) = after.split_once("}}") else {
                 return Err(Diagnostic::error(
-                    "PR0302",
+                    "PR0305",
                     format!("'{text}' has a '{{{{' without '}}}}'"),
                 )
                 .at_option(range)
@@ -52,7 +52,7 @@ impl PathTemplate {
             match piece {
                 Piece::Text(text) => path.push_str(text),
                 Piece::Variable(name) => path.push_str(&env(name).ok_or_else(|| {
-                    Diagnostic::error("PR0302", format!("environment variable {name} is not set"))
+                    Diagnostic::error("PR0305", format!("environment variable {name} is not set"))
                         .at_option(self.range.clone())
                         .hint(format!("set it before the start, such as: export {name}=.."))
                 })?),
@@ -86,8 +86,8 @@ mod tests {
     fn a_missing_variable_is_named() {
         assert_eq!(
             resolve("{{ DATA }}/a").unwrap_err(),
-            "PR0302: environment variable DATA is not set (set it before the start, such as: export DATA=..)"
+            "PR0305: environment variable DATA is not set (set it before the start, such as: export DATA=..)"
         );
-        assert!(resolve("{{ DATA").unwrap_err().starts_with("PR0302"));
+        assert!(resolve("{{ DATA").unwrap_err().starts_with("PR0305"));
     }
 }

@@ -59,7 +59,7 @@ pub struct ScaledClock {
 
 impl ScaledClock {
     /// Runs `speed` seconds for each second of `wall`, from `base` at its current reading.
-    pub fn new(wall: SystemClock, base: ClockTime, speed: f64) -> Self {
+    pub fn new(wall: &SystemClock, base: ClockTime, speed: f64) -> Self {
         let wall = SystemClock { base_ns: 0, started: wall.started + wall.started.elapsed() };
         Self { wall, base, speed }
     }

@@ -19,17 +19,18 @@ pub fn explain_text(program: &Program) -> Result<String, Diagnostics> {
     let flow = plan_dataflow(program)?;
     let mut text = String::new();
     // Writing to a String can't fail.
-    let _infallible = write_text(&mut text, &flow, &program.name.0);
+    let _infallible = write_text(&mut text, &flow, program);
     Ok(text)
 }
 
-fn write_text(text: &mut String, flow: &Dataflow, name: &str) -> std::fmt::Result {
-    writeln!(text, "pipeline {name}")?;
+fn write_text(text: &mut String, flow: &Dataflow, program: &Program) -> std::fmt::Result {
+    let sql = &program.sql;
+    writeln!(text, "pipeline {}", program.name)?;
     for source in &flow.sources {
         let read: Vec<_> = source.columns.fields().iter().map(|f| f.name().as_str()).collect();
         writeln!(text, "\nsource {} ({})", source.table.name, source.table.connector)?;
         writeln!(text, "  reads      {}", read.join(", "))?;
-        writeln!(text, "  event time {}", event_time(source))?;
+        writeln!(text, "  event time {}", event_time(source, sql))?;
         writeln!(text, "  quiet      {}", quiet(source))?;
         write_outputs(text, flow, &source.outputs)?;
     }
@@ -61,16 +62,24 @@ fn write_text(text: &mut String, flow: &Dataflow, name: &str) -> std::fmt::Resul
     Ok(())
 }
 
-fn event_time(source: &SourceNode) -> String {
+fn event_time(source: &SourceNode, sql: &str) -> String {
     source.table.watermark.as_ref().map_or_else(
         || "none: no windows over this table".to_owned(),
-        |watermark| format!("{}, watermark {}", watermark.column, watermark.expr),
+        |watermark| {
+            let clause = sql.get(watermark.range.clone()).unwrap_or_default();
+            format!(
+                "{}, {}",
+                watermark.column,
+                clause.split_whitespace().collect::<Vec<_>>().join(" ")
+            )
+        },
     )
 }
 
 fn quiet(source: &SourceNode) -> String {
     match source.table.common.idle_timeout {
-        None => "waits for ever: windows fire only when a later event comes (set idle_timeout)".to_owned(),
+        None => "waits for ever: windows fire only when a later event comes (set idle_timeout)"
+            .to_owned(),
         Some(timeout) if source.table.common.idle_advance => format!(
             "after {} without events its clock runs on, so that windows still fire",
             format_duration(timeout)
@@ -93,13 +102,44 @@ fn write_outputs(text: &mut String, flow: &Dataflow, outputs: &[Output]) -> std:
 
 fn steps(output: &Output) -> String {
     let steps = output.chain.0.iter().filter_map(|step| match step {
-        ChainStep::Filter(predicate) => Some(format!("where {predicate}")),
+        ChainStep::Filter(predicate) => Some(format!("where {}", plain(&predicate.to_string()))),
         ChainStep::Project(..) => Some("compute columns".to_owned()),
         ChainStep::Pick(..) => None,
     });
     let mut steps: Vec<_> = steps.collect();
     steps.dedup();
     steps.join(", ")
+}
+
+/// A physical expression without what only the engine needs: column numbers and set markers.
+fn plain(expression: &str) -> String {
+    let mut text = String::with_capacity(expression.len());
+    let mut rest = expression;
+    while let Some(at) = rest.find('@') {
+        text.push_str(&rest[..at]);
+        rest = rest[at + 1..].trim_start_matches(|c: char| c.is_ascii_digit());
+    }
+    text.push_str(rest);
+    unqualified(&text.replace("IN (SET) ([", "IN ([").replace("])", ")").replace("([", "("))
+}
+
+/// Names without their table, and without the sort options that are the default.
+pub(crate) fn unqualified(text: &str) -> String {
+    let text = text.replace(" ASC NULLS LAST", "").replace(" NULLS FIRST", "");
+    let mut plain = String::with_capacity(text.len());
+    let mut word = String::new();
+    for c in text.chars() {
+        if c == '.' && word.starts_with(|c: char| c.is_alphabetic() || c == '_') {
+            word.clear();
+        } else if c.is_alphanumeric() || c == '_' {
+            word.push(c);
+        } else {
+            plain.push_str(&word);
+            word.clear();
+            plain.push(c);
+        }
+    }
+    plain + &word
 }
 
 fn target_name(flow: &Dataflow, target: Target) -> String {

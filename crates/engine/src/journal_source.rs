@@ -74,7 +74,7 @@ impl JournalSource {
 #[async_trait]
 impl Source for JournalSource {
     async fn seek(&mut self, position: Option<Position>) -> Result<(), SourceError> {
-        let from = position.map_or(self.log.start(), |position| Lsn(position.offset));
+        let from = position.map_or_else(|| self.log.start(), |position| Lsn(position.offset));
         self.reader = self.log.reader(from).skip_payloads_except(&[FrameKind::Event]);
         (self.next, self.position, self.short) = (None, from.0, false);
         Ok(())

@@ -204,12 +204,17 @@ impl Pipeline {
     ///
     /// # Errors
     /// Why the pipeline had to stop.
-    pub async fn join(self) -> Result<PipelineSummary, EngineError> {
-        let name = self.name.clone();
-        // Kept until the coordinator is done: it may still be stopped by command.
-        let _commands = self.commands;
-        self.coordinator.await.unwrap_or_else(|error| {
-            Err(EngineError::Bug { pipeline: name.0, message: error.to_string() })
+    pub async fn join(mut self) -> Result<PipelineSummary, EngineError> {
+        self.finished().await
+    }
+
+    /// As [`join`](Self::join), but whoever stops waiting may come back, and the pipeline runs on. Returns once.
+    ///
+    /// # Errors
+    /// As for [`join`](Self::join).
+    pub async fn finished(&mut self) -> Result<PipelineSummary, EngineError> {
+        (&mut self.coordinator).await.unwrap_or_else(|error| {
+            Err(EngineError::Bug { pipeline: self.name.0.clone(), message: error.to_string() })
         })
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     chain::{Chain, ChainStep},
     dataflow::{Dataflow, Output, SinkNode, StageNode, StageWords, Target},
     exchange::Route,
+    explain::unqualified,
     operator::OperatorSpec,
 };
 
@@ -134,7 +135,7 @@ impl Planner {
         let table = sources::scanned_table(scan)?;
         let index = self.sources.keys().position(|name| *name == table.name);
         let (Some(index), Some(source)) = (index, self.sources.get(&table.name)) else {
-            return Err(Diagnostic::error("PR0401", "a scan was not collected").into());
+            return Err(Diagnostic::error("PR0420", "a scan was not collected").into());
         };
         let columns = source.positions(scan)?;
         let schema = Arc::new(scan.projected_schema.as_arrow().clone());
@@ -194,9 +195,11 @@ impl Planner {
 }
 
 fn words(node: &WindowAggregate) -> StageWords {
-    let aggregates = node.aggr_exprs.iter().map(|expr| expr.schema_name().to_string()).collect();
-    let keys: Vec<_> = node.group_exprs.iter().map(|expr| expr.schema_name().to_string()).collect();
-    let each = if keys.is_empty() { "".to_owned() } else { format!(" for each {}", keys.join(", ")) };
+    let name = |expr: &datafusion::logical_expr::Expr| unqualified(&expr.schema_name().to_string());
+    let aggregates = node.aggr_exprs.iter().map(name).collect();
+    let keys: Vec<_> = node.group_exprs.iter().map(name).collect();
+    let each =
+        if keys.is_empty() { "".to_owned() } else { format!(" for each {}", keys.join(", ")) };
     let state = match node.window {
         Window::Tumble { size_ns } => format!(
             "partial aggregates{each}, dropped when the watermark passes the end of the {} window",
@@ -218,7 +221,7 @@ fn words(node: &WindowAggregate) -> StageWords {
 fn unsupported(plan: &LogicalPlan) -> Diagnostics {
     let what = plan.display().to_string();
     let name = what.split([':', ' ']).next().unwrap_or("this").to_owned();
-    Diagnostic::error("PR0401", format!("{name} can't run on a stream yet"))
+    Diagnostic::error("PR0420", format!("{name} can't run on a stream yet"))
         .hint("use filters, projections, UNION ALL and windowed aggregates; `postrider query` takes more")
         .into()
 }

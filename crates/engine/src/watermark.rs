@@ -17,7 +17,9 @@ impl Progress {
     /// The channel's own watermark.
     pub(crate) fn watermark(self) -> Watermark {
         match self {
-            Self::Active(watermark) | Self::Idle(watermark) | Self::Finished(watermark) => watermark,
+            Self::Active(watermark) | Self::Idle(watermark) | Self::Finished(watermark) => {
+                watermark
+            }
         }
     }
 }
@@ -33,7 +35,10 @@ pub(crate) struct Combiner {
 
 impl Combiner {
     pub(crate) fn new(channels: usize) -> Self {
-        Self { channels: vec![Progress::Active(Watermark::MIN); channels], combined: Watermark::MIN }
+        Self {
+            channels: vec![Progress::Active(Watermark::MIN); channels],
+            combined: Watermark::MIN,
+        }
     }
 
     pub(crate) fn set(&mut self, channel: usize, progress: Progress) {

@@ -14,9 +14,7 @@ use arrow::{
 };
 use async_trait::async_trait;
 use postrider_connect::DeadLetterSink;
-use postrider_core::{
-    Clock, DataSink, Diagnostics, PipelineName, Reject, SinkError, SinkPosition,
-};
+use postrider_core::{Clock, DataSink, Diagnostics, PipelineName, Reject, SinkError, SinkPosition};
 use postrider_engine::{
     Connectors, NoObserver, Pipeline, PipelineOptions, SourceParts, SystemClock,
 };
@@ -71,10 +69,7 @@ pub(super) async fn run(path: &Path, threads: usize) -> Outcome<Answer> {
     .await?;
     pipeline.join().await?;
     log.close().await;
-    Ok(Answer {
-        rows: counts.0.load(Ordering::Relaxed),
-        events: counts.1.load(Ordering::Relaxed),
-    })
+    Ok(Answer { rows: counts.0.load(Ordering::Relaxed), events: counts.1.load(Ordering::Relaxed) })
 }
 
 /// Rows, and the sum of their third column.

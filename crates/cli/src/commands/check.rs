@@ -4,7 +4,7 @@ use postrider_plan::SinkTarget;
 
 use crate::{
     args::CheckArgs,
-    console,
+    console::{self, counted},
     outcome::{Failure, INVALID, Outcome},
     project::{LoadedPipeline, load},
 };
@@ -36,5 +36,6 @@ fn describe(pipeline: &LoadedPipeline) -> String {
             SinkTarget::Print => "the terminal".to_owned(),
         })
         .collect();
-    format!("pipeline {}, {} tables, rows to {}", program.name, program.tables.len(), sinks.join(", "))
+    let tables = counted(program.tables.len() as u64, "table");
+    format!("pipeline {}, {tables}, rows to {}", program.name, sinks.join(", "))
 }

@@ -14,7 +14,7 @@ use postrider_store::{
 use super::rows;
 use crate::{
     args::OutboxArgs,
-    console::{self, count},
+    console::{self, count, counted},
     outcome::{Failure, Outcome},
 };
 
@@ -86,7 +86,8 @@ impl Sends {
     /// `dedupe_key` (Utf8), `epoch` (UInt64), `row` (UInt32).
     pub(crate) fn batch(list: &[SendRow]) -> Outcome<RecordBatch> {
         let text = |name| Field::new(name, DataType::Utf8, false);
-        let names = ["send_id", "state", "reason", "pipeline", "sink", "recipient_key", "dedupe_key"];
+        let names =
+            ["send_id", "state", "reason", "pipeline", "sink", "recipient_key", "dedupe_key"];
         let mut fields: Vec<_> = names.into_iter().map(text).collect();
         fields.push(Field::new("epoch", DataType::UInt64, false));
         fields.push(Field::new("row", DataType::UInt32, false));
@@ -134,6 +135,12 @@ pub(crate) fn run(args: &OutboxArgs) -> Outcome {
 }
 
 fn open(dir: &Path) -> Outcome<Sends> {
+    if !dir.is_dir() {
+        let shown = dir.display();
+        return Err(Failure::invalid(format!(
+            "there is no directory {shown}; give the --state-dir of a run"
+        )));
+    }
     let reader = LogReader::of_directory(dir)?;
     Sends::read(reader, true)
 }
@@ -162,5 +169,5 @@ pub(crate) fn describe(counts: &Counts) -> String {
             parts.push(format!("{} {word}", count(rows)));
         }
     }
-    format!("{} trigger rows: {}", count(counts.trigger_rows), parts.join(", "))
+    format!("{}: {}", counted(counts.trigger_rows, "trigger row"), parts.join(", "))
 }

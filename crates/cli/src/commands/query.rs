@@ -4,38 +4,57 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use datafusion::{
-    common::{DFSchema, tree_node::{Transformed, TreeNode, TreeNodeRecursion}},
+    common::{
+        DFSchema,
+        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
+    },
     datasource::{MemTable, provider_as_source},
     execution::context::{SessionConfig, SessionContext},
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder},
 };
 use postrider_core::{Clock, PipelineName};
-use postrider_engine::{NoObserver, Pipeline, PipelineOptions, SystemClock, explain_text};
+use postrider_engine::{
+    EngineError, NoObserver, Pipeline, PipelineOptions, SystemClock, explain_text,
+};
 use postrider_plan::{Program, Query, SinkTarget};
 use postrider_store::Log;
 
 use super::rows;
 use crate::{
     args::QueryArgs,
+    console,
     fixture::memory::{Capture, CaptureSinks},
     outcome::{Failure, Outcome},
-    project::load,
+    project::{LoadedPipeline, load},
     report, services,
     wiring::Wiring,
 };
 
 /// Runs the query and prints its rows.
 pub(crate) fn run(args: &QueryArgs) -> Outcome {
-    let (program, dir) = match &args.file {
+    let tables = match &args.file {
         Some(file) => {
-            let pipeline = load(file)?;
-            (pipeline.program, pipeline.dir)
+            let LoadedPipeline { path, program, dir, .. } = load(file)?;
+            Tables { path, program, dir }
         }
-        None => (Arc::new(empty_program()), PathBuf::new()),
+        None => Tables::none(),
     };
-    let plan = postrider_sql::plan_query(&args.sql, &program)
+    let plan = postrider_sql::plan_query(&args.sql, &tables.program)
         .map_err(|errors| report::failure("query", &args.sql, &errors.0))?;
-    services::block_on(answer(args, plan, program, dir))?
+    services::block_on(answer(args, plan, &tables))?
+}
+
+/// The tables and views that a query may use, and the text they come from.
+struct Tables {
+    path: String,
+    program: Arc<Program>,
+    dir: PathBuf,
+}
+
+impl Tables {
+    fn none() -> Self {
+        Self { path: String::new(), program: Arc::new(empty_program()), dir: PathBuf::new() }
+    }
 }
 
 fn empty_program() -> Program {
@@ -48,15 +67,10 @@ fn empty_program() -> Program {
     }
 }
 
-async fn answer(
-    args: &QueryArgs,
-    plan: LogicalPlan,
-    program: Arc<Program>,
-    dir: PathBuf,
-) -> Outcome {
+async fn answer(args: &QueryArgs, plan: LogicalPlan, tables: &Tables) -> Outcome {
     let mut streams = Vec::new();
     plan.apply(|node| {
-        Ok(if is_stream(node, &program) {
+        Ok(if is_stream(node, &tables.program) {
             streams.push(node.clone());
             TreeNodeRecursion::Jump
         } else {
@@ -65,18 +79,16 @@ async fn answer(
     })?;
     let mut answered = Vec::new();
     for stream in streams {
-        let rows = run_stream(&stream, &program, &dir).await?;
+        let rows = run_stream(&stream, tables).await?;
         answered.push((stream, rows));
     }
-    let plan = plan.transform_down(|node| {
-        match answered.iter().find(|(stream, _)| *stream == node) {
-            Some((_, rows)) => {
-                Ok(Transformed::new(rows.clone(), true, TreeNodeRecursion::Jump))
-            }
+    let plan =
+        plan.transform_down(|node| match answered.iter().find(|(stream, _)| *stream == node) {
+            Some((_, rows)) => Ok(Transformed::new(rows.clone(), true, TreeNodeRecursion::Jump)),
             None => Ok(Transformed::no(node)),
-        }
-    })?;
-    let context = SessionContext::new_with_config(SessionConfig::new().with_information_schema(false));
+        })?;
+    let context =
+        SessionContext::new_with_config(SessionConfig::new().with_information_schema(false));
     let frame = context.execute_logical_plan(plan.data).await?;
     let schema = Arc::new(frame.schema().as_arrow().clone());
     let batches = frame.collect().await?;
@@ -99,30 +111,34 @@ fn one_query(plan: &LogicalPlan, program: &Program) -> Program {
 }
 
 /// Runs part of a plan to the end of its sources; its rows as a plan with the same columns.
-async fn run_stream(plan: &LogicalPlan, program: &Program, dir: &PathBuf) -> Outcome<LogicalPlan> {
+async fn run_stream(plan: &LogicalPlan, tables: &Tables) -> Outcome<LogicalPlan> {
     let log = Log::in_memory();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let capture = Capture::default();
     let wiring = Wiring {
         log: log.clone(),
         clock: Arc::clone(&clock),
-        dir: dir.clone(),
+        dir: tables.dir.clone(),
         dead_letters: None,
     };
     let pipeline = Pipeline::start(PipelineOptions {
-        program: Arc::new(one_query(plan, program)),
+        program: Arc::new(one_query(plan, &tables.program)),
         parallelism: services::cores(),
         log: log.clone(),
         clock: Arc::clone(&clock),
         wall: clock,
         connectors: Arc::new(CaptureSinks { inner: wiring, capture: capture.clone() }),
         observer: Arc::new(NoObserver),
-    })
-    .await?;
+    });
+    let pipeline = pipeline.await.map_err(|error| match error {
+        EngineError::Invalid(found) => report::failure(&tables.path, &tables.program.sql, &found.0),
+        other => other.into(),
+    })?;
     let summary = pipeline.join().await?;
     log.close().await;
     if summary.rejects > 0 {
-        crate::console::note(&format!("warning: {} bad records were left out", summary.rejects));
+        let records = console::counted(summary.rejects, "bad record");
+        console::note(&format!("warning: {records} left out; `postrider run` says why"));
     }
     let schema = plan.schema();
     let batches = capture.rows("stdout");
@@ -137,7 +153,8 @@ fn requalified(schema: &DFSchema) -> Vec<Expr> {
     schema
         .iter()
         .map(|(qualifier, field)| {
-            let column = Expr::Column(datafusion::common::Column::new(Some("stream"), field.name()));
+            let column =
+                Expr::Column(datafusion::common::Column::new(Some("stream"), field.name()));
             match qualifier {
                 Some(qualifier) => column.alias_qualified(Some(qualifier.clone()), field.name()),
                 None => column.alias(field.name()),

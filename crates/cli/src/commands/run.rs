@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use postrider_core::Clock;
+use postrider_core::{Clock, PipelineName};
 use postrider_engine::{EngineObserver, PipelineSummary, SystemClock};
 use postrider_mail::{FileProvider, MailObserver, Provider, SmtpOptions, SmtpProvider};
 use postrider_serve::WriteKey;
@@ -15,11 +15,11 @@ use tokio::net::TcpListener;
 
 use crate::{
     args::RunArgs,
-    console::{self, count, milliseconds},
+    console::{self, count, counted, milliseconds},
     outcome::{Failure, Outcome},
     project::{LoadedPipeline, load},
     services::{self, CollectorSetup, ServiceOptions, Services},
-    wiring::COLLECTOR,
+    wiring::{COLLECTOR, dead_letter_path},
 };
 
 /// Runs pipelines until their sources end or somebody presses Ctrl-C.
@@ -30,10 +30,10 @@ pub(crate) fn run(args: &RunArgs) -> Outcome {
 
 async fn serve(args: &RunArgs, pipelines: Vec<LoadedPipeline>) -> Outcome {
     let names: Vec<_> = pipelines.iter().map(|p| p.program.name.0.clone()).collect();
+    let providers = providers(args, &pipelines)?;
     let state = State::open(args, &pipelines)?;
     let wall: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let collector = collector(args, &pipelines).await?;
-    let providers = providers(args, &pipelines)?;
     for name in &names {
         console::note(&format!("pipeline {name}  state {}", state.shown));
     }
@@ -45,30 +45,29 @@ async fn serve(args: &RunArgs, pipelines: Vec<LoadedPipeline>) -> Outcome {
         wall,
         providers,
         collector,
-        dead_letters: state.dir.as_ref().map(|dir| dir.join("dead_letters")),
+        dead_letters: state.dead_letters(),
         engine_observer: Arc::new(Notes),
         mail_observer: Arc::new(Notes),
     })
     .await?;
-    let interrupted = tokio::select! {
-        drained = services.drained() => Some(drained?),
+    let drained = tokio::select! {
+        drained = services.drained() => Some(drained),
         () = interrupt() => None,
     };
-    let summaries = match interrupted {
-        Some(summaries) => {
-            services.stop().await?;
-            summaries
-        }
-        None => {
-            console::note("stopping: finishing what is on its way (Ctrl-C again ends at once)");
-            tokio::select! {
-                stopped = services.stop() => stopped?,
-                () = interrupt() => return Err(Failure::failed("stopped at once; the next run continues from the log")),
-            }
-        }
+    if drained.is_none() {
+        console::note("stopping: finishing what is on its way (Ctrl-C again ends at once)");
+    }
+    let stopped = tokio::select! {
+        stopped = services.stop() => stopped,
+        () = interrupt() => return Err(Failure::failed("stopped at once; the next run continues from the log")),
+    };
+    // What happened first is the reason; what the stop met is its consequence.
+    let summaries = match drained.unwrap_or(Ok(())).and(stopped) {
+        Err(_) if console::reader_left() => return Ok(()),
+        outcome => outcome?,
     };
     for (name, summary) in names.iter().zip(&summaries) {
-        console::note(&describe(name, summary));
+        console::note(&describe(name, summary, state.dead_letters().as_deref()));
     }
     if let Some(dir) = &state.dir {
         super::outbox::print_counts(dir)?;
@@ -92,7 +91,7 @@ pub(crate) async fn interrupt() {
     }
 }
 
-fn describe(name: &str, summary: &PipelineSummary) -> String {
+fn describe(name: &str, summary: &PipelineSummary, dead_letters: Option<&Path>) -> String {
     let mut text = format!(
         "pipeline {name}  {} rows, {} late, {} rejected, {} trigger rows, {} epochs",
         count(summary.rows),
@@ -101,10 +100,20 @@ fn describe(name: &str, summary: &PipelineSummary) -> String {
         count(summary.trigger_rows),
         count(summary.epochs),
     );
+    if summary.rejects > 0 {
+        let records = counted(summary.rejects, "bad record");
+        text.push_str(&match dead_letters {
+            Some(dir) => {
+                let file = dead_letter_path(dir, &PipelineName(name.to_owned()));
+                format!("\n  {records} and why: {}", file.display())
+            }
+            None => {
+                format!("\n  {records} left out; --state-dir keeps them, with the reason for each")
+            }
+        });
+    }
     if summary.drained && summary.rows == 0 && summary.replayed_epochs > 0 {
-        text.push_str(
-            "\n  nothing new since the last run; to start over, use another --state-dir",
-        );
+        text.push_str("\n  nothing new since the last run; to start over, use another --state-dir");
     }
     text
 }
@@ -116,7 +125,9 @@ impl EngineObserver for Notes {
     fn recovered(&self, pipeline: &str, epochs: u64, ns: i64) {
         let epochs = count(epochs);
         let took = milliseconds(ns.unsigned_abs());
-        console::note(&format!("pipeline {pipeline}  recovered: {epochs} epochs replayed in {took}"));
+        console::note(&format!(
+            "pipeline {pipeline}  recovered: {epochs} epochs replayed in {took}"
+        ));
     }
 }
 
@@ -130,6 +141,10 @@ struct State {
 }
 
 impl State {
+    fn dead_letters(&self) -> Option<PathBuf> {
+        self.dir.as_ref().map(|dir| dir.join("dead_letters"))
+    }
+
     fn open(args: &RunArgs, pipelines: &[LoadedPipeline]) -> Outcome<Self> {
         let Some(dir) = args.state_dir.clone().or_else(|| default_dir(pipelines)) else {
             let shown = "in memory (nothing acts on the world; give --state-dir to keep it)";
@@ -173,7 +188,10 @@ async fn collector(
         ));
     }
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
-        Failure::failed(format!("can't listen on {}: {error}; choose another --listen", args.listen))
+        Failure::failed(format!(
+            "can't listen on {}: {error}; choose another --listen",
+            args.listen
+        ))
     })?;
     console::note(&format!("collector http://{}", listener.local_addr()?));
     Ok(Some(CollectorSetup { listener, keys }))
@@ -220,7 +238,9 @@ fn providers(
              --mail-dir DIR to write the mails as files"
                 .to_owned()
         } else {
-            format!("an email sink names provider '{name}', but only '{DEFAULT}' can be set up: leave the option out")
+            format!(
+                "an email sink names provider '{name}', but only '{DEFAULT}' can be set up: leave the option out"
+            )
         };
         return Err(Failure::invalid(text));
     }
@@ -236,9 +256,15 @@ mod tests {
     #[test]
     fn write_keys_have_a_role_and_perhaps_a_stream() {
         let key = write_key("server:sk_1").unwrap();
-        assert_eq!((key.role, key.secret.as_str(), key.stream.as_str()), (KeyRole::Server, "sk_1", "default"));
+        assert_eq!(
+            (key.role, key.secret.as_str(), key.stream.as_str()),
+            (KeyRole::Server, "sk_1", "default")
+        );
         let key = write_key("browser:pk:2@web").unwrap();
-        assert_eq!((key.role, key.secret.as_str(), key.stream.as_str()), (KeyRole::Browser, "pk:2", "web"));
+        assert_eq!(
+            (key.role, key.secret.as_str(), key.stream.as_str()),
+            (KeyRole::Browser, "pk:2", "web")
+        );
         for wrong in ["sk_1", "root:sk_1", "server:", "server:@web", "server:sk@"] {
             assert!(write_key(wrong).is_err(), "{wrong}");
         }

@@ -123,6 +123,7 @@ impl Shop {
     }
 
     /// What has been posted or is held back.
+    #[cfg(test)]
     pub(crate) const fn counts(&self) -> ShopCounts {
         self.counts
     }

@@ -66,7 +66,10 @@ impl Summary {
                 rate(loaded),
             ));
             if loaded.failed > 0 {
-                console::line(format!("           {} requests were not answered 200", loaded.failed));
+                console::line(format!(
+                    "           {} requests were not answered 200",
+                    loaded.failed
+                ));
             }
         }
         console::line(format!(
@@ -83,8 +86,14 @@ impl Summary {
             count(self.mails.files),
             self.mails.twice
         ));
-        console::line(format!("latency    {}", latency("accepted -> trigger row  ", self.seen.to_seal)));
-        console::line(format!("           {}", latency("accepted -> SMTP accepted", self.seen.to_smtp)));
+        console::line(format!(
+            "latency    {}",
+            latency("accepted -> trigger row  ", self.seen.to_seal)
+        ));
+        console::line(format!(
+            "           {}",
+            latency("accepted -> SMTP accepted", self.seen.to_smtp)
+        ));
         if args.json {
             console::line(self.json(args).to_string());
         }

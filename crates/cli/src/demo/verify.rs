@@ -166,7 +166,8 @@ fn simulate(journal: &Journal) -> Simulated {
             if !matches!(kind, "Cart Updated" | "Checkout Started" | "Order Completed") {
                 continue;
             }
-            let sessions = open.entry(event.body["userId"].as_str().unwrap_or_default()).or_default();
+            let sessions =
+                open.entry(event.body["userId"].as_str().unwrap_or_default()).or_default();
             let (joined, apart): (Vec<_>, Vec<_>) = sessions
                 .drain(..)
                 .partition(|s| event.ts <= s.last + GAP && event.ts + GAP >= s.first);

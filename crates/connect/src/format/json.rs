@@ -103,7 +103,7 @@ impl JsonDecoder {
 fn unsupported(field: &Field) -> Diagnostic {
     let name = sql_name(field.data_type());
     Diagnostic::error(
-        "PR0203",
+        "PR0210",
         format!("column `{}` is {name}, which JSON can't hold", field.name()),
     )
     .hint("declare it as TEXT: it then gets the field's JSON text")

@@ -64,11 +64,11 @@ fn types_are_checked_before_anything_is_opened() {
     let duration = schema(DataType::Duration(TimeUnit::Second));
     let path = || options(&[("path", "{{ UNSET }}/x")]);
     for connector in ["single_file", "filesystem"] {
-        assert_eq!(check_source(connector, path(), &duration).unwrap_err()[0].code, "PR0203");
-        assert_eq!(check_sink(connector, path(), &duration).unwrap_err()[0].code, "PR0203");
+        assert_eq!(check_source(connector, path(), &duration).unwrap_err()[0].code, "PR0210");
+        assert_eq!(check_sink(connector, path(), &duration).unwrap_err()[0].code, "PR0210");
         assert_eq!(check_source(connector, path(), &schema(DataType::Utf8)), Ok(()));
     }
-    assert_eq!(check_source("generator", options(&[]), &duration).unwrap_err()[0].code, "PR0204");
+    assert_eq!(check_source("generator", options(&[]), &duration).unwrap_err()[0].code, "PR0211");
     assert_eq!(check_sink("blackhole", options(&[]), &duration), Ok(()));
 }
 
@@ -92,7 +92,7 @@ fn a_missing_file_and_a_missing_variable_are_named() {
     let fault = open("none.ndjson");
     assert_eq!(fault.code, "PR0601");
     assert!(fault.message.contains("none.ndjson"), "{fault}");
-    assert_eq!(open("{{ DATA }}").code, "PR0302");
+    assert_eq!(open("{{ DATA }}").code, "PR0305");
     assert!(open(".").hint.unwrap().contains("filesystem"));
 }
 

@@ -11,7 +11,6 @@ use arrow::{
 };
 use datafusion::{
     common::{Result, exec_datafusion_err},
-
     logical_expr::{EmitTo, GroupsAccumulator},
     physical_expr::aggregate::AggregateFunctionExpr,
     physical_plan::aggregates::{
@@ -60,8 +59,7 @@ impl AggregateSpec {
                     return call.function.create_groups_accumulator();
                 }
                 let function = Arc::clone(&call.function);
-                let adapter =
-                    GroupsAccumulatorAdapter::new(move || function.create_accumulator());
+                let adapter = GroupsAccumulatorAdapter::new(move || function.create_accumulator());
                 Ok(Box::new(adapter) as Box<dyn GroupsAccumulator>)
             })
             .collect()
@@ -117,7 +115,9 @@ pub(crate) type States = Vec<Vec<ArrayRef>>;
 /// Numbers the distinct keys of rows.
 enum Groups {
     /// No key columns: everything is one group.
-    Single { seen: bool },
+    Single {
+        seen: bool,
+    },
     Keyed(Box<dyn GroupValues>),
 }
 

@@ -6,7 +6,9 @@ use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::{
     common::{DFSchema, DataFusionError},
     execution::context::ExecutionProps,
-    logical_expr::{Expr, physical_planning_context::PhysicalPlanningContext, utils::AggregateOrderSensitivity},
+    logical_expr::{
+        Expr, physical_planning_context::PhysicalPlanningContext, utils::AggregateOrderSensitivity,
+    },
     physical_expr::{PhysicalExpr, aggregate::LoweredAggregateBuilder, create_physical_expr},
 };
 use postrider_core::{Diagnostic, Diagnostics};
@@ -62,8 +64,11 @@ pub(super) fn aggregate_inputs(
             && !lowered.order_bys.is_empty();
         if needs_sorted_input {
             return Err(Diagnostic::error(
-                "PR0402",
-                format!("`{}` needs its input sorted, which a window can't do yet", expr.schema_name()),
+                "PR0421",
+                format!(
+                    "`{}` needs its input sorted, which a window can't do yet",
+                    expr.schema_name()
+                ),
             )
             .hint("use array_agg, first_value or last_value with ORDER BY")
             .into());
@@ -109,5 +114,5 @@ impl Columns<'_> {
 
 /// What DataFusion says about an expression it can't run.
 pub(super) fn plan_error(error: &DataFusionError) -> Diagnostics {
-    Diagnostic::error("PR0403", error.strip_backtrace()).into()
+    Diagnostic::error("PR0422", error.strip_backtrace()).into()
 }

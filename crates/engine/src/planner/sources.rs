@@ -17,7 +17,7 @@ use crate::dataflow::{EventTimeSpec, SourceNode};
 pub(super) fn scanned_table(scan: &TableScan) -> Result<Arc<Table>, Diagnostics> {
     let table = scan.source.downcast_ref::<StreamTable>();
     table.map(|stream| Arc::clone(&stream.0)).ok_or_else(|| {
-        Diagnostic::error("PR0401", format!("`{}` is no stream", scan.table_name)).into()
+        Diagnostic::error("PR0420", format!("`{}` is no stream", scan.table_name)).into()
     })
 }
 
@@ -30,8 +30,8 @@ pub(super) struct SourceUse {
 
 impl SourceUse {
     pub(super) fn new(table: Arc<Table>) -> Self {
-        let mut source = Self { used: BTreeSet::new(), table: Arc::clone(&table) };
-        if let Some(watermark) = &table.watermark {
+        let mut source = Self { used: BTreeSet::new(), table };
+        if let Some(watermark) = source.table.watermark.clone() {
             source.add_named(&watermark.column);
             source.add_expr(&watermark.expr);
         }
@@ -81,7 +81,7 @@ impl SourceUse {
         let columns = scan.projection.clone().unwrap_or_else(all).into_iter();
         let position = |index| order.iter().position(|&used| used == index);
         columns.map(position).collect::<Option<_>>().ok_or_else(|| {
-            Diagnostic::error("PR0401", "a scan reads a column that was not collected").into()
+            Diagnostic::error("PR0420", "a scan reads a column that was not collected").into()
         })
     }
 

@@ -25,10 +25,8 @@ use super::{
     seal::{OpenEpoch, Shape},
 };
 use crate::{
-    EngineError, EngineObserver, PipelineSummary, SealFacts,
-    dead_letters::DeadLetters,
-    limits::EPOCHS_IN_FLIGHT,
-    watermark::IdleClock,
+    EngineError, EngineObserver, PipelineSummary, SealFacts, dead_letters::DeadLetters,
+    limits::EPOCHS_IN_FLIGHT, watermark::IdleClock,
 };
 
 /// What others ask of a running pipeline.

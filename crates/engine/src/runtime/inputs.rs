@@ -39,8 +39,7 @@ pub(crate) struct Inputs {
 impl Inputs {
     pub(crate) fn new(receivers: Vec<Receiver<Message>>) -> Self {
         let combiner = Combiner::new(receivers.len());
-        let channel =
-            |receiver| Channel { receiver, waiting: VecDeque::new(), barrier: None };
+        let channel = |receiver| Channel { receiver, waiting: VecDeque::new(), barrier: None };
         Self { channels: receivers.into_iter().map(channel).collect(), turn: 0, combiner }
     }
 

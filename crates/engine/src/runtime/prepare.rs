@@ -113,7 +113,14 @@ impl Preparer {
         }
         let mut columns = decoded.columns().to_vec();
         for expression in &self.node.generated {
-            columns.push(expression.evaluate(decoded)?.into_array(count)?);
+            let column = expression.evaluate(decoded)?.into_array(count)?;
+            let field = self.node.columns.field(columns.len());
+            if column.null_count() > 0 && !field.is_nullable() {
+                let name = field.name();
+                let message = format!("column `{name}` is NOT NULL, but is computed to NULL");
+                return Err(RowFault { reason: "missing_value", message });
+            }
+            columns.push(column);
         }
         let rows = new_batch(&self.node.columns, columns, count)?;
         let mut prepared = Prepared { rows: count as u64, ..Prepared::default() };
@@ -124,10 +131,11 @@ impl Preparer {
             ),
             Some(event_time) => {
                 let times = nanoseconds(rows.column(event_time.column))?;
+                // The column is NOT NULL; what a coarser unit holds may not fit into nanoseconds.
                 if times.null_count() > 0 {
                     let column = self.node.columns.field(event_time.column).name();
-                    let message = format!("the event time `{column}` is NULL");
-                    return Err(RowFault { reason: "null_event_time", message });
+                    let message = format!("the event time `{column}` is not in 1677 to 2262");
+                    return Err(RowFault { reason: "out_of_range", message });
                 }
                 let promised = event_time.watermark.evaluate(&rows)?.into_array(count)?;
                 prepared.watermark = largest(&nanoseconds(&promised)?, received_at);

@@ -7,8 +7,8 @@ use arrow::{
 use arrow_ipc::reader::StreamReader;
 use postrider_core::{ClockTime, Epoch, EpochKind, Generation, Position, Watermark};
 use postrider_store::{
-    EpochSealed, Frame, FrameKind, Log, LogReader, PipelineRecord, SealKind,
-    SourceSeal, SourceStatus, TriggersRecord,
+    EpochSealed, Frame, FrameKind, Log, LogReader, PipelineRecord, SealKind, SourceSeal,
+    SourceStatus, TriggersRecord,
 };
 
 use super::ingest::CutKind;

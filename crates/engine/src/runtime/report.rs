@@ -3,7 +3,10 @@
 use arrow::array::RecordBatch;
 use postrider_core::{Epoch, Position, Reject, SinkPosition, Watermark};
 
-use crate::{EngineError, watermark::{IdleClock, Progress}};
+use crate::{
+    EngineError,
+    watermark::{IdleClock, Progress},
+};
 
 /// What one source did in one epoch.
 #[derive(Debug)]

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
+use arrow::array::{
+    ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray,
+};
 use postrider_core::ErrorKind;
 use postrider_engine::Pipeline;
 use postrider_store::{Log, LogOptions};
@@ -13,8 +15,16 @@ const SECOND: i64 = 1_000_000_000;
 
 fn rows(count: i64) -> RecordBatch {
     let columns: Vec<(&str, ArrayRef, bool)> = vec![
-        ("k", Arc::new(StringArray::from_iter_values((0..count).map(|n| format!("k{}", n % 7)))), false),
-        ("ts", Arc::new(TimestampNanosecondArray::from_iter_values((0..count).map(|n| n * SECOND))), false),
+        (
+            "k",
+            Arc::new(StringArray::from_iter_values((0..count).map(|n| format!("k{}", n % 7)))),
+            false,
+        ),
+        (
+            "ts",
+            Arc::new(TimestampNanosecondArray::from_iter_values((0..count).map(|n| n * SECOND))),
+            false,
+        ),
         ("v", Arc::new(Int64Array::from_iter_values(0..count)), false),
         ("x", Arc::new(Float64Array::from_iter_values((0..count).map(|n| 0.1 * n as f64))), false),
     ];
@@ -25,7 +35,8 @@ fn tables(count: i64) -> Tables {
     Tables { sources: BTreeMap::from([("t".to_owned(), rows(count))]), chunk_rows: 5 }
 }
 
-const SOURCE: &str = "CREATE TABLE t (k TEXT NOT NULL, ts TIMESTAMP NOT NULL, v BIGINT NOT NULL, x DOUBLE NOT NULL,
+const SOURCE: &str =
+    "CREATE TABLE t (k TEXT NOT NULL, ts TIMESTAMP NOT NULL, v BIGINT NOT NULL, x DOUBLE NOT NULL,
      WATERMARK FOR ts AS ts - INTERVAL '1 second') WITH (connector = 'generator', rows = 1);";
 
 #[test]
@@ -83,7 +94,7 @@ fn a_restart_replays_and_writes_nothing_twice() {
 fn another_program_does_not_take_over_the_state() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-    let mut start = |sql: String| {
+    let start = |sql: String| {
         runtime.block_on(async {
             let log = Log::open(LogOptions::new(dir.path())).unwrap().log;
             let (options, _) = options(plan(&sql), tables(10), 1, &log);

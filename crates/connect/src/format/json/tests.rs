@@ -311,7 +311,7 @@ fn envelope_columns_come_from_where_segment_puts_them() {
 fn a_type_that_json_cannot_hold_is_refused() {
     let schema = schema(&[("d", DataType::Duration(TimeUnit::Second), true)]);
     let faults = JsonDecoder::new(schema, JsonOptions::default()).unwrap_err();
-    assert_eq!(faults[0].code, "PR0203");
+    assert_eq!(faults[0].code, "PR0210");
 }
 
 /// The columns of the property tests.

@@ -27,7 +27,7 @@ pub(super) fn check(schema: &Schema) -> Result<(), Vec<Diagnostic>> {
         .filter(|field| !can_generate(field.data_type()))
         .map(|field| {
             let what = format!("column `{}` has a type that `generator` can't fill", field.name());
-            Diagnostic::error("PR0204", what)
+            Diagnostic::error("PR0211", what)
                 .hint("it fills numbers, TEXT, BOOLEAN, DATE and TIMESTAMP")
         })
         .collect();

@@ -189,7 +189,8 @@ impl SessionTable {
             unreachable!("the caller checked that the session is open")
         };
         self.free.push(id.slot);
-        let found = self.keys.find_entry(session.hash, |entry| Arc::ptr_eq(&entry.key, &session.key));
+        let found =
+            self.keys.find_entry(session.hash, |entry| Arc::ptr_eq(&entry.key, &session.key));
         if let Ok(mut entry) = found {
             entry.get_mut().sessions.retain(|&slot| slot != id.slot);
             if entry.get().sessions.is_empty() {

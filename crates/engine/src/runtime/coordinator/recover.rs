@@ -58,8 +58,7 @@ impl Coordinator {
             let cut = sealed.cut(table).ok_or_else(|| self.diverged(sealed))?;
             cuts.push(cut);
         }
-        let barrier =
-            Barrier { epoch: sealed.epoch(), kind: sealed.kind(), clock: sealed.clock() };
+        let barrier = Barrier { epoch: sealed.epoch(), kind: sealed.kind(), clock: sealed.clock() };
         self.cut_at(barrier, None, |source| cuts[source].clone()).await?;
         let open = loop {
             let report = self.reports.recv().await;
@@ -78,10 +77,9 @@ impl Coordinator {
     fn compare(&self, sealed: &SealedEpoch, open: &OpenEpoch) -> Result<(), EngineError> {
         for report in open.sinks.values() {
             let sink = &self.shape.sinks[report.sink];
-            let same = sealed.matches(sink, &report.rows).map_err(|message| EngineError::Bug {
-                pipeline: self.pipeline.clone(),
-                message,
-            })?;
+            let same = sealed
+                .matches(sink, &report.rows)
+                .map_err(|message| EngineError::Bug { pipeline: self.pipeline.clone(), message })?;
             if !same {
                 return Err(self.diverged(sealed));
             }
