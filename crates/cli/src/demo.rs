@@ -94,7 +94,7 @@ impl Place {
 
 /// Runs the demo.
 pub(crate) fn run(args: &DemoArgs) -> Outcome {
-    let pipeline = load_text(PipelineText {
+    let pipeline = load_text(&PipelineText {
         path: "pipelines/abandoned_cart/pipeline.sql",
         sql: PIPELINE,
         name: PipelineName(PIPELINE_NAME.to_owned()),

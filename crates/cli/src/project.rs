@@ -68,7 +68,7 @@ pub(crate) fn load(path: &Path) -> Outcome<LoadedPipeline> {
         Failure::invalid(format!("can't read {shown}: {error}; give the path of a .sql file"))
     })?;
     let dir = path.parent().map_or_else(PathBuf::new, Path::to_owned);
-    load_text(PipelineText {
+    load_text(&PipelineText {
         path: &shown,
         sql: &sql,
         name: pipeline_name(path),
@@ -78,12 +78,12 @@ pub(crate) fn load(path: &Path) -> Outcome<LoadedPipeline> {
 }
 
 /// Plans and checks a pipeline, and shows what is wrong with it.
-pub(crate) fn load_text(text: PipelineText<'_>) -> Outcome<LoadedPipeline> {
+pub(crate) fn load_text(text: &PipelineText<'_>) -> Outcome<LoadedPipeline> {
     let warn = |warnings: &[Diagnostic]| {
         let colour = console::has_colour();
         console::note(&report::render(text.path, text.sql, warnings, colour));
     };
-    check_text(&text, warn).map_err(|found| report::failure(text.path, text.sql, &found))
+    check_text(text, warn).map_err(|found| report::failure(text.path, text.sql, &found))
 }
 
 /// Plans and checks a pipeline: its SQL, its connectors' options, its sinks' contracts.

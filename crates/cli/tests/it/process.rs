@@ -10,8 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, kill_process};
+
+pub(crate) use rustix::process::Signal;
+
 /// The longest that any step of a test may take; far above what it does take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// A finished command.
 #[derive(Debug)]
@@ -19,9 +26,12 @@ pub(crate) struct Finished {
     pub(crate) status: ExitStatus,
     pub(crate) out: String,
     pub(crate) err: String,
+    /// How long it ran.
+    pub(crate) took: Duration,
 }
 
 impl Finished {
+    /// Its exit code; -1 after a signal.
     pub(crate) fn code(&self) -> i32 {
         self.status.code().unwrap_or(-1)
     }
@@ -31,12 +41,29 @@ impl Finished {
         assert_eq!(self.code(), 0, "{}\n{}", self.out, self.err);
         self.out
     }
+
+    /// Its standard error, if it ended with this code and did not panic.
+    pub(crate) fn fails_with(self, code: i32) -> String {
+        assert_eq!(self.code(), code, "{}\n{}", self.out, self.err);
+        assert!(!self.err.contains("panicked"), "{}", self.err);
+        self.err
+    }
 }
 
 /// The binary with these arguments, in the root of the repository.
 pub(crate) fn postrider<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postrider"));
-    command.args(args).current_dir(root()).env_remove("POSTRIDER_LOG").stdin(Stdio::null());
+    command.args(args).current_dir(root()).stdin(Stdio::null());
+    for name in ["POSTRIDER_LOG", "POSTRIDER_WRITE_KEYS", "POSTRIDER_SMTP_URL"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// `postrider run FILE --state-dir STATE`.
+pub(crate) fn run_pipeline(file: &Path, state: &Path) -> Command {
+    let mut command = postrider(["run"]);
+    command.arg(file).arg("--state-dir").arg(state);
     command
 }
 
@@ -56,12 +83,26 @@ pub(crate) fn test_data(name: &str) -> PathBuf {
     path
 }
 
+/// Writes a file into a directory.
+pub(crate) fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
+    let path = dir.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// The JSON objects of an NDJSON text.
+pub(crate) fn json_lines(text: &str) -> Vec<serde_json::Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
 /// Runs a command to its end.
-pub(crate) fn run(mut command: Command) -> Finished {
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut running = Running::of(child);
+pub(crate) fn run(command: Command) -> Finished {
+    let started = Instant::now();
+    let mut running = Running::start(command);
     let status = running.wait();
-    Finished { status, out: running.rest_of_out(), err: running.rest_of_err() }
+    let took = started.elapsed();
+    Finished { status, out: running.rest_of_out(), err: running.rest_of_err(), took }
 }
 
 /// A running command; killed when dropped.
@@ -74,16 +115,13 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(mut command: Command) -> Self {
-        Self::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
-    }
-
-    fn of(mut child: Child) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let out = lines(child.stdout.take().unwrap());
         let err = lines(child.stderr.take().unwrap());
         Self { child, out, err }
     }
 
-    /// What follows `prefix` on the first line of standard output that has it.
+    /// What follows `prefix` on the next line of standard output that has it.
     pub(crate) fn out_after(&self, prefix: &str) -> String {
         after(&self.out, prefix)
     }
@@ -93,27 +131,23 @@ impl Running {
         after(&self.err, prefix)
     }
 
-    pub(crate) fn wait(&mut self) -> ExitStatus {
-        let until = Instant::now() + DEADLINE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < until, "the command did not end in time");
-            thread::sleep(Duration::from_millis(2));
-        }
+    /// Whether it has not ended.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits for the end, at most this long.
-    pub(crate) fn ends_within(&mut self, time: Duration) -> bool {
-        let until = Instant::now() + time;
-        while Instant::now() < until {
-            if self.child.try_wait().unwrap().is_some() {
-                return true;
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-        false
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        eventually("the end of the command", || !self.runs());
+        self.child.wait().unwrap()
+    }
+
+    /// Asks it to stop, and returns its standard error once it did so in good order.
+    pub(crate) fn stop(&mut self, signal: Signal) -> String {
+        self.signal(signal);
+        let status = self.wait();
+        let err = self.rest_of_err();
+        assert!(status.success(), "{status}\n{err}");
+        err
     }
 
     /// Kills it as a power cut would.
@@ -122,10 +156,8 @@ impl Running {
         self.child.wait().unwrap();
     }
 
-    /// Sends it a signal by name.
-    pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     pub(crate) fn rest_of_out(&self) -> String {
@@ -173,60 +205,18 @@ fn after(lines: &Receiver<String>, prefix: &str) -> String {
 }
 
 /// Waits until `done` says so.
-pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let until = Instant::now() + DEADLINE;
+pub(crate) fn eventually(what: &str, done: impl FnMut() -> bool) {
+    assert!(within(DEADLINE, done), "{what} did not come in time");
+}
+
+/// Whether `done` says so within some time.
+pub(crate) fn within(time: Duration, mut done: impl FnMut() -> bool) -> bool {
+    let until = Instant::now() + time;
     while !done() {
-        assert!(Instant::now() < until, "{what} did not happen in time");
-        thread::sleep(Duration::from_millis(5));
+        if Instant::now() >= until {
+            return false;
+        }
+        thread::sleep(LOOK_EVERY);
     }
-}
-
-/// A local mailbox in a process of its own.
-#[derive(Debug)]
-pub(crate) struct Mailbox {
-    _running: Running,
-    pub(crate) smtp: String,
-    pub(crate) http: String,
-    pub(crate) dir: PathBuf,
-}
-
-impl Mailbox {
-    pub(crate) fn start(dir: &Path) -> Self {
-        let mut command = postrider(["mailbox", "--smtp", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
-        command.arg("--dir").arg(dir);
-        let running = Running::start(command);
-        let http = running.out_after("mailbox");
-        let smtp = running.out_after("smtp");
-        Self { _running: running, smtp, http, dir: dir.to_owned() }
-    }
-
-    /// The Message-ID of every mail, sorted; one that came twice is there twice.
-    pub(crate) fn message_ids(&self) -> Vec<String> {
-        message_ids(&self.dir)
-    }
-}
-
-/// The Message-IDs of the `.eml` files of a directory, sorted.
-pub(crate) fn message_ids(dir: &Path) -> Vec<String> {
-    let mut ids: Vec<String> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "eml"))
-        .map(|path| {
-            let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
-            let line = text.lines().find_map(|line| line.strip_prefix("Message-ID: "));
-            let id = line.unwrap_or_else(|| panic!("{} has no Message-ID", path.display()));
-            id.trim().trim_matches(['<', '>']).split('@').next().unwrap().to_owned()
-        })
-        .collect();
-    ids.sort();
-    ids
-}
-
-/// The sends of a state directory as JSON objects.
-pub(crate) fn outbox(state: &Path) -> Vec<serde_json::Value> {
-    let mut command = postrider(["outbox", "--format", "json", "--state-dir"]);
-    command.arg(state);
-    let out = run(command).ok();
-    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    true
 }
