@@ -18,7 +18,7 @@ pub(crate) fn line(text: impl AsRef<str>) {
 /// Whether a [`Rows`] found standard output closed.
 static READER_LEFT: AtomicBool = AtomicBool::new(false);
 
-/// Standard output for the rows of a pipeline. Unlike [`line`] it fails where the pipe is closed, so that mail on its way
+/// Standard output for the rows of a pipeline. Unlike [`line()`] it fails where the pipe is closed, so that mail on its way
 /// still gets its answer; [`reader_left`] then tells that nothing went wrong.
 pub(crate) struct Rows;
 

@@ -33,8 +33,8 @@ use self::{
 };
 use crate::{
     args::DemoArgs,
-    commands::run::interrupt,
     console,
+    interrupt::Interrupts,
     outcome::{Failure, Outcome},
     project::{LoadedPipeline, PipelineText, load_text},
     services::{self, CollectorSetup, ServiceOptions, Services},
@@ -115,6 +115,7 @@ struct Stage {
 }
 
 async fn play(args: &DemoArgs, pipeline: LoadedPipeline) -> Outcome {
+    let mut interrupts = Interrupts::listen()?;
     let place = Place::new(args.dir.as_deref())?;
     let wall = SystemClock::new();
     #[expect(clippy::cast_precision_loss, reason = "at most 3,600")]
@@ -135,17 +136,17 @@ async fn play(args: &DemoArgs, pipeline: LoadedPipeline) -> Outcome {
     let load = Load::new(stage.collector, WRITE_KEY, shop, args)?;
     let loaded = tokio::select! {
         loaded = watched(load.run(), &stage, "open") => Some(loaded?),
-        () = interrupt() => None,
+        () = interrupts.next() => None,
     };
     if loaded.is_some() {
         let speed = i64::try_from(args.speed).unwrap_or(1);
         let settling = Duration::from_nanos((SETTLING / speed).unsigned_abs());
         tokio::select! {
             () = watched(tokio::time::sleep(settling), &stage, "closed, the last carts settle") => {}
-            () = interrupt() => {}
+            () = interrupts.next() => {}
         }
     }
-    finish(args, stage, loaded, &place.dir).await
+    finish(args, stage, loaded.as_ref(), &place.dir, &mut interrupts).await
 }
 
 async fn set_up(
@@ -267,26 +268,48 @@ impl Stage {
 async fn finish(
     args: &DemoArgs,
     stage: Stage,
-    loaded: Option<load::Loaded>,
+    loaded: Option<&load::Loaded>,
     dir: &Path,
+    interrupts: &mut Interrupts,
 ) -> Outcome {
-    let Stage { log, services, stop_mailbox, mailbox, latencies, .. } = stage;
-    services.settle().await;
-    let summary = Summary::collect(&services, &log, &latencies, loaded.as_ref(), dir)?;
-    summary.print(args)?;
-    let verified = if args.verify { Some(verify::verify(&log).await?) } else { None };
+    let at_once = || Failure::failed("stopped at once, before everything was settled");
+    let (summary, verdict) = tokio::select! {
+        concluded = conclude(args, &stage, loaded, dir) => concluded?,
+        () = interrupts.next() => return Err(at_once()),
+    };
     if args.keep {
         console::note("staying up: post events, look at the mailbox; Ctrl-C ends");
-        interrupt().await;
+        interrupts.next().await;
     }
-    services.stop().await?;
-    stop_mailbox.cancel();
-    for task in mailbox {
-        task.await.map_err(|error| Failure::failed(error.to_string()))??;
+    tokio::select! {
+        stopped = stage.stop() => stopped?,
+        () = interrupts.next() => return Err(at_once()),
     }
     summary.check()?;
-    match verified {
-        Some(verdict) => verdict.outcome(),
-        None => Ok(()),
+    verdict.map_or(Ok(()), |verdict| verdict.outcome())
+}
+
+/// Waits for what is on its way, and says what happened.
+async fn conclude(
+    args: &DemoArgs,
+    stage: &Stage,
+    loaded: Option<&load::Loaded>,
+    dir: &Path,
+) -> Outcome<(Summary, Option<verify::Verdict>)> {
+    stage.services.settle().await;
+    let summary = Summary::collect(&stage.services, &stage.log, &stage.latencies, loaded, dir)?;
+    summary.print(args)?;
+    let verdict = if args.verify { Some(verify::verify(&stage.log).await?) } else { None };
+    Ok((summary, verdict))
+}
+
+impl Stage {
+    async fn stop(self) -> Outcome {
+        self.services.stop().await?;
+        self.stop_mailbox.cancel();
+        for task in self.mailbox {
+            task.await.map_err(|error| Failure::failed(error.to_string()))??;
+        }
+        Ok(())
     }
 }

@@ -12,7 +12,15 @@ mod statement;
 mod tables;
 mod time;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+};
 
 use sqllogictest::{AsyncDB, Record, Runner, TestError};
 
@@ -53,21 +61,19 @@ pub(crate) fn run(args: &TestArgs) -> Outcome {
         )));
     }
     let mut failed = 0;
-    for file in &files {
-        let result = if args.bless { bless::rewrite(file) } else { check(file).map(|()| 0) };
-        match result {
-            Ok(0) => console::line(format!("ok      {}", file.display())),
-            Ok(queries) => console::line(format!(
-                "blessed {}: the rows of {queries} {} are new",
-                file.display(),
-                if queries == 1 { "query" } else { "queries" }
-            )),
-            Err(text) => {
-                failed += 1;
-                console::line(format!("FAILED  {}\n\n{}\n", file.display(), indented(&text)));
-            }
+    let run = |file: &Path| if args.bless { bless::rewrite(file) } else { check(file).map(|()| 0) };
+    on_all_cores(&files, run, |file, result| match result {
+        Ok(0) => console::line(format!("ok      {}", file.display())),
+        Ok(queries) => console::line(format!(
+            "blessed {}: the rows of {queries} {} are new",
+            file.display(),
+            if queries == 1 { "query" } else { "queries" }
+        )),
+        Err(text) => {
+            failed += 1;
+            console::line(format!("FAILED  {}\n\n{}\n", file.display(), indented(&text)));
         }
-    }
+    });
     let count = files.len();
     if failed > 0 {
         return Err(Failure::failed(format!("{failed} of {count} fixtures failed")));
@@ -78,6 +84,40 @@ pub(crate) fn run(args: &TestArgs) -> Outcome {
         _ => format!("{count} fixtures passed, each run {ways} ways"),
     });
     Ok(())
+}
+
+/// Runs fixtures side by side, and reports them in order.
+fn on_all_cores<T: Send>(
+    files: &[PathBuf],
+    run: impl Fn(&Path) -> T + Sync,
+    mut report: impl FnMut(&Path, T),
+) {
+    let (next, run) = (AtomicUsize::new(0), &run);
+    let next = &next;
+    thread::scope(|scope| {
+        let (done, results) = mpsc::sync_channel(files.len());
+        for _ in 0..services::cores().min(files.len()) {
+            let done = done.clone();
+            scope.spawn(move || {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(file) = files.get(index) else { break };
+                    if done.send((index, run(file))).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(done);
+        let (mut waiting, mut at) = (BTreeMap::new(), 0);
+        for (index, result) in results {
+            waiting.insert(index, result);
+            while let Some(result) = waiting.remove(&at) {
+                report(&files[at], result);
+                at += 1;
+            }
+        }
+    });
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Outcome {

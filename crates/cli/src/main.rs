@@ -11,6 +11,7 @@ mod commands;
 mod console;
 mod demo;
 mod fixture;
+mod interrupt;
 mod outcome;
 mod project;
 mod report;

@@ -63,11 +63,7 @@ pub(crate) fn pipeline_name(path: &Path) -> PipelineName {
 
 /// Loads and checks a pipeline file.
 pub(crate) fn load(path: &Path) -> Outcome<LoadedPipeline> {
-    let shown = path.display().to_string();
-    let sql = std::fs::read_to_string(path).map_err(|error| {
-        Failure::invalid(format!("can't read {shown}: {error}; give the path of a .sql file"))
-    })?;
-    let dir = path.parent().map_or_else(PathBuf::new, Path::to_owned);
+    let (shown, sql, dir) = read(path)?;
     load_text(&PipelineText {
         path: &shown,
         sql: &sql,
@@ -75,6 +71,28 @@ pub(crate) fn load(path: &Path) -> Outcome<LoadedPipeline> {
         dir: dir.clone(),
         templates: &Beside(dir),
     })
+}
+
+/// Loads a pipeline file for its tables and views: it needs no queries, and those that it has are not checked any further.
+pub(crate) fn load_tables(path: &Path) -> Outcome<LoadedPipeline> {
+    let (shown, sql, dir) = read(path)?;
+    let failed = |found: &[Diagnostic]| report::failure(&shown, &sql, found);
+    let program =
+        postrider_sql::plan_tables(&sql, pipeline_name(path)).map_err(|errors| failed(&errors.0))?;
+    let errors = crate::wiring::check_tables(&program);
+    if !errors.is_empty() {
+        return Err(failed(&errors));
+    }
+    Ok(LoadedPipeline { path: shown, program: Arc::new(program), dir, emails: HashMap::new() })
+}
+
+/// The path as it is shown, the text, and where relative paths start.
+fn read(path: &Path) -> Outcome<(String, String, PathBuf)> {
+    let shown = path.display().to_string();
+    let sql = std::fs::read_to_string(path).map_err(|error| {
+        Failure::invalid(format!("can't read {shown}: {error}; give the path of a .sql file"))
+    })?;
+    Ok((shown, sql, path.parent().map_or_else(PathBuf::new, Path::to_owned)))
 }
 
 /// Plans and checks a pipeline, and shows what is wrong with it.

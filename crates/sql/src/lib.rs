@@ -47,4 +47,4 @@ mod types;
 mod walk;
 mod window_calls;
 
-pub use planner_thread::{plan_program, plan_query};
+pub use planner_thread::{plan_program, plan_query, plan_tables};

@@ -7,14 +7,27 @@ use datafusion::logical_expr::LogicalPlan;
 use postrider_core::{Diagnostic, Diagnostics, PipelineName};
 use postrider_plan::Program;
 
-use crate::{codes, limits::PLANNER_STACK_BYTES, program, query};
+use crate::{
+    codes,
+    limits::PLANNER_STACK_BYTES,
+    program::{self, Purpose},
+    query,
+};
 
 /// Plans a program.
 ///
 /// # Errors
 /// Everything that is wrong with it, in the order of the text; independent mistakes are all found.
 pub fn plan_program(sql: &str, name: PipelineName) -> Result<Program, Diagnostics> {
-    on_large_stack(|| program::plan(sql, name))
+    on_large_stack(|| program::plan(sql, name, Purpose::Run))
+}
+
+/// Plans a program for [`plan_query`]: it may have tables and views only.
+///
+/// # Errors
+/// As for [`plan_program`].
+pub fn plan_tables(sql: &str, name: PipelineName) -> Result<Program, Diagnostics> {
+    on_large_stack(|| program::plan(sql, name, Purpose::Tables))
 }
 
 /// Plans one SELECT over the tables and views of a program, for rows that end: ORDER BY, LIMIT,

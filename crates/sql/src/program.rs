@@ -22,8 +22,21 @@ use crate::{
     text::SourceText,
 };
 
+/// What a program is planned for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// It will run.
+    Run,
+    /// Its tables and views will be read.
+    Tables,
+}
+
 /// Plans a program; runs on a thread with enough stack.
-pub(crate) fn plan(sql: &str, name: PipelineName) -> Result<Program, Diagnostics> {
+pub(crate) fn plan(
+    sql: &str,
+    name: PipelineName,
+    purpose: Purpose,
+) -> Result<Program, Diagnostics> {
     guard::check_length(sql)?;
     let source = SourceText::lex(sql)?;
     guard::check_tokens(&source)?;
@@ -33,7 +46,7 @@ pub(crate) fn plan(sql: &str, name: PipelineName) -> Result<Program, Diagnostics
     planner.name_views(&statements);
     planner.plan_queries(&statements);
     planner.check_roles();
-    planner.finish(sql, name)
+    planner.finish(sql, name, purpose)
 }
 
 /// Fills a catalog with the tables and views of a planned program.
@@ -340,8 +353,13 @@ impl<'s, 'a> Planner<'s, 'a> {
         }
     }
 
-    fn finish(mut self, sql: &str, name: PipelineName) -> Result<Program, Diagnostics> {
-        if self.errors.is_empty() && self.queries.is_empty() {
+    fn finish(
+        mut self,
+        sql: &str,
+        name: PipelineName,
+        purpose: Purpose,
+    ) -> Result<Program, Diagnostics> {
+        if purpose == Purpose::Run && self.errors.is_empty() && self.queries.is_empty() {
             self.errors.push(
                 Diagnostic::error(codes::NO_QUERY, "the program has no query")
                     .hint("add INSERT INTO sink SELECT .. FROM source"),

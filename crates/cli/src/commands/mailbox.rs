@@ -8,10 +8,10 @@ use postrider_mail::Mailbox;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::run::interrupt;
 use crate::{
     args::MailboxArgs,
     console,
+    interrupt::Interrupts,
     outcome::{Failure, Outcome},
     services,
 };
@@ -22,6 +22,7 @@ pub(crate) fn run(args: &MailboxArgs) -> Outcome {
 }
 
 async fn serve(args: &MailboxArgs) -> Outcome {
+    let mut interrupts = Interrupts::listen()?;
     let wall: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let mailbox = Mailbox::bind(args.smtp, &args.dir, wall).await?;
     let page = TcpListener::bind(args.http).await.map_err(|error| {
@@ -35,7 +36,7 @@ async fn serve(args: &MailboxArgs) -> Outcome {
     tokio::select! {
         ended = mailbox.run(stop.clone()) => ended?,
         ended = postrider_serve::serve(page, router, stop.clone()) => ended?,
-        () = interrupt() => {}
+        () = interrupts.next() => {}
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `postrider outbox`: what became of every trigger row, read from the log.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, RecordBatch, StringArray, UInt32Array, UInt64Array},
@@ -18,13 +18,24 @@ use crate::{
     outcome::{Failure, Outcome},
 };
 
-/// The outbox of a log, and who each send was for.
+/// The outbox of a log, and what became of each of its rows. Rows with the same dedupe key share a send.
 pub(crate) struct Sends {
     pub(crate) outbox: Outbox,
-    rows: HashMap<SendId, RowRef>,
+    rows: BTreeMap<RowKey, Fate>,
 }
 
-/// One send as it is listed.
+/// Names a trigger row: pipeline, epoch, sink, number. The order is the one of lists.
+type RowKey = (String, u64, String, u32);
+
+/// The last thing that was written down about a row.
+struct Fate {
+    send: SendId,
+    row: RowRef,
+    /// Set if the row is not sent; otherwise it has the state of its send.
+    not_sent: Option<String>,
+}
+
+/// One row and its send as they are listed.
 pub(crate) struct SendRow {
     pub(crate) send_id: SendId,
     pub(crate) state: &'static str,
@@ -37,19 +48,20 @@ impl Sends {
     /// result is in doubt.
     pub(crate) fn read(mut reader: LogReader, ended: bool) -> Outcome<Self> {
         let damaged = |error: &dyn std::fmt::Display| Failure::failed(error.to_string());
-        let (mut outbox, mut rows) = (Outbox::default(), HashMap::new());
+        let (mut outbox, mut rows) = (Outbox::default(), BTreeMap::new());
         let mut last: Option<Frame> = None;
         while let Some(frame) = reader.next_frame()? {
             outbox.apply(&frame).map_err(|error| damaged(&error))?;
-            let named = match frame.kind {
+            let fate = match frame.kind {
                 FrameKind::Intent => IntentRecord::decode(&frame.payload)
-                    .map(|record| Some((record.send(), record.row))),
+                    .map(|record| Some((record.send(), record.row, None))),
                 FrameKind::Decision => DecisionRecord::decode(&frame.payload)
-                    .map(|record| Some((record.send(), record.row))),
+                    .map(|record| Some((record.send(), record.row, Some(record.reason)))),
                 _ => Ok(None),
             };
-            if let Some((send, row)) = named.map_err(|error| damaged(&error))? {
-                rows.entry(send).or_insert(row);
+            if let Some((send, row, not_sent)) = fate.map_err(|error| damaged(&error))? {
+                let key = (row.pipeline.clone(), row.epoch, row.sink.clone(), row.row);
+                rows.insert(key, Fate { send, row, not_sent });
             }
             last = Some(frame);
         }
@@ -62,27 +74,20 @@ impl Sends {
         Ok(Self { outbox, rows })
     }
 
-    /// All sends in the order of their rows.
+    /// Every row that was decided, in order.
     pub(crate) fn list(&self) -> Vec<SendRow> {
-        let mut list: Vec<_> = self
-            .outbox
-            .sends()
-            .map(|(send_id, entry)| {
-                let (state, reason) = words(entry.state);
-                let row = self.rows.get(&send_id).cloned().unwrap_or_default();
-                SendRow { send_id, state, reason, row }
-            })
-            .collect();
-        list.sort_by(|a, b| {
-            let key = |send: &SendRow| {
-                (send.row.pipeline.clone(), send.row.epoch, send.row.sink.clone(), send.row.row)
+        let listed = |fate: &Fate| {
+            let (state, reason) = match (&fate.not_sent, self.outbox.state(fate.send)) {
+                (Some(reason), _) => ("not_sent", reason.clone()),
+                (None, Some(state)) => words(state),
+                (None, None) => ("intended", String::new()),
             };
-            key(a).cmp(&key(b))
-        });
-        list
+            SendRow { send_id: fate.send, state, reason, row: fate.row.clone() }
+        };
+        self.rows.values().map(listed).collect()
     }
 
-    /// All sends as rows: `send_id`, `state`, `reason`, `pipeline`, `sink`, `recipient_key`,
+    /// A list as rows: `send_id`, `state`, `reason`, `pipeline`, `sink`, `recipient_key`,
     /// `dedupe_key` (Utf8), `epoch` (UInt64), `row` (UInt32).
     pub(crate) fn batch(list: &[SendRow]) -> Outcome<RecordBatch> {
         let text = |name| Field::new(name, DataType::Utf8, false);

@@ -25,7 +25,7 @@ use crate::{
     console,
     fixture::memory::{Capture, CaptureSinks},
     outcome::{Failure, Outcome},
-    project::{LoadedPipeline, load},
+    project::{LoadedPipeline, load_tables},
     report, services,
     wiring::Wiring,
 };
@@ -34,7 +34,7 @@ use crate::{
 pub(crate) fn run(args: &QueryArgs) -> Outcome {
     let tables = match &args.file {
         Some(file) => {
-            let LoadedPipeline { path, program, dir, .. } = load(file)?;
+            let LoadedPipeline { path, program, dir, .. } = load_tables(file)?;
             Tables { path, program, dir }
         }
         None => Tables::none(),

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use crate::{
     args::RunArgs,
     console::{self, count, counted, milliseconds},
+    interrupt::Interrupts,
     outcome::{Failure, Outcome},
     project::{LoadedPipeline, load},
     services::{self, CollectorSetup, ServiceOptions, Services},
@@ -29,6 +30,7 @@ pub(crate) fn run(args: &RunArgs) -> Outcome {
 }
 
 async fn serve(args: &RunArgs, pipelines: Vec<LoadedPipeline>) -> Outcome {
+    let mut interrupts = Interrupts::listen()?;
     let names: Vec<_> = pipelines.iter().map(|p| p.program.name.0.clone()).collect();
     let providers = providers(args, &pipelines)?;
     let state = State::open(args, &pipelines)?;
@@ -52,14 +54,14 @@ async fn serve(args: &RunArgs, pipelines: Vec<LoadedPipeline>) -> Outcome {
     .await?;
     let drained = tokio::select! {
         drained = services.drained() => Some(drained),
-        () = interrupt() => None,
+        () = interrupts.next() => None,
     };
     if drained.is_none() {
         console::note("stopping: finishing what is on its way (Ctrl-C again ends at once)");
     }
     let stopped = tokio::select! {
         stopped = services.stop() => stopped,
-        () = interrupt() => return Err(Failure::failed("stopped at once; the next run continues from the log")),
+        () = interrupts.next() => return Err(Failure::failed("stopped at once; the next run continues from the log")),
     };
     // What happened first is the reason; what the stop met is its consequence.
     let summaries = match drained.unwrap_or(Ok(())).and(stopped) {
@@ -73,22 +75,6 @@ async fn serve(args: &RunArgs, pipelines: Vec<LoadedPipeline>) -> Outcome {
         super::outbox::print_counts(dir)?;
     }
     Ok(())
-}
-
-/// Completes on Ctrl-C or SIGTERM.
-pub(crate) async fn interrupt() {
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        pressed = tokio::signal::ctrl_c() => if pressed.is_err() {
-            std::future::pending::<()>().await;
-        },
-        () = terminated => {}
-    }
 }
 
 fn describe(name: &str, summary: &PipelineSummary, dead_letters: Option<&Path>) -> String {

@@ -75,10 +75,10 @@ fn read(path: &Path) -> Mail {
 /// What `postrider outbox` knows about a state directory.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    /// The sends as listed.
-    pub(crate) sends: Vec<Value>,
-    /// Trigger rows by what became of them, such as `accepted` and `not sent: duplicate`.
-    pub(crate) rows: BTreeMap<String, usize>,
+    /// The rows as listed.
+    pub(crate) rows: Vec<Value>,
+    /// How many became what, such as `accepted` and `not sent: duplicate`.
+    counts: BTreeMap<String, usize>,
     /// All trigger rows.
     pub(crate) trigger_rows: usize,
 }
@@ -94,17 +94,22 @@ impl Outbox {
             let (rows, what) = part.split_once(' ').unwrap();
             (what.to_owned(), number(rows))
         });
-        Self { sends: json_lines(&out), rows: parts.collect(), trigger_rows: number(total) }
+        Self { rows: json_lines(&out), counts: parts.collect(), trigger_rows: number(total) }
     }
 
-    /// The ids of the sends in this state.
+    /// The ids of the sends whose row is in this state.
     pub(crate) fn ids(&self, state: &str) -> Vec<String> {
-        let sends = self.sends.iter().filter(|send| send["state"] == state);
-        sends.map(|send| send["send_id"].as_str().unwrap().to_owned()).collect()
+        let rows = self.rows.iter().filter(|row| row["state"] == state);
+        rows.map(|row| row["send_id"].as_str().unwrap().to_owned()).collect()
     }
 
-    pub(crate) fn rows(&self, what: &str) -> usize {
-        self.rows.get(what).copied().unwrap_or_default()
+    /// How many trigger rows became what.
+    pub(crate) fn counts(&self) -> &BTreeMap<String, usize> {
+        &self.counts
+    }
+
+    pub(crate) fn count(&self, what: &str) -> usize {
+        self.counts.get(what).copied().unwrap_or_default()
     }
 }
 

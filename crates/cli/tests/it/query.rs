@@ -1,0 +1,111 @@
+//! `postrider query`: SELECTs over files, plain and windowed, as a table, JSON and CSV.
+
+use std::path::{Path, PathBuf};
+
+use crate::process::{postrider, run, write};
+
+const EVENTS: &str = "
+CREATE TABLE events (k TEXT NOT NULL, ts TIMESTAMP NOT NULL, v BIGINT, WATERMARK FOR ts AS ts - INTERVAL '1 second')
+WITH (connector = 'single_file', path = 'events.ndjson', format = 'json');
+CREATE VIEW minutes AS
+SELECT k, tumble(INTERVAL '1 minute') AS w, sum(v) AS total, count(*) AS n FROM events GROUP BY k, w;
+";
+
+const ROWS: &str = r#"{"k":"a","ts":"2026-01-01T00:00:01Z","v":1}
+{"k":"b","ts":"2026-01-01T00:00:02.5Z","v":2}
+{"k":"a","ts":"2026-01-01T00:00:03Z","v":4}
+{"k":"c","ts":"2026-01-01T00:01:00Z"}
+{"k":"a","ts":"2026-01-01T00:01:04Z","v":40}
+"#;
+
+fn tables(dir: &Path) -> PathBuf {
+    write(dir, "events.ndjson", ROWS);
+    write(dir, "p.sql", EVENTS)
+}
+
+fn answer(file: &Path, format: &str, sql: &str) -> String {
+    let mut command = postrider(["query", sql, "--format", format, "--file"]);
+    command.arg(file);
+    run(command).ok()
+}
+
+#[test]
+fn windowed_views_are_ordered_and_limited() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = tables(dir.path());
+    let csv = |sql| answer(&file, "csv", sql);
+    assert_eq!(csv("SELECT k, total FROM minutes ORDER BY total DESC NULLS LAST LIMIT 2"), "k,total\na,40\na,5\n");
+    assert_eq!(
+        csv("SELECT k, w.start AS at, n FROM minutes ORDER BY at DESC, k LIMIT 2 OFFSET 1"),
+        "k,at,n\nc,2026-01-01T00:01:00Z,1\na,2026-01-01T00:00:00Z,2\n"
+    );
+    assert_eq!(csv("SELECT count(*) AS windows, sum(n) AS events FROM minutes"), "windows,events\n4,5\n");
+    assert_eq!(
+        csv("SELECT m.k, e.n AS of FROM minutes m JOIN (SELECT k, count(*) AS n FROM events GROUP BY k) e \
+             ON m.k = e.k WHERE m.total > 1 ORDER BY m.total"),
+        "k,of\nb,1\na,3\na,3\n"
+    );
+}
+
+#[test]
+fn aggregates_without_a_window_take_the_whole_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = tables(dir.path());
+    let json = |sql| answer(&file, "json", sql);
+    assert_eq!(json("SELECT count(*) AS n, sum(v) AS s FROM events"), "{\"n\":5,\"s\":47}\n");
+    assert_eq!(
+        json("SELECT k, count(v) AS n, max(ts) AS last FROM events GROUP BY k HAVING count(*) > 1"),
+        "{\"k\":\"a\",\"n\":3,\"last\":\"2026-01-01T00:01:04Z\"}\n"
+    );
+    assert_eq!(json("SELECT count(*) AS n FROM events WHERE v > 1000"), "{\"n\":0}\n");
+    assert_eq!(json("SELECT DISTINCT k FROM events ORDER BY k DESC LIMIT 1"), "{\"k\":\"c\"}\n");
+    assert_eq!(json("SELECT k FROM events WHERE v > 1000"), "");
+}
+
+#[test]
+fn each_format_says_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = tables(dir.path());
+    let sql = "SELECT k, ts, v FROM events WHERE k <> 'a' ORDER BY k";
+    let table = "\
++---+--------------------------+---+
+| k | ts                       | v |
++---+--------------------------+---+
+| b | 2026-01-01T00:00:02.500Z | 2 |
+| c | 2026-01-01T00:01:00Z     |   |
++---+--------------------------+---+
+";
+    assert_eq!(answer(&file, "table", sql), table);
+    assert_eq!(
+        answer(&file, "json", sql),
+        "{\"k\":\"b\",\"ts\":\"2026-01-01T00:00:02.500Z\",\"v\":2}\n{\"k\":\"c\",\"ts\":\"2026-01-01T00:01:00Z\"}\n"
+    );
+    assert_eq!(answer(&file, "csv", sql), "k,ts,v\nb,2026-01-01T00:00:02.500Z,2\nc,2026-01-01T00:01:00Z,\n");
+    let quoted = "SELECT 'a,b' AS x, 'say \"hi\"' AS \"y,z\"";
+    assert_eq!(answer(&file, "csv", quoted), "x,\"y,z\"\n\"a,b\",\"say \"\"hi\"\"\"\n");
+}
+
+#[test]
+fn a_query_needs_no_file_and_one_bounded_select() {
+    assert_eq!(run(postrider(["query", "SELECT 1 + 1 AS two", "--format", "csv"])).ok(), "two\n2\n");
+    let found = run(postrider(["query", "SELECT 1 AS one WHERE false"]));
+    assert!(found.err.contains("0 rows"), "{}", found.err);
+    assert!(found.ok().contains("| one |"));
+    let dir = tempfile::tempdir().unwrap();
+    let endless = "CREATE TABLE g (n BIGINT) WITH (connector = 'generator');
+        CREATE TABLE c (n BIGINT) WITH (connector = 'collector');";
+    let file = write(dir.path(), "p.sql", endless);
+    for (sql, code) in [
+        ("SELECT n FROM g LIMIT 1", "PR0423"),
+        ("SELECT count(*) FROM c", "PR0423"),
+        ("SELECT nope FROM g", "PR02"),
+        ("SELECT 1; SELECT 2", "PR0107"),
+        ("INSERT INTO g SELECT 1", "PR0107"),
+        ("", "PR0107"),
+    ] {
+        let mut command = postrider(["query", sql, "--file"]);
+        command.arg(&file);
+        let err = run(command).fails_with(2);
+        assert!(err.starts_with(&format!("error[{code}")), "{sql}: {err}");
+    }
+}
