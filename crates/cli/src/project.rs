@@ -77,8 +77,8 @@ pub(crate) fn load(path: &Path) -> Outcome<LoadedPipeline> {
 pub(crate) fn load_tables(path: &Path) -> Outcome<LoadedPipeline> {
     let (shown, sql, dir) = read(path)?;
     let failed = |found: &[Diagnostic]| report::failure(&shown, &sql, found);
-    let program =
-        postrider_sql::plan_tables(&sql, pipeline_name(path)).map_err(|errors| failed(&errors.0))?;
+    let program = postrider_sql::plan_tables(&sql, pipeline_name(path))
+        .map_err(|errors| failed(&errors.0))?;
     let errors = crate::wiring::check_tables(&program);
     if !errors.is_empty() {
         return Err(failed(&errors));

@@ -54,7 +54,7 @@ fn same_as_python(parallelism: &str) {
     let mut by_id: BTreeMap<_, _> =
         found.into_iter().map(|mail| (mail.send_id.clone(), mail)).collect();
     let mut by_key: BTreeMap<_, _> = outbox
-        .sends
+        .rows
         .iter()
         .map(|row| (texts(row, ["recipient_key", "dedupe_key"]), texts(row, ["send_id"])))
         .collect();

@@ -75,14 +75,6 @@ pub(crate) struct Coordinator {
     pub(crate) summary: PipelineSummary,
 }
 
-/// Why an epoch is to be cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Want {
-    Nothing,
-    Input,
-    Tick,
-}
-
 impl Coordinator {
     /// Recovers, then runs until the input ends or somebody says stop.
     pub(crate) async fn run(mut self) -> Result<PipelineSummary, EngineError> {
@@ -96,15 +88,14 @@ impl Coordinator {
 
     /// Cuts and seals epochs. True when every source is bounded and drained.
     async fn live(&mut self) -> Result<bool, EngineError> {
-        let (mut want, mut stopping) = (Want::Input, false);
+        let (mut want, mut stopping) = (true, false);
         loop {
             let room = if self.settling.is_empty() { EPOCHS_IN_FLIGHT } else { 1 };
-            if want != Want::Nothing && self.open.len() < room && !stopping {
-                let ticked_at = (want == Want::Tick).then(|| self.wall.now().0);
-                self.cut(EpochKind::Input, ticked_at, |_| CutKind::Live).await?;
-                want = Want::Nothing;
+            if want && self.open.len() < room && !stopping {
+                self.cut(EpochKind::Input, |_| CutKind::Live).await?;
+                want = false;
             }
-            let idle = self.open.is_empty() && want == Want::Nothing;
+            let idle = self.open.is_empty() && !want;
             if self.open.is_empty() && (stopping || self.ended()) {
                 return Ok(!stopping);
             }
@@ -114,21 +105,21 @@ impl Coordinator {
                 biased;
                 report = self.reports.recv() => {
                     if self.collect(report)? && self.seal_complete().await? {
-                        want = Want::Input;
+                        want = true;
                     }
                 }
                 command = self.commands.recv() => match command {
                     Some(Command::Settle(done)) => {
                         self.settling.push_back((self.last_cut.next(), done));
-                        want = Want::Input;
+                        want = true;
                     }
                     Some(Command::Stop) | None => stopping = true,
                 },
-                () = self.ready.notified(), if want == Want::Nothing => want = Want::Input,
+                () = self.ready.notified(), if !want => want = true,
                 () = async { match tick {
                     Some(at) => clock.sleep_until(at).await,
                     None => std::future::pending().await,
-                } } => want = Want::Tick,
+                } } => want = true,
             }
         }
     }
@@ -148,21 +139,19 @@ impl Coordinator {
     async fn cut(
         &mut self,
         kind: EpochKind,
-        ticked_at: Option<i64>,
         cut: impl Fn(usize) -> CutKind,
     ) -> Result<(), EngineError> {
         let barrier = Barrier { epoch: self.last_cut.next(), kind, clock: self.clock.now() };
-        self.cut_at(barrier, ticked_at, cut).await
+        self.cut_at(barrier, cut).await
     }
 
     async fn cut_at(
         &mut self,
         barrier: Barrier,
-        ticked_at: Option<i64>,
         cut: impl Fn(usize) -> CutKind,
     ) -> Result<(), EngineError> {
         (self.last_cut, self.last_clock) = (barrier.epoch, barrier.clock);
-        self.open.insert(barrier.epoch, OpenEpoch::new(barrier, ticked_at));
+        self.open.insert(barrier.epoch, OpenEpoch::new(barrier, self.wall.now()));
         for index in 0..self.sources.len() {
             let message = Cut { barrier, kind: cut(index) };
             if self.sources[index].cuts.send(message).await.is_err() {
@@ -276,8 +265,7 @@ impl Coordinator {
     }
 
     async fn jump(&mut self, kind: EpochKind, to: Watermark) -> Result<(), EngineError> {
-        let now = self.wall.now().0;
-        self.cut(kind, Some(now), |_| CutKind::Jump(to)).await?;
+        self.cut(kind, |_| CutKind::Jump(to)).await?;
         while !self.open.is_empty() {
             let report = self.reports.recv().await;
             if self.collect(report)? {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::array::RecordBatch;
 use arrow_ipc::writer::StreamWriter;
 use bytes::Bytes;
-use postrider_core::{Barrier, EpochKind, SubjectId, Watermark, WorkspaceId};
+use postrider_core::{Barrier, ClockTime, EpochKind, SubjectId, Watermark, WorkspaceId};
 use postrider_store::{
     EpochSealed, NewFrame, SealKind, SinkSeal, SourceSeal, SourceStatus, TriggersRecord,
 };
@@ -17,8 +17,8 @@ use crate::{limits::TRIGGER_ROWS_PER_FRAME, watermark::Progress};
 #[derive(Debug)]
 pub(crate) struct OpenEpoch {
     pub(crate) barrier: Barrier,
-    /// Wall stamp of the clock tick that cut it, if a tick did.
-    pub(crate) ticked_at: Option<i64>,
+    /// When it was cut (wall clock).
+    pub(crate) cut_at: ClockTime,
     pub(crate) sources: BTreeMap<usize, SourceReport>,
     pub(crate) stages: BTreeMap<(usize, usize), StageReport>,
     pub(crate) sinks: BTreeMap<usize, SinkReport>,
@@ -33,10 +33,10 @@ pub(crate) struct Shape {
 }
 
 impl OpenEpoch {
-    pub(crate) fn new(barrier: Barrier, ticked_at: Option<i64>) -> Self {
+    pub(crate) fn new(barrier: Barrier, cut_at: ClockTime) -> Self {
         Self {
             barrier,
-            ticked_at,
+            cut_at,
             sources: BTreeMap::new(),
             stages: BTreeMap::new(),
             sinks: BTreeMap::new(),
@@ -77,13 +77,13 @@ impl OpenEpoch {
         self.stages.values().filter_map(|report| report.next_timer).min()
     }
 
-    /// When the event or the tick that moved the watermark came (wall clock); 0 if it did not move.
+    /// When the event that moved the watermark came, or the clock was read that did (wall clock); 0 if it did not move.
     pub(crate) fn moved_at(&self, before: Watermark) -> i64 {
         if self.watermark() == before {
             return 0;
         }
         let event = self.sources.values().filter_map(|report| report.moved_at).max();
-        event.or(self.ticked_at).unwrap_or(0)
+        event.unwrap_or(self.cut_at.0)
     }
 
     /// The record that seals this epoch.

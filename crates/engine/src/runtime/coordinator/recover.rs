@@ -59,7 +59,7 @@ impl Coordinator {
             cuts.push(cut);
         }
         let barrier = Barrier { epoch: sealed.epoch(), kind: sealed.kind(), clock: sealed.clock() };
-        self.cut_at(barrier, None, |source| cuts[source].clone()).await?;
+        self.cut_at(barrier, |source| cuts[source].clone()).await?;
         let open = loop {
             let report = self.reports.recv().await;
             self.collect(report)?;
