@@ -87,7 +87,8 @@ fn what_a_run_lacks_is_said_before_it_starts() {
 #[test]
 fn a_second_process_on_the_same_state_is_refused_with_75() {
     let dir = tempfile::tempdir().unwrap();
-    let sql = "CREATE TABLE g (n BIGINT NOT NULL) WITH (connector = 'generator', events_per_second = 10);
+    let sql =
+        "CREATE TABLE g (n BIGINT NOT NULL) WITH (connector = 'generator', events_per_second = 10);
         CREATE TABLE o WITH (connector = 'blackhole'); INSERT INTO o SELECT n FROM g;";
     let file = write(dir.path(), "p.sql", sql);
     let state = dir.path().join("state");

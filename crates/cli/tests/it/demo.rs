@@ -17,7 +17,15 @@ fn lines(out: &str) -> BTreeMap<&str, &str> {
 #[test]
 fn the_demo_mails_abandoned_carts_and_verifies_itself() {
     let out = run(postrider([
-        "demo", "--seconds", "6", "--rate", "300", "--speed", "1800", "--verify", "--json",
+        "demo",
+        "--seconds",
+        "6",
+        "--rate",
+        "300",
+        "--speed",
+        "1800",
+        "--verify",
+        "--json",
     ]))
     .ok();
     let addresses: Vec<&str> = out.lines().take(3).collect();
@@ -33,7 +41,8 @@ fn the_demo_mails_abandoned_carts_and_verifies_itself() {
     assert!(number("duplicate") > 0, "{json}");
     assert_eq!(number("sent"), number("mails"));
     assert_eq!((number("twice"), number("in_doubt")), (0, 0));
-    let not_sent: u64 = json["not_sent"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
+    let not_sent: u64 =
+        json["not_sent"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
     assert_eq!(number("sent") + not_sent, number("trigger_rows"), "{json}");
     assert_eq!(json["accepted_to_trigger_row"]["count"], json["trigger_rows"]);
     assert_eq!(json["accepted_to_smtp"]["count"], json["sent"]);
@@ -42,7 +51,8 @@ fn the_demo_mails_abandoned_carts_and_verifies_itself() {
 
 #[test]
 fn ctrl_c_ends_the_demo_with_its_summary() {
-    let mut demo = Running::start(postrider(["demo", "--seconds", "600", "--rate", "200", "--verify"]));
+    let mut demo =
+        Running::start(postrider(["demo", "--seconds", "600", "--rate", "200", "--verify"]));
     demo.out_after("trigger");
     demo.stop(Signal::INT);
     let out = demo.rest_of_out();
@@ -56,7 +66,14 @@ fn ctrl_c_ends_the_demo_with_its_summary() {
 #[test]
 fn a_kept_demo_serves_its_mailbox_until_ctrl_c() {
     let mut demo = Running::start(postrider([
-        "demo", "--seconds", "2", "--rate", "200", "--speed", "3600", "--keep",
+        "demo",
+        "--seconds",
+        "2",
+        "--rate",
+        "200",
+        "--speed",
+        "3600",
+        "--keep",
     ]));
     let page = demo.out_after("mailbox");
     let sent = demo.out_after("emails");

@@ -223,7 +223,8 @@ fn every_event_that_was_answered_2xx_is_counted_once() {
     });
     let url = format!("{}/v1/events", posting.url());
     // A known id is not counted again, whichever process it was posted to.
-    let (_, answer) = post(&url, "sk", r#"{"messageId":"m1","userId":"u1","n":1,"ts":"2026-01-01T01:00:00Z"}"#);
+    let (_, answer) =
+        post(&url, "sk", r#"{"messageId":"m1","userId":"u1","n":1,"ts":"2026-01-01T01:00:00Z"}"#);
     assert!(answer.contains(r#""duplicate":1"#), "{answer}");
     post(&url, "sk", LAST);
 

@@ -40,7 +40,13 @@ fn every_mistake_of_every_file_is_shown() {
     let found = run(command);
     assert!(found.out.contains("ok  pipelines/winback/pipeline.sql"), "{}", found.out);
     let err = found.fails_with(2);
-    for words in ["did you mean 'generator'", "has no option `rws`", "one.sql: 2 errors", "two.sql:1:1", "two.sql: 1 error"] {
+    for words in [
+        "did you mean 'generator'",
+        "has no option `rws`",
+        "one.sql: 2 errors",
+        "two.sql:1:1",
+        "two.sql: 1 error",
+    ] {
         assert!(err.contains(words), "{words} in {err}");
     }
 }
@@ -48,7 +54,11 @@ fn every_mistake_of_every_file_is_shown() {
 #[test]
 fn email_sinks_are_checked_against_their_template() {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), "t.mjml", "<mjml><mj-body><mj-section><mj-column><mj-text>{{ naem }}</mj-text></mj-column></mj-section></mj-body></mjml>");
+    write(
+        dir.path(),
+        "t.mjml",
+        "<mjml><mj-body><mj-section><mj-column><mj-text>{{ naem }}</mj-text></mj-column></mj-section></mj-body></mjml>",
+    );
     let sql = "CREATE TABLE g (user_id TEXT NOT NULL) WITH (connector = 'generator', rows = 1);
         CREATE TABLE m WITH (connector = 'email', template = 't.mjml', subject = 'Hi', from = 'a@b.example');
         INSERT INTO m SELECT user_id AS recipient_key, user_id AS dedupe_key, user_id AS name FROM g;";
@@ -64,9 +74,11 @@ fn texts_that_are_no_sql_are_errors_and_never_crash() {
     let sum = format!("SELECT 1{};", "+1".repeat(20_000));
     let condition = format!("SELECT 1 WHERE true{};", " OR true".repeat(20_000));
     let minus = format!("SELECT {}1;", "- ".repeat(30_000));
-    let cases = format!("SELECT {}1{};", "CASE WHEN true THEN ".repeat(2_000), " END".repeat(2_000));
+    let cases =
+        format!("SELECT {}1{};", "CASE WHEN true THEN ".repeat(2_000), " END".repeat(2_000));
     let selects = format!("{}SELECT 1{};", "SELECT * FROM (".repeat(2_000), ") x".repeat(2_000));
-    let no_sql = ["", " ", ";", "-- nothing", "'", "hello, is this thing on?", "\u{0}\u{1}", "\u{1f48c}"];
+    let no_sql =
+        ["", " ", ";", "-- nothing", "'", "hello, is this thing on?", "\u{0}\u{1}", "\u{1f48c}"];
     let deep = [&nested, &sum, &condition, &minus, &cases, &selects];
     for text in no_sql.into_iter().chain(deep.map(String::as_str)) {
         let found = check(text);

@@ -34,15 +34,23 @@ fn windowed_views_are_ordered_and_limited() {
     let dir = tempfile::tempdir().unwrap();
     let file = tables(dir.path());
     let csv = |sql| answer(&file, "csv", sql);
-    assert_eq!(csv("SELECT k, total FROM minutes ORDER BY total DESC NULLS LAST LIMIT 2"), "k,total\na,40\na,5\n");
+    assert_eq!(
+        csv("SELECT k, total FROM minutes ORDER BY total DESC NULLS LAST LIMIT 2"),
+        "k,total\na,40\na,5\n"
+    );
     assert_eq!(
         csv("SELECT k, w.start AS at, n FROM minutes ORDER BY at DESC, k LIMIT 2 OFFSET 1"),
         "k,at,n\nc,2026-01-01T00:01:00Z,1\na,2026-01-01T00:00:00Z,2\n"
     );
-    assert_eq!(csv("SELECT count(*) AS windows, sum(n) AS events FROM minutes"), "windows,events\n4,5\n");
     assert_eq!(
-        csv("SELECT m.k, e.n AS of FROM minutes m JOIN (SELECT k, count(*) AS n FROM events GROUP BY k) e \
-             ON m.k = e.k WHERE m.total > 1 ORDER BY m.total"),
+        csv("SELECT count(*) AS windows, sum(n) AS events FROM minutes"),
+        "windows,events\n4,5\n"
+    );
+    assert_eq!(
+        csv(
+            "SELECT m.k, e.n AS of FROM minutes m JOIN (SELECT k, count(*) AS n FROM events GROUP BY k) e \
+             ON m.k = e.k WHERE m.total > 1 ORDER BY m.total"
+        ),
         "k,of\nb,1\na,3\na,3\n"
     );
 }
@@ -80,14 +88,20 @@ fn each_format_says_the_same() {
         answer(&file, "json", sql),
         "{\"k\":\"b\",\"ts\":\"2026-01-01T00:00:02.500Z\",\"v\":2}\n{\"k\":\"c\",\"ts\":\"2026-01-01T00:01:00Z\"}\n"
     );
-    assert_eq!(answer(&file, "csv", sql), "k,ts,v\nb,2026-01-01T00:00:02.500Z,2\nc,2026-01-01T00:01:00Z,\n");
+    assert_eq!(
+        answer(&file, "csv", sql),
+        "k,ts,v\nb,2026-01-01T00:00:02.500Z,2\nc,2026-01-01T00:01:00Z,\n"
+    );
     let quoted = "SELECT 'a,b' AS x, 'say \"hi\"' AS \"y,z\"";
     assert_eq!(answer(&file, "csv", quoted), "x,\"y,z\"\n\"a,b\",\"say \"\"hi\"\"\"\n");
 }
 
 #[test]
 fn a_query_needs_no_file_and_one_bounded_select() {
-    assert_eq!(run(postrider(["query", "SELECT 1 + 1 AS two", "--format", "csv"])).ok(), "two\n2\n");
+    assert_eq!(
+        run(postrider(["query", "SELECT 1 + 1 AS two", "--format", "csv"])).ok(),
+        "two\n2\n"
+    );
     let found = run(postrider(["query", "SELECT 1 AS one WHERE false"]));
     assert!(found.err.contains("0 rows"), "{}", found.err);
     assert!(found.ok().contains("| one |"));

@@ -7,7 +7,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::process::{Running, Signal, eventually, json_lines, postrider, run, run_pipeline, write};
+use crate::process::{
+    Running, Signal, eventually, json_lines, postrider, run, run_pipeline, write,
+};
 
 fn lines(path: &Path) -> usize {
     fs::read_to_string(path).unwrap_or_default().lines().count()
@@ -60,7 +62,8 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 #[test]
 fn rows_pass_through_files_unchanged() {
     let dir = tempfile::tempdir().unwrap();
-    let columns = "(i BIGINT, f DOUBLE, b BOOLEAN, t TEXT, ts TIMESTAMP NOT NULL, d DATE, WATERMARK FOR ts)";
+    let columns =
+        "(i BIGINT, f DOUBLE, b BOOLEAN, t TEXT, ts TIMESTAMP NOT NULL, d DATE, WATERMARK FOR ts)";
     let rows = r#"{"i":-9007199254740993,"f":0.1,"b":true,"t":"Zoë, \"x\"\n\u0001","ts":"2026-01-01T00:00:00.000000001Z","d":"2026-02-28"}
 {"ts":"1969-12-31T23:59:59.999Z"}
 "#;

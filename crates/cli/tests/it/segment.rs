@@ -59,9 +59,11 @@ fn the_segment_sdk_triggers_mails_and_a_browser_key_can_not() {
     let url = running.err_after("collector");
 
     // The shop's page is public, so whoever reads its key could name anybody.
-    for call in [cart("victim", "c0"), json!({"type": "track", "anonymousId": "a1", "event": "Cart Updated",
-        "properties": {"cart_id": "c0", "email": "victim@customers.example"}})]
-    {
+    for call in [
+        cart("victim", "c0"),
+        json!({"type": "track", "anonymousId": "a1", "event": "Cart Updated",
+        "properties": {"cart_id": "c0", "email": "victim@customers.example"}}),
+    ] {
         let body = json!({"batch": [call]}).to_string();
         let (status, answer) = post(&format!("{url}/v1/batch"), "pk_test", &body);
         let answer: Value = serde_json::from_str(&answer).unwrap();

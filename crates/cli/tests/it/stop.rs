@@ -111,11 +111,17 @@ fn a_failed_start_leaves_no_send_in_doubt() {
     let dir = tempfile::tempdir().unwrap();
     let mailbox = Mailbox::start(&dir.path().join("mails"));
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let sql = MAILS.replace("WITH (connector = 'generator', events_per_second = 500)",
-        "WITH (connector = 'single_file', path = 'rows.ndjson', format = 'json')");
+    let sql = MAILS.replace(
+        "WITH (connector = 'generator', events_per_second = 500)",
+        "WITH (connector = 'single_file', path = 'rows.ndjson', format = 'json')",
+    );
     let file = write(dir.path(), "mails.sql", &sql);
     write(dir.path(), "t.mjml", TEMPLATE);
-    write(dir.path(), "rows.ndjson", &(0..200).map(|n| format!("{{\"n\":{n},\"user_id\":\"u{n}\"}}\n")).collect::<String>());
+    write(
+        dir.path(),
+        "rows.ndjson",
+        &(0..200).map(|n| format!("{{\"n\":{n},\"user_id\":\"u{n}\"}}\n")).collect::<String>(),
+    );
     let start = |smtp: &str| {
         let mut command = run_pipeline(&file, &dir.path().join("state"));
         command.args(["--smtp", smtp]);

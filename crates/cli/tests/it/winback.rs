@@ -10,7 +10,8 @@ use crate::{
 };
 
 fn winback(purchases: &Path, dir: &Path, parallelism: &str) -> Command {
-    let mut command = postrider(["run", "pipelines/winback/pipeline.sql", "--parallelism", parallelism]);
+    let mut command =
+        postrider(["run", "pipelines/winback/pipeline.sql", "--parallelism", parallelism]);
     command.env("PURCHASES", purchases).arg("--state-dir").arg(dir.join("state"));
     command.arg("--mail-dir").arg(dir.join("mails"));
     command
@@ -42,9 +43,8 @@ fn same_as_python(parallelism: &str) {
     run(winback(&purchases, dir.path(), parallelism)).ok();
 
     let outbox = Outbox::of(&state);
-    let keys = |rows: &[Value]| {
-        sorted(rows.iter().map(|row| texts(row, ["recipient_key", "dedupe_key"])))
-    };
+    let keys =
+        |rows: &[Value]| sorted(rows.iter().map(|row| texts(row, ["recipient_key", "dedupe_key"])));
     assert_eq!(keys(&outbox.rows), keys(&expected));
     assert_eq!((outbox.trigger_rows, outbox.count("accepted")), (expected.len(), expected.len()));
 
@@ -62,7 +62,8 @@ fn same_as_python(parallelism: &str) {
         let [id] = by_key.remove(&texts(row, ["recipient_key", "dedupe_key"])).unwrap();
         let mail = by_id.remove(&id).unwrap();
         let [email, last_purchase] = texts(row, ["email", "last_purchase"]);
-        let subject = format!("It has been a while: {}% off, and the kettle is on", row["discount"]);
+        let subject =
+            format!("It has been a while: {}% off, and the kettle is on", row["discount"]);
         assert_eq!((mail.to, mail.subject), (email, subject));
         let text = mail.text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(text.contains(&last_purchase), "{last_purchase} in {text}");
