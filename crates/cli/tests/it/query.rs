@@ -97,6 +97,20 @@ fn each_format_says_the_same() {
 }
 
 #[test]
+fn rows_come_in_the_order_of_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let sql = "CREATE TABLE g (n BIGINT NOT NULL) WITH (connector = 'generator', rows = 100000);";
+    let file = write(dir.path(), "p.sql", sql);
+    let out = answer(&file, "csv", "SELECT n FROM g WHERE n % 2 = 0");
+    let numbers = out.lines().skip(1).map(|line| line.parse::<usize>().unwrap());
+    assert!(numbers.eq((0..100_000).step_by(2)));
+    assert_eq!(
+        answer(&file, "csv", "SELECT n FROM g LIMIT 3 OFFSET 9000"),
+        "n\n9000\n9001\n9002\n"
+    );
+}
+
+#[test]
 fn a_query_needs_no_file_and_one_bounded_select() {
     assert_eq!(
         run(postrider(["query", "SELECT 1 + 1 AS two", "--format", "csv"])).ok(),

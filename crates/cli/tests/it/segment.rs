@@ -39,7 +39,7 @@ fn sdk(dir: &Path, url: &str, key: &str, calls: &Value) -> Finished {
     run(command)
 }
 
-/// A call as a shop's server makes it, at the time that the SDK puts on it.
+/// A call as a shop's server makes it; the SDK puts the time on it.
 fn cart(user: &str, cart: &str) -> Value {
     json!({"type": "track", "userId": user, "event": "Cart Updated",
         "properties": {"cart_id": cart, "email": format!("{user}@customers.example")}})
@@ -80,7 +80,10 @@ fn the_segment_sdk_triggers_mails_and_a_browser_key_can_not() {
         "properties": {"cart_id": "c0"}}]);
     sdk(dir.path(), &url, "pk_test", &anonymous).ok();
 
-    let calls = json!([cart("zoe", "c7"), cart("max", "c8"), cart("zoe", "c9"),
+    let mut earlier = cart("zoe", "c7");
+    let second_ago = chrono::Utc::now() - chrono::TimeDelta::seconds(1);
+    earlier["timestamp"] = second_ago.to_rfc3339().into();
+    let calls = json!([cart("zoe", "c9"), cart("max", "c8"), earlier,
         {"type": "page", "userId": "zoe", "name": "Home"}]);
     let out = sdk(dir.path(), &url, "sk_test", &calls).ok();
     assert_eq!(out.trim(), r#"{"posted":4,"delivered":4,"failed":0}"#);

@@ -7,7 +7,7 @@ use datafusion::{
     common::tree_node::{TreeNode, TreeNodeRecursion},
     logical_expr::LogicalPlan,
 };
-use postrider_core::OptionValue;
+use postrider_core::{OptionValue, PipelineName};
 use postrider_plan::{AtEnd, BadData, Program, SinkTarget, StreamTable, Window, WindowAggregate};
 
 use crate::cases::{SHOP, plan};
@@ -209,4 +209,15 @@ fn the_gallery_plans_with_keys_that_are_never_null() {
         planned += 1;
     }
     assert!(planned > 0, "no pipelines in {gallery}");
+}
+
+#[test]
+fn tables_and_views_alone_can_be_queried_but_not_run() {
+    let name = || PipelineName("shop".to_owned());
+    let tables = postrider_sql::plan_tables(SHOP, name()).unwrap();
+    assert!(tables.queries.is_empty() && !tables.tables.is_empty());
+    let query = postrider_sql::plan_query("SELECT count(*) FROM events", &tables);
+    assert!(query.is_ok(), "{query:?}");
+    let errors = postrider_sql::plan_program(SHOP, name()).unwrap_err();
+    assert_eq!(errors.0.iter().map(|error| error.code).collect::<Vec<_>>(), ["PR0108"]);
 }
