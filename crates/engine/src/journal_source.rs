@@ -98,7 +98,10 @@ impl Source for JournalSource {
                 }
             }
         }
-        let Some(last) = records.last() else { return Ok(Polled::Empty) };
+        let Some(last) = records.last() else {
+            self.short = false;
+            return Ok(Polled::Empty);
+        };
         // Any position behind the last record and not behind the next one is the same place.
         self.position = last.position.offset + 1;
         let end = Position::at(self.position);
@@ -112,5 +115,57 @@ impl Source for JournalSource {
                 std::future::pending::<()>().await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_core::{ChunkData, Polled, Source, SubjectId, WorkspaceId};
+    use postrider_store::{EventRecord, KeyRole, Log};
+
+    use super::JournalSource;
+
+    async fn post(log: &Log) {
+        let event = EventRecord {
+            stream: "default".to_owned(),
+            role: KeyRole::Server as i32,
+            ..EventRecord::default()
+        };
+        log.append(vec![event.frame(WorkspaceId::DEFAULT, SubjectId::NONE)]).await.unwrap();
+    }
+
+    /// How many records the next poll has; `None` if it says that there are none.
+    async fn polled(source: &mut JournalSource) -> Option<usize> {
+        match source.poll(None).await.unwrap() {
+            Polled::Chunk(chunk) => match chunk.data {
+                ChunkData::Records(records) => Some(records.len()),
+                other => panic!("pushed events came as {other:?}"),
+            },
+            Polled::Empty => None,
+            Polled::Ended => panic!("pushed events have no end"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_is_seen_by_the_first_poll_after_an_empty_one() {
+        let log = Log::in_memory();
+        let mut source = JournalSource::new(&log, "default", false);
+        assert_eq!(polled(&mut source).await, None);
+        post(&log).await;
+        assert_eq!(polled(&mut source).await, Some(1));
+    }
+
+    #[tokio::test]
+    async fn a_short_chunk_ends_its_epoch() {
+        let log = Log::in_memory();
+        let mut source = JournalSource::new(&log, "default", false);
+        post(&log).await;
+        post(&log).await;
+        assert_eq!(polled(&mut source).await, Some(2));
+        post(&log).await;
+        assert_eq!(polled(&mut source).await, None);
+        assert_eq!(polled(&mut source).await, Some(1));
+        assert_eq!(polled(&mut source).await, None);
+        assert_eq!(polled(&mut source).await, None);
     }
 }

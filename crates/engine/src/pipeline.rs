@@ -183,7 +183,15 @@ impl Pipeline {
     /// that; [`join`](Self::join) says why.
     pub async fn settle(&self) -> bool {
         let (done, settled) = oneshot::channel();
-        self.commands.send(Command::Settle(done)).await.is_ok() && settled.await.is_ok()
+        if self.commands.send(Command::Settle(done)).await.is_err() {
+            return false;
+        }
+        // A question that reaches the channel while the coordinator leaves it is never dropped.
+        tokio::select! {
+            biased;
+            answered = settled => answered.is_ok(),
+            () = self.commands.closed() => false,
+        }
     }
 
     /// Whether it ended; [`join`](Self::join) says how.
