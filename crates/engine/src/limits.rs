@@ -28,3 +28,8 @@ pub(crate) const SESSION_COMPACT_ROWS: usize = 8_192;
 
 /// Commands waiting for the coordinator.
 pub(crate) const COMMANDS: usize = 16;
+
+/// Event times from 1678-01-01 to 2261-12-31. Nanoseconds in an i64 end a few months further in both directions; what is
+/// left over is for watermarks and windows, which reach behind and beyond their rows.
+pub(crate) const EVENT_TIMES: std::ops::Range<i64> =
+    -9_214_560_000_000_000_000..9_214_646_400_000_000_000;

@@ -38,6 +38,8 @@ pub(super) struct SlicingWindows {
     size: i64,
     slice: i64,
     slices: BTreeMap<i64, Slice>,
+    /// Windows that start before this have fired.
+    unfired: i64,
     watermark: Watermark,
     late_rows: u64,
 }
@@ -50,6 +52,7 @@ impl SlicingWindows {
             size,
             slice: greatest_common_divisor(slide, size),
             slices: BTreeMap::new(),
+            unfired: i64::MIN,
             watermark: Watermark::MIN,
             late_rows: 0,
         }
@@ -60,13 +63,20 @@ impl SlicingWindows {
         floor(time, self.slide).saturating_add(self.size)
     }
 
-    /// The end of the first window that holds a slice and has not fired: the smallest
-    /// `k * slide + size` above both the slice's start and `watermark + 1`.
-    fn first_unfired_end(&self, slice_start: i64) -> i64 {
-        let above = slice_start.max(self.watermark.0.saturating_add(1));
-        floor(above.saturating_sub(self.size), self.slide)
-            .saturating_add(self.slide)
-            .saturating_add(self.size)
+    /// The start of the first window that holds a slice and has not fired. Counted by starts, because an
+    /// end may lie behind the end of time.
+    fn first_unfired(&self, slice_start: i64) -> i64 {
+        let before = floor(slice_start.saturating_sub(self.size), self.slide);
+        before.saturating_add(self.slide).min(slice_start).max(self.unfired)
+    }
+
+    /// Skips the windows that the watermark has passed.
+    fn pass(&mut self, watermark: Watermark) {
+        self.watermark = self.watermark.max(watermark);
+        if let Some(last) = watermark.0.saturating_add(1).checked_sub(self.size) {
+            let next = floor(last, self.slide).saturating_add(self.slide);
+            self.unfired = self.unfired.max(next);
+        }
     }
 
     fn add(&mut self, start: i64, batch: &Batch) -> Result<()> {
@@ -78,25 +88,25 @@ impl SlicingWindows {
         table.update(&self.spec, &batch.rows)
     }
 
-    fn fire(&mut self, end: i64, out: &mut Vec<Batch>) -> Result<()> {
-        let start = end - self.size;
-        let (keys, values, rows) = if self.slice == self.size {
-            let Some(table) = self.slices.remove(&start).and_then(|slice| slice.open) else {
-                return Ok(());
-            };
-            table.evaluate()?
+    fn fire(&mut self, start: i64, out: &mut Vec<Batch>) -> Result<()> {
+        let end = start.saturating_add(self.size);
+        let result = if self.slice == self.size {
+            let table = self.slices.remove(&start).and_then(|slice| slice.open);
+            table.map(AggregateTable::evaluate).transpose()?
         } else {
-            self.merge(start, end)?.evaluate()?
+            Some(self.merge(start, end)?.evaluate()?)
         };
+        self.unfired = start.saturating_add(self.slide);
         // Slices that end before the next window starts are in no further window.
-        let next_start = start.saturating_add(self.slide);
         while let Some(entry) = self.slices.first_entry() {
-            if *entry.key() >= next_start {
+            if *entry.key() >= self.unfired {
                 break;
             }
             entry.remove();
         }
-        if rows > 0 {
+        if let Some((keys, values, rows)) = result
+            && rows > 0
+        {
             let starts = TimestampNanosecondArray::from_value(start, rows);
             let ends = TimestampNanosecondArray::from_value(end, rows);
             out.push(self.spec.output(keys, values, starts, ends)?);
@@ -124,7 +134,10 @@ impl Operator for SlicingWindows {
         let Some(&first) = times.first() else { return Ok(()) };
         let slice_of = |time| floor(time, self.slice);
         let start = slice_of(first);
-        let one_slice = times.iter().all(|&time| time >= start && time - start < self.slice);
+        // Two times may be further apart than an i64 holds.
+        let length = self.slice.unsigned_abs();
+        let within = |start: i64, time: i64| time >= start && time.abs_diff(start) < length;
+        let one_slice = times.iter().all(|&time| within(start, time));
         if one_slice {
             if self.watermark.completes(self.last_end(first)) {
                 self.late_rows += times.len() as u64;
@@ -136,7 +149,7 @@ impl Operator for SlicingWindows {
         let (mut current, mut rows) = (start, Vec::new());
         for (row, &time) in (0_u32..).zip(times) {
             // Neighbouring rows mostly share their slice: the division is skipped for them.
-            if !(time >= current && time - current < self.slice) {
+            if !within(current, time) {
                 rows_of.entry(current).or_default().append(&mut rows);
                 current = slice_of(time);
             }
@@ -156,19 +169,19 @@ impl Operator for SlicingWindows {
     }
 
     fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<()> {
-        while let Some(end) = self.next_end() {
-            if !watermark.completes(end) {
+        while let Some(start) = self.next_start() {
+            if !watermark.completes(start.saturating_add(self.size)) {
                 break;
             }
-            self.fire(end, out)?;
-            self.watermark = self.watermark.max(Watermark(end - 1));
+            self.fire(start, out)?;
         }
-        self.watermark = self.watermark.max(watermark);
+        self.pass(watermark);
         Ok(())
     }
 
     fn next_timer(&mut self) -> Option<Watermark> {
-        self.next_end().map(|end| Watermark(end - 1))
+        let end = self.next_start()?.saturating_add(self.size);
+        Some(Watermark(end.saturating_sub(1)))
     }
 
     fn take_late_rows(&mut self) -> u64 {
@@ -177,8 +190,8 @@ impl Operator for SlicingWindows {
 }
 
 impl SlicingWindows {
-    fn next_end(&self) -> Option<i64> {
-        self.slices.first_key_value().map(|(&start, _)| self.first_unfired_end(start))
+    fn next_start(&self) -> Option<i64> {
+        self.slices.first_key_value().map(|(&start, _)| self.first_unfired(start))
     }
 }
 

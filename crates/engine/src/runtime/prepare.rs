@@ -13,7 +13,7 @@ use datafusion::common::DataFusionError;
 use postrider_core::{Batch, Chunk, ChunkData, Decoder, Position, Reject, SourceError};
 
 use super::links::{Routed, Router};
-use crate::{EngineError, chain::new_batch, dataflow::SourceNode};
+use crate::{EngineError, chain::new_batch, dataflow::SourceNode, limits::EVENT_TIMES};
 
 /// Everything that preparing the chunks of one source needs.
 pub(crate) struct Preparer {
@@ -131,15 +131,18 @@ impl Preparer {
             ),
             Some(event_time) => {
                 let times = nanoseconds(rows.column(event_time.column))?;
-                // The column is NOT NULL; what a coarser unit holds may not fit into nanoseconds.
-                if times.null_count() > 0 {
+                let (first, last) = (arrow::compute::min(&times), arrow::compute::max(&times));
+                let known =
+                    |time: Option<i64>| time.is_some_and(|time| EVENT_TIMES.contains(&time));
+                // NULL: what a coarser unit holds does not fit into nanoseconds.
+                if times.null_count() > 0 || !known(first) || !known(last) {
                     let column = self.node.columns.field(event_time.column).name();
-                    let message = format!("the event time `{column}` is not in 1677 to 2262");
+                    let message = format!("the event time `{column}` is not in 1678 to 2261");
                     return Err(RowFault { reason: "out_of_range", message });
                 }
                 let promised = event_time.watermark.evaluate(&rows)?.into_array(count)?;
                 prepared.watermark = largest(&nanoseconds(&promised)?, received_at);
-                prepared.last_event_time = arrow::compute::max(&times);
+                prepared.last_event_time = last;
                 times
             }
         };
