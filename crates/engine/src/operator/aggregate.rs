@@ -101,7 +101,8 @@ impl AggregateSpec {
     }
 }
 
-fn window_fields() -> Fields {
+/// The fields of a window struct.
+pub(crate) fn window_fields() -> Fields {
     let nanoseconds = DataType::Timestamp(TimeUnit::Nanosecond, None);
     Fields::from(vec![
         Field::new("start", nanoseconds.clone(), false),

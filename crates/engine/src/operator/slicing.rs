@@ -9,8 +9,12 @@
 //! reaches `end - 1`; a row is late only if the last window that holds it has fired, so a row of a
 //! hopping window that is late for some windows still counts in the others; an empty window is not
 //! emitted; the row time of a result is `end - 1`.
+//!
+//! Slices and windows are numbered: slice `n` starts at `n` times the slice's length, window `n` at `n` slides,
+//! both counted from 1970. The first and the last of them reach beyond what 64 bits of nanoseconds hold, so bounds are
+//! computed in 128 bits and cut to 64 only where they are shown.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use arrow::array::{ArrayRef, TimestampNanosecondArray, UInt32Array};
 use datafusion::common::Result;
@@ -31,15 +35,48 @@ struct Slice {
     settled: Vec<(Vec<ArrayRef>, States, usize)>,
 }
 
+/// Which slice a time is in, and which other times are.
+#[derive(Clone, Copy)]
+struct Span {
+    number: i64,
+    first: i64,
+    last: i64,
+}
+
+impl Span {
+    /// The slice of `length` that holds `time`. Saturating is exact here: no time lies beyond an i64.
+    fn around(time: i64, length: i64) -> Self {
+        let into = time.rem_euclid(length);
+        Self {
+            number: time.div_euclid(length),
+            first: time.saturating_sub(into),
+            last: time.saturating_add(length - 1 - into),
+        }
+    }
+
+    const fn holds(self, time: i64) -> bool {
+        self.first <= time && time <= self.last
+    }
+}
+
+/// A window, with its bounds as far as they can be shown.
+struct Window {
+    number: i128,
+    start: i64,
+    end: i64,
+}
+
 /// Tumbling (`slide == size`) and hopping windows of one shard.
 pub(super) struct SlicingWindows {
     spec: AggregateSpec,
     slide: i64,
     size: i64,
+    /// The length of a slice.
     slice: i64,
-    slices: BTreeMap<i64, Slice>,
-    /// Windows that start before this have fired.
-    unfired: i64,
+    /// By number.
+    slices: BTreeMap<i128, Slice>,
+    /// Windows before this number have fired.
+    unfired: i128,
     watermark: Watermark,
     late_rows: u64,
 }
@@ -52,35 +89,52 @@ impl SlicingWindows {
             size,
             slice: greatest_common_divisor(slide, size),
             slices: BTreeMap::new(),
-            unfired: i64::MIN,
+            unfired: i128::MIN,
             watermark: Watermark::MIN,
             late_rows: 0,
         }
     }
 
-    /// The end of the last window that holds a row at `time`.
-    fn last_end(&self, time: i64) -> i64 {
-        floor(time, self.slide).saturating_add(self.size)
+    fn window(&self, number: i128) -> Window {
+        let start = number * i128::from(self.slide);
+        let end = start + i128::from(self.size);
+        Window { number, start: cut_to_time(start), end: cut_to_time(end) }
     }
 
-    /// The start of the first window that holds a slice and has not fired. Counted by starts, because an
-    /// end may lie behind the end of time.
-    fn first_unfired(&self, slice_start: i64) -> i64 {
-        let before = floor(slice_start.saturating_sub(self.size), self.slide);
-        before.saturating_add(self.slide).min(slice_start).max(self.unfired)
+    /// The numbers of the slices that a window merges.
+    fn slices_of(&self, window: i128) -> Range<i128> {
+        let start = window * i128::from(self.slide / self.slice);
+        start..start + i128::from(self.size / self.slice)
+    }
+
+    /// The window that fires next: the first one that holds a slice and has not fired.
+    fn next_window(&self) -> Option<Window> {
+        let (&slice, _) = self.slices.first_key_value()?;
+        let start = slice * i128::from(self.slice);
+        let first = self.first_window_behind(start).max(self.unfired);
+        Some(self.window(first))
+    }
+
+    /// The first window that ends behind `time`.
+    fn first_window_behind(&self, time: i128) -> i128 {
+        (time - i128::from(self.size)).div_euclid(i128::from(self.slide)) + 1
+    }
+
+    /// Whether the last window that holds a slice has fired.
+    fn is_late(&self, slice: Span) -> bool {
+        let last = slice.number.div_euclid(self.slide / self.slice);
+        self.watermark.completes(self.window(last.into()).end)
     }
 
     /// Skips the windows that the watermark has passed.
     fn pass(&mut self, watermark: Watermark) {
         self.watermark = self.watermark.max(watermark);
-        if let Some(last) = watermark.0.saturating_add(1).checked_sub(self.size) {
-            let next = floor(last, self.slide).saturating_add(self.slide);
-            self.unfired = self.unfired.max(next);
-        }
+        let next = self.first_window_behind(i128::from(watermark.0) + 1);
+        self.unfired = self.unfired.max(next);
     }
 
-    fn add(&mut self, start: i64, batch: &Batch) -> Result<()> {
-        let slice = self.slices.entry(start).or_default();
+    fn add(&mut self, slice: i64, batch: &Batch) -> Result<()> {
+        let slice = self.slices.entry(slice.into()).or_default();
         let table = match &mut slice.open {
             Some(table) => table,
             none => none.insert(AggregateTable::new(&self.spec)?),
@@ -88,18 +142,18 @@ impl SlicingWindows {
         table.update(&self.spec, &batch.rows)
     }
 
-    fn fire(&mut self, start: i64, out: &mut Vec<Batch>) -> Result<()> {
-        let end = start.saturating_add(self.size);
+    fn fire(&mut self, window: &Window, out: &mut Vec<Batch>) -> Result<()> {
         let result = if self.slice == self.size {
-            let table = self.slices.remove(&start).and_then(|slice| slice.open);
+            let table = self.slices.remove(&window.number).and_then(|slice| slice.open);
             table.map(AggregateTable::evaluate).transpose()?
         } else {
-            Some(self.merge(start, end)?.evaluate()?)
+            Some(self.merge(window.number)?.evaluate()?)
         };
-        self.unfired = start.saturating_add(self.slide);
-        // Slices that end before the next window starts are in no further window.
+        self.unfired = window.number + 1;
+        // Slices before the next window are in no further window.
+        let needed = self.slices_of(self.unfired).start;
         while let Some(entry) = self.slices.first_entry() {
-            if *entry.key() >= self.unfired {
+            if *entry.key() >= needed {
                 break;
             }
             entry.remove();
@@ -107,16 +161,17 @@ impl SlicingWindows {
         if let Some((keys, values, rows)) = result
             && rows > 0
         {
-            let starts = TimestampNanosecondArray::from_value(start, rows);
-            let ends = TimestampNanosecondArray::from_value(end, rows);
+            let starts = TimestampNanosecondArray::from_value(window.start, rows);
+            let ends = TimestampNanosecondArray::from_value(window.end, rows);
             out.push(self.spec.output(keys, values, starts, ends)?);
         }
         Ok(())
     }
 
-    fn merge(&mut self, start: i64, end: i64) -> Result<AggregateTable> {
+    fn merge(&mut self, window: i128) -> Result<AggregateTable> {
         let mut merged = AggregateTable::new(&self.spec)?;
-        for slice in self.slices.range_mut(start..end).map(|(_, slice)| slice) {
+        let slices = self.slices_of(window);
+        for (_, slice) in self.slices.range_mut(slices) {
             if let Some(table) = slice.open.take() {
                 slice.settled.push(table.into_states()?);
             }
@@ -126,62 +181,63 @@ impl SlicingWindows {
         }
         Ok(merged)
     }
+
+    /// Takes rows of several slices.
+    fn divide(&mut self, first: Span, batch: &Batch) -> Result<()> {
+        let mut rows_of: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
+        let (mut slice, mut late) = (first, self.is_late(first));
+        let mut rows = Vec::new();
+        for (row, &time) in (0_u32..).zip(batch.times.values()) {
+            // Neighbouring rows mostly share their slice: the division is skipped for them.
+            if !slice.holds(time) {
+                rows_of.entry(slice.number).or_default().append(&mut rows);
+                slice = Span::around(time, self.slice);
+                late = self.is_late(slice);
+            }
+            if late {
+                self.late_rows += 1;
+            } else {
+                rows.push(row);
+            }
+        }
+        rows_of.entry(slice.number).or_default().append(&mut rows);
+        for (slice, rows) in rows_of {
+            if !rows.is_empty() {
+                self.add(slice, &pick(batch, &UInt32Array::from(rows))?)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Operator for SlicingWindows {
     fn process(&mut self, batch: &Batch) -> Result<()> {
         let times = batch.times.values();
         let Some(&first) = times.first() else { return Ok(()) };
-        let slice_of = |time| floor(time, self.slice);
-        let start = slice_of(first);
-        // Two times may be further apart than an i64 holds.
-        let length = self.slice.unsigned_abs();
-        let within = |start: i64, time: i64| time >= start && time.abs_diff(start) < length;
-        let one_slice = times.iter().all(|&time| within(start, time));
-        if one_slice {
-            if self.watermark.completes(self.last_end(first)) {
-                self.late_rows += times.len() as u64;
-                return Ok(());
-            }
-            return self.add(start, batch);
+        let slice = Span::around(first, self.slice);
+        if !times.iter().all(|&time| slice.holds(time)) {
+            return self.divide(slice, batch);
         }
-        let mut rows_of: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
-        let (mut current, mut rows) = (start, Vec::new());
-        for (row, &time) in (0_u32..).zip(times) {
-            // Neighbouring rows mostly share their slice: the division is skipped for them.
-            if !within(current, time) {
-                rows_of.entry(current).or_default().append(&mut rows);
-                current = slice_of(time);
-            }
-            if self.watermark.completes(self.last_end(time)) {
-                self.late_rows += 1;
-            } else {
-                rows.push(row);
-            }
+        if self.is_late(slice) {
+            self.late_rows += times.len() as u64;
+            return Ok(());
         }
-        rows_of.entry(current).or_default().append(&mut rows);
-        for (start, rows) in rows_of {
-            if !rows.is_empty() {
-                self.add(start, &pick(batch, &UInt32Array::from(rows))?)?;
-            }
-        }
-        Ok(())
+        self.add(slice.number, batch)
     }
 
     fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<()> {
-        while let Some(start) = self.next_start() {
-            if !watermark.completes(start.saturating_add(self.size)) {
+        while let Some(window) = self.next_window() {
+            if !watermark.completes(window.end) {
                 break;
             }
-            self.fire(start, out)?;
+            self.fire(&window, out)?;
         }
         self.pass(watermark);
         Ok(())
     }
 
     fn next_timer(&mut self) -> Option<Watermark> {
-        let end = self.next_start()?.saturating_add(self.size);
-        Some(Watermark(end.saturating_sub(1)))
+        self.next_window().map(|window| Watermark(window.end.saturating_sub(1)))
     }
 
     fn take_late_rows(&mut self) -> u64 {
@@ -189,17 +245,15 @@ impl Operator for SlicingWindows {
     }
 }
 
-impl SlicingWindows {
-    fn next_start(&self) -> Option<i64> {
-        self.slices.first_key_value().map(|(&start, _)| self.first_unfired(start))
-    }
+/// A bound as a time; what lies beyond the ends of time is shown as the end.
+fn cut_to_time(bound: i128) -> i64 {
+    let end = if bound < 0 { i64::MIN } else { i64::MAX };
+    i64::try_from(bound).unwrap_or(end)
 }
 
-/// The largest multiple of `step` that is not above `value`.
-fn floor(value: i64, step: i64) -> i64 {
-    value.saturating_sub(value.rem_euclid(step))
-}
-
-fn greatest_common_divisor(a: i64, b: i64) -> i64 {
+const fn greatest_common_divisor(a: i64, b: i64) -> i64 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
+
+#[cfg(test)]
+mod tests;
