@@ -20,6 +20,13 @@ pub(crate) const INLINE_CHUNK_BYTES: usize = 128 * 1024;
 /// Trigger rows in one log frame, so that a frame stays far below the log's limit.
 pub(crate) const TRIGGER_ROWS_PER_FRAME: usize = 4_096;
 
+/// Batches that one call of an operator's `advance` returns at most. They are in memory together before the first is sent; a
+/// batch of one window may hold a single row, and a row may be in thousands of windows.
+pub(crate) const ADVANCE_BATCHES: usize = 64;
+
+/// Rows after which a call of `advance` returns. A window is never split, so its keys may be more; they were in memory before.
+pub(crate) const ADVANCE_ROWS: usize = 8_192;
+
 /// Partial states of one session before they are merged into one.
 pub(crate) const SESSION_PARTS: usize = 8;
 

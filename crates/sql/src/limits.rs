@@ -17,6 +17,9 @@ pub(crate) const MAX_UNIONS: usize = 64;
 /// Tables that a statement reads once views and CTEs are expanded. Forty CTEs that read the one
 /// before twice would otherwise be 10^12 tables.
 pub(crate) const MAX_RELATIONS: u64 = 256;
+/// Windows that a row of a `hop` is in: one a minute for a week. Each row is emitted once for every window, and each
+/// window is computed from as many slices.
+pub(crate) const MAX_WINDOWS_PER_ROW: u64 = 7 * 24 * 60;
 /// Nested calls of the parser that [`MAX_NESTING`] and [`MAX_CHAIN`] together can ask for.
 pub(crate) const PARSER_RECURSION: usize = 1_200;
 /// Stack of the thread that parses and plans: what the nesting above needs in an unoptimized

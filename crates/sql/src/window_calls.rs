@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, ops::ControlFlow};
 
-use postrider_core::Diagnostic;
+use postrider_core::{Diagnostic, format_duration};
 use sqlparser::{
     ast::{
         AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
@@ -18,6 +18,7 @@ use crate::{
     codes,
     functions::is_window,
     interval::{self, NotALength},
+    limits::MAX_WINDOWS_PER_ROW,
     text::SourceText,
 };
 
@@ -271,12 +272,37 @@ fn check_length(catalog: &Catalog, source: &SourceText<'_>, call: &Function) -> 
         }
     }
     match lengths.as_slice() {
-        [slide, size] if slide > size => wrong(
-            "`hop` with a slide longer than its size would skip rows".to_owned(),
-            "the slide comes first: hop(INTERVAL '10 minutes', INTERVAL '1 hour')".to_owned(),
-        ),
+        &[slide, size] => check_hop(slide, size).and_then(|(message, hint)| wrong(message, hint)),
         _ => None,
     }
+}
+
+/// What is wrong with the lengths of a `hop`, and what to do. Both are above zero.
+fn check_hop(slide: i64, size: i64) -> Option<(String, String)> {
+    if slide > size {
+        return Some((
+            "`hop` with a slide longer than its size would skip rows".to_owned(),
+            "the slide comes first: hop(INTERVAL '10 minutes', INTERVAL '1 hour')".to_owned(),
+        ));
+    }
+    let windows = size.unsigned_abs().div_ceil(slide.unsigned_abs());
+    (windows > MAX_WINDOWS_PER_ROW).then(|| {
+        let (size, slide) = (format_duration(size), format_duration(shortest_slide(size)));
+        (
+            format!(
+                "each row would be in {windows} windows, over the limit of {MAX_WINDOWS_PER_ROW}"
+            ),
+            format!("for windows of {size}, take a slide of {slide} or more"),
+        )
+    })
+}
+
+/// The shortest slide that keeps to [`MAX_WINDOWS_PER_ROW`], in whole units of a clock.
+fn shortest_slide(size: i64) -> i64 {
+    let shortest = size.unsigned_abs().div_ceil(MAX_WINDOWS_PER_ROW);
+    let units = [3_600_000_000_000, 60_000_000_000, 1_000_000_000, 1_000_000];
+    let unit = units.into_iter().find(|&unit| shortest > unit).unwrap_or(1);
+    i64::try_from(shortest.next_multiple_of(unit)).unwrap_or(size)
 }
 
 /// Lets a SELECT use the alias of its own window: in `SELECT tumble(..) AS w, w.start`, the second

@@ -21,10 +21,13 @@ use postrider_core::{Batch, Watermark};
 
 use self::{
     parts::PartStore,
-    table::{SessionId, SessionTable},
+    table::{Session, SessionId, SessionTable},
 };
-use super::{Operator, aggregate::AggregateSpec};
-use crate::{exchange::pick, limits::SESSION_PARTS};
+use super::{Advanced, Operator, aggregate::AggregateSpec};
+use crate::{
+    exchange::pick,
+    limits::{ADVANCE_ROWS, SESSION_PARTS},
+};
 
 /// Session windows of one shard.
 pub(super) struct SessionWindows {
@@ -106,6 +109,21 @@ impl SessionWindows {
         Ok(())
     }
 
+    /// The rows of sessions that closed.
+    fn emit(&mut self, mut closed: Vec<Session>) -> Result<Batch> {
+        let lists: Vec<_> = closed.iter_mut().map(|c| std::mem::take(&mut c.parts)).collect();
+        let values = self.parts.evaluate(&lists)?;
+        let keys = self.table.decode(&closed)?;
+        let starts = closed.iter().map(|session| session.start);
+        let ends = closed.iter().map(|session| session.last.saturating_add(self.gap));
+        self.spec.output(
+            keys,
+            values,
+            TimestampNanosecondArray::from_iter_values(starts),
+            TimestampNanosecondArray::from_iter_values(ends),
+        )
+    }
+
     /// The open session at the top of the timers, with its true end.
     fn next_close(&mut self) -> Option<(i64, SessionId)> {
         while let Some(&Reverse((at, id))) = self.timers.peek() {
@@ -155,31 +173,26 @@ impl Operator for SessionWindows {
         Ok(())
     }
 
-    fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<()> {
+    fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<Advanced> {
         self.watermark = self.watermark.max(watermark);
         let mut closed = Vec::new();
-        while let Some((end, id)) = self.next_close() {
-            if !self.watermark.completes(end) {
-                break;
+        let mut advanced = Advanced::Partly;
+        while closed.len() < ADVANCE_ROWS {
+            match self.next_close() {
+                Some((end, id)) if self.watermark.completes(end) => {
+                    self.timers.pop();
+                    closed.push(self.table.close(id));
+                }
+                _ => {
+                    advanced = Advanced::Whole;
+                    break;
+                }
             }
-            self.timers.pop();
-            closed.push(self.table.close(id));
         }
-        if closed.is_empty() {
-            return Ok(());
+        if !closed.is_empty() {
+            out.push(self.emit(closed)?);
         }
-        let lists: Vec<_> = closed.iter_mut().map(|c| std::mem::take(&mut c.parts)).collect();
-        let values = self.parts.evaluate(&lists)?;
-        let keys = self.table.decode(&closed)?;
-        let starts = closed.iter().map(|session| session.start);
-        let ends = closed.iter().map(|session| session.last.saturating_add(self.gap));
-        out.push(self.spec.output(
-            keys,
-            values,
-            TimestampNanosecondArray::from_iter_values(starts),
-            TimestampNanosecondArray::from_iter_values(ends),
-        )?);
-        Ok(())
+        Ok(advanced)
     }
 
     fn next_timer(&mut self) -> Option<Watermark> {
@@ -190,3 +203,6 @@ impl Operator for SessionWindows {
         std::mem::take(&mut self.late_rows)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,10 +21,13 @@ use datafusion::common::Result;
 use postrider_core::{Batch, Watermark};
 
 use super::{
-    Operator,
+    Advanced, Operator,
     aggregate::{AggregateSpec, AggregateTable, States},
 };
-use crate::exchange::pick;
+use crate::{
+    exchange::pick,
+    limits::{ADVANCE_BATCHES, ADVANCE_ROWS},
+};
 
 /// The state of one slice.
 #[derive(Default)]
@@ -142,7 +145,8 @@ impl SlicingWindows {
         table.update(&self.spec, &batch.rows)
     }
 
-    fn fire(&mut self, window: &Window, out: &mut Vec<Batch>) -> Result<()> {
+    /// Emits a window; returns its rows.
+    fn fire(&mut self, window: &Window, out: &mut Vec<Batch>) -> Result<usize> {
         let result = if self.slice == self.size {
             let table = self.slices.remove(&window.number).and_then(|slice| slice.open);
             table.map(AggregateTable::evaluate).transpose()?
@@ -158,14 +162,13 @@ impl SlicingWindows {
             }
             entry.remove();
         }
-        if let Some((keys, values, rows)) = result
-            && rows > 0
-        {
-            let starts = TimestampNanosecondArray::from_value(window.start, rows);
-            let ends = TimestampNanosecondArray::from_value(window.end, rows);
-            out.push(self.spec.output(keys, values, starts, ends)?);
-        }
-        Ok(())
+        let Some((keys, values, rows)) = result.filter(|(.., rows)| *rows > 0) else {
+            return Ok(0);
+        };
+        let starts = TimestampNanosecondArray::from_value(window.start, rows);
+        let ends = TimestampNanosecondArray::from_value(window.end, rows);
+        out.push(self.spec.output(keys, values, starts, ends)?);
+        Ok(rows)
     }
 
     fn merge(&mut self, window: i128) -> Result<AggregateTable> {
@@ -225,15 +228,21 @@ impl Operator for SlicingWindows {
         self.add(slice.number, batch)
     }
 
-    fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<()> {
-        while let Some(window) = self.next_window() {
-            if !watermark.completes(window.end) {
+    fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<Advanced> {
+        let mut rows = 0;
+        // Windows are counted, not batches: one of which nothing is left to emit costs its merge as well.
+        for _ in 0..ADVANCE_BATCHES {
+            let complete = |window: &Window| watermark.completes(window.end);
+            let Some(window) = self.next_window().filter(complete) else {
+                self.pass(watermark);
+                return Ok(Advanced::Whole);
+            };
+            rows += self.fire(&window, out)?;
+            if rows >= ADVANCE_ROWS {
                 break;
             }
-            self.fire(&window, out)?;
         }
-        self.pass(watermark);
-        Ok(())
+        Ok(Advanced::Partly)
     }
 
     fn next_timer(&mut self) -> Option<Watermark> {

@@ -9,7 +9,10 @@ use super::{
     links::{Closed, Links, Router},
     report::{Report, StageReport},
 };
-use crate::{EngineError, operator::Operator};
+use crate::{
+    EngineError,
+    operator::{Advanced, Operator},
+};
 
 /// The task of one stage instance.
 pub(crate) struct Stage {
@@ -61,9 +64,13 @@ impl Stage {
                 }
                 Input::EpochEnd(progress, barrier) => (progress, barrier),
             };
-            self.operator.advance(progress.watermark(), &mut finished)?;
-            for batch in finished.drain(..) {
-                self.links.send(self.router.route(&batch)?).await?;
+            // Sent as they come: all that a watermark finishes may be more than fits into memory.
+            let mut advanced = Advanced::Partly;
+            while advanced == Advanced::Partly {
+                advanced = self.operator.advance(progress.watermark(), &mut finished)?;
+                for batch in finished.drain(..) {
+                    self.links.send(self.router.route(&batch)?).await?;
+                }
             }
             self.links.end_epoch(progress, barrier).await?;
             self.report(barrier.epoch).await?;

@@ -126,6 +126,49 @@ fn tables(rows: &RecordBatch, chunk_rows: u64) -> Tables {
     Tables { sources: BTreeMap::from([("t".to_owned(), rows.clone())]), chunk_rows }
 }
 
+/// Rows of one key, this far apart.
+fn spread(rows: i64, distance: i64) -> RecordBatch {
+    let row = |n| Row { key: Some(0), ts: n * distance, value: None, word: 0, jitter: 0 };
+    table((0..rows).map(row).collect())
+}
+
+#[test]
+fn all_that_one_watermark_finishes_arrives() {
+    let hop = "hop(INTERVAL '1 second', INTERVAL '5000 seconds')";
+    assert_eq!(streaming(hop, &tables(&spread(1, 0), 1), 1).len(), 5_000);
+    let rows = spread(20_000, SECOND / 1_000);
+    let session = "session(INTERVAL '0.0001 seconds')";
+    assert_eq!(streaming(session, &tables(&rows, 20_000), 2).len(), 20_000);
+}
+
+#[test]
+fn a_hop_may_have_as_many_windows_as_a_week_has_minutes() {
+    let plan = |slide: i64, size: i64| {
+        let name = postrider_core::PipelineName("test".to_owned());
+        let sql = format!(
+            "CREATE TABLE t (ts TIMESTAMP NOT NULL, WATERMARK FOR ts) WITH (connector = 'generator', rows = 1);
+             CREATE TABLE o WITH (connector = 'blackhole');
+             INSERT INTO o SELECT count(*) AS n FROM t
+             GROUP BY hop(INTERVAL '{slide} seconds', INTERVAL '{size} seconds');"
+        );
+        postrider_sql::plan_program(&sql, name).map_err(|errors| (errors, sql))
+    };
+    assert!(plan(60, 7 * 86_400).is_ok());
+    for (slide, size, windows, hint) in [
+        (60, 7 * 86_400 + 1, 10_081, "for windows of 7 days 1 second, take a slide of 2 minutes"),
+        (1, 30 * 86_400, 2_592_000, "for windows of 30 days, take a slide of 5 minutes"),
+        (1, 86_400, 86_400, "for windows of 1 day, take a slide of 9 seconds"),
+    ] {
+        let (errors, sql) = plan(slide, size).unwrap_err();
+        let [error] = errors.0.as_slice() else { panic!("{errors}") };
+        let message = format!("each row would be in {windows} windows, over the limit of 10080");
+        assert_eq!((error.code, error.message.as_str()), ("PR0409", message.as_str()));
+        assert_eq!(error.hint.as_deref(), Some(format!("{hint} or more").as_str()));
+        let span = error.span.as_ref().unwrap().range.clone();
+        assert!(sql[span.clone()].starts_with("hop(INTERVAL") && sql[span].ends_with(')'));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 

@@ -1,24 +1,16 @@
 //! Windows against their definition in whole numbers, also where 64 bits of nanoseconds end.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use arrow::{
-    array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampNanosecondArray},
-    datatypes::{DataType, Field, Int64Type, Schema, TimestampNanosecondType},
-};
-use datafusion::{
-    functions_aggregate::count::count_udaf, physical_expr::aggregate::AggregateExprBuilder,
-    physical_expr::expressions::col,
-};
-use postrider_core::{Batch, Watermark};
+use postrider_core::Watermark;
 use proptest::prelude::*;
 
 use super::SlicingWindows;
 use crate::{
-    limits::EVENT_TIMES,
+    limits::{ADVANCE_BATCHES, EVENT_TIMES},
     operator::{
-        Operator,
-        aggregate::{AggregateCall, AggregateSpec, window_fields},
+        Advanced, Operator,
+        testing::{batch, counts, windows},
     },
 };
 
@@ -29,54 +21,17 @@ const FIRST: i64 = EVENT_TIMES.start;
 /// The last time that an event can have.
 const LAST: i64 = EVENT_TIMES.end - 1;
 
-/// Counts the rows of each window, without a key.
-fn counts() -> AggregateSpec {
-    let rows = Arc::new(Schema::new(vec![Field::new("v", DataType::Int64, false)]));
-    let function = AggregateExprBuilder::new(count_udaf(), vec![col("v", &rows).unwrap()])
-        .schema(rows)
-        .alias("n")
-        .build()
-        .unwrap();
-    let call = AggregateCall { function: Arc::new(function), arguments: vec![0], filter: None };
-    AggregateSpec {
-        key_schema: Arc::new(Schema::empty()),
-        calls: [call].into(),
-        window_index: 0,
-        output_schema: Arc::new(Schema::new(vec![
-            Field::new("w", DataType::Struct(window_fields()), false),
-            Field::new("n", DataType::Int64, false),
-        ])),
-    }
-}
-
-fn batch(times: &[i64]) -> Batch {
-    let values: ArrayRef = Arc::new(Int64Array::from(vec![1; times.len()]));
-    Batch {
-        rows: RecordBatch::try_from_iter([("v", values)]).unwrap(),
-        times: TimestampNanosecondArray::from(times.to_vec()),
-    }
-}
-
-/// Start, end and rows of each window.
-fn windows(batches: &[Batch]) -> Vec<(i64, i64, i64)> {
+fn advance(operator: &mut SlicingWindows, watermark: Watermark) -> Vec<(i64, i64, i64)> {
     let mut found = Vec::new();
-    for batch in batches {
-        let window = batch.rows.column(0).as_struct();
-        let starts = window.column(0).as_primitive::<TimestampNanosecondType>();
-        let ends = window.column(1).as_primitive::<TimestampNanosecondType>();
-        let counts = batch.rows.column(1).as_primitive::<Int64Type>();
-        for row in 0..counts.len() {
-            assert_eq!(batch.times.value(row), ends.value(row) - 1);
-            found.push((starts.value(row), ends.value(row), counts.value(row)));
+    loop {
+        let mut out = Vec::new();
+        let advanced = operator.advance(watermark, &mut out).unwrap();
+        assert!(out.len() <= ADVANCE_BATCHES);
+        found.extend(windows(&out));
+        if advanced == Advanced::Whole {
+            return found;
         }
     }
-    found
-}
-
-fn advance(operator: &mut SlicingWindows, watermark: Watermark) -> Vec<(i64, i64, i64)> {
-    let mut out = Vec::new();
-    operator.advance(watermark, &mut out).unwrap();
-    windows(&out)
 }
 
 /// All windows over rows that come in these batches, at the end.
@@ -149,6 +104,19 @@ fn a_row_is_late_once_its_last_window_has_fired() {
     assert_eq!(operator.take_late_rows(), 1);
     let found = [(day, day + 2 * DAY, 3), (day + DAY, day + 3 * DAY, 1)];
     assert_eq!(advance(&mut operator, Watermark::MAX), found);
+}
+
+#[test]
+fn a_call_returns_few_of_the_many_windows_of_a_row() {
+    let mut operator = SlicingWindows::new(SECOND, 30 * DAY, counts());
+    operator.process(&batch(&[0])).unwrap();
+    for call in 0..3 {
+        let mut out = Vec::new();
+        assert_eq!(operator.advance(Watermark::MAX, &mut out).unwrap(), Advanced::Partly);
+        let ends = windows(&out).into_iter().map(|(_, end, _)| end);
+        let due = call * ADVANCE_BATCHES as i64 + 1..=(call + 1) * ADVANCE_BATCHES as i64;
+        assert!(ends.eq(due.map(|end| end * SECOND)), "call {call}");
+    }
 }
 
 /// Sizes in slides, so that a row is in few windows.
