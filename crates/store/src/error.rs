@@ -30,7 +30,7 @@ pub enum LogError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// Bytes are not what was written, and intact frames follow, so they can't be an unfinished end.
+    /// Bytes are not what was written, and a later group or segment follows, so they can't be an unfinished end.
     #[error(
         "the log is damaged at byte {offset} of {path} (position {at}): {reason}; restore the file from a copy, \
          or give up everything from there on: `truncate -s {offset}` on this file, and delete the later .log files",

@@ -52,12 +52,16 @@ pub struct Opened {
     pub truncated: Option<Truncated>,
 }
 
-/// An unfinished end of the log: the previous process died while it wrote.
+/// An unfinished end of the log: the previous process, or the machine, stopped while it wrote its last group.
+///
+/// What was unfinished had not been reported as durable. But if the disk changed a bit of the last group after it had become
+/// durable, that looks the same, and frames that had been promised are cut off. Earlier groups never are: there it is
+/// [`LogError::Damaged`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Truncated {
     /// Where the log was cut.
     pub at: Lsn,
-    /// How many bytes were cut off. None of them had been reported as durable.
+    /// How many bytes were cut off, all of them of the last group.
     pub bytes: u64,
 }
 

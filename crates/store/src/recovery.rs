@@ -1,9 +1,14 @@
 //! Finding out, when a log is opened, what it holds and where it ends.
 //!
-//! Every frame is checked. A frame that is not intact is an *unfinished end* if it is in the last segment and no
-//! intact frame follows: the previous process, or the machine, stopped while it was written, and it was never
-//! reported as durable. It is cut off. Anything else is damage, which is refused with its place, because to skip it
-//! would lose what had been promised.
+//! Every frame is checked. A group is written only once the group before it is durable, so an intact frame that begins
+//! a group proves everything in front of it to have been durable. A frame that is not intact is therefore damage if the
+//! beginning of a group or another segment follows: it is refused with its place, because to skip it would lose what
+//! had been promised. Otherwise it is in the last group, and taken for an *unfinished end*: the previous process, or the
+//! machine, stopped while the group was written. A power loss may keep any of its sectors, so intact frames of the same group
+//! behind the broken one prove nothing. From the broken frame on, it is cut off.
+//!
+//! The last group may have become durable and have been damaged by the disk later. Nothing in the log can tell that from an
+//! unfinished write; it is cut off as well, and reported like one.
 
 use std::{io, sync::Arc};
 
@@ -13,7 +18,7 @@ use postrider_core::Generation;
 use crate::{
     LogError, Lsn, Truncated,
     files::{LogFile, LogFiles},
-    frame::codec::{self, Fault, HEADER_BYTES, Stamp},
+    frame::codec::{self, Fault, HEADER_BYTES, InGroup, Stamp},
     segment::{HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader, file_offset},
     window::Window,
 };
@@ -199,7 +204,7 @@ impl Scan<'_> {
             let reason = "this frame is not intact, and another segment follows".to_owned();
             return Err(self.damaged(segment.base, at, reason));
         }
-        if let Some(intact) = self.intact_behind(segment, at)? {
+        if let Some(intact) = self.group_behind(segment, at)? {
             let reason = format!("this frame is not intact, and frame {intact} behind it is");
             return Err(self.damaged(segment.base, at, reason));
         }
@@ -214,9 +219,9 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// The number of an intact frame behind a broken one. Its place is not known, since the broken length can't be
-    /// trusted, so every byte is tried.
-    fn intact_behind(&self, segment: &mut Scanned, at: Lsn) -> Result<Option<u64>, LogError> {
+    /// The number of an intact frame that begins a group behind a broken frame. Its place is not known, since the
+    /// broken length can't be trusted, so every byte is tried.
+    fn group_behind(&self, segment: &mut Scanned, at: Lsn) -> Result<Option<u64>, LogError> {
         let sequence = self.found.sequence;
         let after = Stamp { generation: self.found.generation, sequence };
         let mut place = at.advance(1);
@@ -227,6 +232,7 @@ impl Scan<'_> {
                 .map_err(|source| failed("read", self.files, segment.base, source))?;
             let Some(header) = header else { return Ok(None) };
             if codec::may_follow(&header, after)
+                && codec::in_group(&header) == InGroup::First
                 && let Some(Ok(frame)) = self.read(segment, place)?
             {
                 return Ok(Some(frame.sequence));

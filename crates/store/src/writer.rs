@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use crate::{
     Appended, LogError, Lsn, NewFrame,
     files::{LogFile, LogFiles},
-    frame::codec::{self, Stamp},
+    frame::codec::{self, InGroup, Stamp},
     limits::GROUP_BYTES_MAX,
     recovery::Recovered,
     segment::{SegmentHeader, file_offset},
@@ -58,7 +58,8 @@ impl Writer {
     pub(crate) fn add(&mut self, frames: &[NewFrame]) -> Appended {
         let first = self.end();
         for frame in frames {
-            codec::encode(frame, self.next, &mut self.group);
+            let place = if self.group.is_empty() { InGroup::First } else { InGroup::Later };
+            codec::encode(frame, self.next, place, &mut self.group);
             self.next.sequence += 1;
         }
         Appended { first, end: self.end() }

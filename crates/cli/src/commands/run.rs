@@ -139,7 +139,7 @@ impl State {
         let opened = Log::open(LogOptions::new(&dir))?;
         if let Some(cut) = opened.truncated {
             console::note(&format!(
-                "the log ended in an unfinished write of {} bytes, which were never confirmed: cut off",
+                "the last write to the log is not intact, {} bytes were cut off: it was never finished or confirmed, unless the disk damaged it later",
                 cut.bytes
             ));
         }

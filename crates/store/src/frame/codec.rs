@@ -2,14 +2,15 @@
 //!
 //! ```text
 //!  0 payload length u32     4 CRC-32C u32 of everything from byte 8 on, with the payload
-//!  8 kind u8                9 version u8 (1)     10 reserved u16
+//!  8 kind u8                9 version u8 (1)     10 flags u16
 //! 12 workspace u32         16 generation u64     24 sequence u64
 //! 32 subject [u8; 16]      48 key id u32         52 reserved u32
 //! 56 payload
 //! ```
 //!
-//! All numbers are little-endian. Reserved bytes are written as zero and ignored when read. A frame of zeros
-//! is not intact, since the CRC-32C of zeros is not zero.
+//! All numbers are little-endian. Bit 0 of the flags is set in a frame that is not the first of its group; it was always 0
+//! before groups were marked, so in such a log every frame is taken for the first of one. Other flags and reserved bytes
+//! are written as zero and ignored when read. A frame of zeros is not intact, since the CRC-32C of zeros is not zero.
 
 use bytes::Bytes;
 use postrider_core::{Generation, SubjectId, WorkspaceId};
@@ -21,6 +22,9 @@ pub(crate) const HEADER_BYTES: usize = 56;
 
 const VERSION: u8 = 1;
 const CHECKED_FROM: usize = 8;
+const FLAGS_AT: usize = 10;
+/// The frame follows another one of its group.
+const INSIDE_GROUP: u8 = 1;
 
 /// Why bytes are not a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,19 +57,32 @@ pub(crate) struct Stamp {
     pub(crate) sequence: u64,
 }
 
+/// Where a frame is in its group, the frames of one write and one fsync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InGroup {
+    /// It begins the group: everything before it was durable when it was written.
+    First,
+    /// It follows another frame of the group.
+    Later,
+}
+
 /// The size of a frame on disk.
 pub(crate) const fn encoded_bytes(frame: &NewFrame) -> usize {
     HEADER_BYTES + frame.payload.len()
 }
 
 /// Appends a frame to `out`. The payload is within [`FRAME_PAYLOAD_BYTES_MAX`].
-pub(crate) fn encode(frame: &NewFrame, stamp: Stamp, out: &mut Vec<u8>) {
+pub(crate) fn encode(frame: &NewFrame, stamp: Stamp, place: InGroup, out: &mut Vec<u8>) {
     // The cast loses nothing: `Log::submit` refuses payloads over the limit, which is below 2^32.
     let length = frame.payload.len() as u32;
     let mut header = [0; HEADER_BYTES];
     header[0..4].copy_from_slice(&length.to_le_bytes());
     header[8] = frame.kind as u8;
     header[9] = VERSION;
+    header[FLAGS_AT] = match place {
+        InGroup::First => 0,
+        InGroup::Later => INSIDE_GROUP,
+    };
     header[12..16].copy_from_slice(&frame.workspace.0.to_le_bytes());
     header[16..24].copy_from_slice(&stamp.generation.0.to_le_bytes());
     header[24..32].copy_from_slice(&stamp.sequence.to_le_bytes());
@@ -106,6 +123,11 @@ pub(crate) fn may_follow(header: &[u8], after: Stamp) -> bool {
         && u64_at(header, 16) == after.generation.0
         && u64_at(header, 24) > after.sequence
         && size(header).is_ok()
+}
+
+/// Where an intact frame is in its group.
+pub(crate) const fn in_group(header: &[u8]) -> InGroup {
+    if header[FLAGS_AT] & INSIDE_GROUP == 0 { InGroup::First } else { InGroup::Later }
 }
 
 fn describe(lsn: Lsn, header: &[u8], payload: Bytes) -> Result<Frame, Fault> {

@@ -10,7 +10,7 @@ use super::{Recovered, recover};
 use crate::{
     FrameKind, LogError, Lsn, NewFrame, Truncated,
     files::{LogFiles, MemoryFiles},
-    frame::codec::Stamp,
+    frame::codec::{self, Stamp},
     segment::SEGMENT_HEADER_BYTES,
     writer::Writer,
 };
@@ -115,9 +115,99 @@ fn a_flipped_bit_anywhere_in_a_middle_frame_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_group_that_lost_any_of_its_sectors_is_an_unfinished_end() {
+    const SECTOR: u64 = 512;
+    let long =
+        ["a".repeat(100), "b".repeat(700), "c".repeat(300), "d".repeat(1_500), "e".repeat(9)];
+    let long: Vec<&str> = long.iter().map(String::as_str).collect();
+    let groups: [&[&str]; 3] = [&["one", "two"], &["three"], &long];
+    let whole = MemoryFiles::default();
+    let places = write(&whole, &groups, 100_000);
+    let (synced, end) = (places[3], *places.last().unwrap());
+    let (first, last) = (offset(synced) / SECTOR, (offset(end) - 1) / SECTOR);
+    assert_eq!(last - first, 6);
+
+    for lost in 0..1_u32 << (last - first + 1) {
+        let files = MemoryFiles::default();
+        write(&files, &groups, 100_000);
+        let file = files.open(Lsn::ZERO).unwrap();
+        let mut intact = end;
+        for sector in (first..=last).rev().filter(|sector| lost >> (sector - first) & 1 == 1) {
+            let from = (sector * SECTOR).max(offset(synced));
+            let to = ((sector + 1) * SECTOR).min(offset(end));
+            file.write_all_at(&vec![0; (to - from) as usize], from).unwrap();
+            // The frames in front of the first lost byte stay: they may.
+            intact = *places.iter().rfind(|place| offset(**place) <= from).unwrap();
+        }
+        let found = recover(&files).unwrap();
+        assert_eq!((found.end, places[found.sequence as usize]), (intact, intact), "{lost:b}");
+        assert!(found.end >= synced);
+        let bytes = end.0 - intact.0;
+        let truncated = (bytes > 0).then_some(Truncated { at: intact, bytes });
+        assert_eq!(found.truncated, truncated, "{lost:b}");
+        write(&files, &[&["again"]], 100_000);
+        assert_eq!(recover(&files).unwrap().truncated, None);
+    }
+}
+
+/// What the documentation of `Truncated` admits.
+#[test]
+fn a_flipped_bit_in_the_last_group_looks_like_an_unfinished_end() {
+    let files = MemoryFiles::default();
+    let places = write(&files, &[&["one"], &["two", "three", "four"]], 10_000);
+    flip(&files, Lsn::ZERO, offset(places[3]) * 8 - 1);
+    let found = recover(&files).unwrap();
+    let bytes = places[4].0 - places[2].0;
+    assert_eq!(found.truncated, Some(Truncated { at: places[2], bytes }));
+}
+
+#[test]
+fn a_flipped_bit_in_an_earlier_group_is_damage_whatever_its_place() {
+    let files = MemoryFiles::default();
+    let places = write(&files, &[&["one", "two", "three"], &["four", "five"]], 10_000);
+    for bit in offset(places[0]) * 8..offset(places[3]) * 8 {
+        flip(&files, Lsn::ZERO, bit);
+        let error = recover(&files).unwrap_err();
+        let broken = places.iter().rfind(|place| offset(**place) * 8 <= bit).unwrap();
+        assert!(
+            matches!(error, LogError::Damaged { at, .. } if at == *broken),
+            "bit {bit}: {error}"
+        );
+        flip(&files, Lsn::ZERO, bit);
+    }
+}
+
+/// Logs of earlier releases have no marks, so that every frame seems to begin a group.
+#[test]
+fn in_a_log_without_marks_every_broken_frame_before_an_intact_one_is_damage() {
+    let files = MemoryFiles::default();
+    let places = write(&files, &[&["one", "two", "three"]], 10_000);
+    for place in &places[1..3] {
+        clear_mark(&files, *place);
+    }
+    assert_eq!(recover(&files).unwrap().sequence, 3);
+    flip(&files, Lsn::ZERO, offset(places[1]) * 8 - 1);
+    let error = recover(&files).unwrap_err();
+    assert!(matches!(error, LogError::Damaged { at, .. } if at == places[0]), "{error}");
+}
+
+/// Makes a frame look as earlier releases wrote it.
+fn clear_mark(files: &MemoryFiles, at: Lsn) {
+    let file = files.open(Lsn::ZERO).unwrap();
+    let mut frame = vec![0; (size(files, Lsn::ZERO) - offset(at)) as usize];
+    file.read_at(&mut frame, offset(at)).unwrap();
+    frame.truncate(codec::size(&frame).unwrap());
+    assert_eq!(frame[10..12], [1, 0]);
+    frame[10] = 0;
+    let crc = crc32c::crc32c(&frame[8..]);
+    frame[4..8].copy_from_slice(&crc.to_le_bytes());
+    file.write_all_at(&frame, offset(at)).unwrap();
+}
+
+#[test]
 fn damage_is_described_with_its_place_and_a_way_out() {
     let files = MemoryFiles::default();
-    let places = write(&files, &[&["one", "two"]], 10_000);
+    let places = write(&files, &[&["one"], &["two"]], 10_000);
     flip(&files, Lsn::ZERO, offset(places[1]) * 8 - 1);
     let error = recover(&files).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);

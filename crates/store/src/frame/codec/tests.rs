@@ -3,13 +3,14 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    Bytes, FRAME_PAYLOAD_BYTES_MAX, Fault, Frame, FrameKind, Generation, HEADER_BYTES, Lsn,
-    NewFrame, Stamp, SubjectId, WorkspaceId, decode, decode_header, encode, may_follow, size,
+    Bytes, FRAME_PAYLOAD_BYTES_MAX, Fault, Frame, FrameKind, Generation, HEADER_BYTES, InGroup,
+    Lsn, NewFrame, Stamp, SubjectId, WorkspaceId, decode, decode_header, encode, in_group,
+    may_follow, size,
 };
 
 fn encoded(frame: &NewFrame, stamp: Stamp) -> Vec<u8> {
     let mut out = Vec::new();
-    encode(frame, stamp, &mut out);
+    encode(frame, stamp, InGroup::First, &mut out);
     out
 }
 
@@ -29,7 +30,7 @@ fn the_bytes_of_a_frame_never_change_between_releases() {
     let golden = [
         "05000000",                         // length
         "7f38e169",                         // checksum
-        "04010000",                         // kind, version, reserved
+        "04010000",                         // kind, version, flags
         "07000000",                         // workspace
         "0300000000000000",                 // generation
         "0201000000000000",                 // sequence
@@ -40,6 +41,19 @@ fn the_bytes_of_a_frame_never_change_between_releases() {
     ];
     let hex: String = encoded(&frame, stamp).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, golden.concat());
+}
+
+#[test]
+fn a_later_frame_of_a_group_differs_by_one_bit_under_the_checksum() {
+    let (frame, stamp) = example();
+    let first = encoded(&frame, stamp);
+    let mut later = Vec::new();
+    encode(&frame, stamp, InGroup::Later, &mut later);
+    assert_eq!((in_group(&first), in_group(&later)), (InGroup::First, InGroup::Later));
+    assert_eq!(later[8..12], [4, 1, 1, 0]);
+    assert_eq!((&later[..4], &later[12..]), (&first[..4], &first[12..]));
+    let frame = |bytes| decode(Lsn::ZERO, &Bytes::from(bytes)).unwrap();
+    assert_eq!(frame(later), frame(first));
 }
 
 #[test]
