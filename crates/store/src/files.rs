@@ -4,6 +4,8 @@ mod disk;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod memory;
+#[cfg(test)]
+pub(crate) mod page_cache;
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 

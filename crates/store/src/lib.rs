@@ -13,7 +13,7 @@
 //! - Sequence numbers have no gap, and generations never fall.
 //! - A failed write or fsync ends the log for the rest of the process: whether the page cache still
 //!   holds what the disk does not can't be known afterwards (Rebello et al., "Can Applications Recover
-//!   from fsync Failures?", USENIX ATC 2020).
+//!   from fsync Failures?", USENIX ATC 2020). The next process writes the last segment again before it believes it.
 //! - Damage is never skipped. Only the last group, if it is not intact, is cut off, and reported: most likely it was
 //!   never finished. A bit of it that flipped after its fsync can't be told from that.
 //! - Nothing of an epoch is in the outbox before the epoch's seal.

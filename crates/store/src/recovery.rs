@@ -19,6 +19,7 @@ use crate::{
     LogError, Lsn, Truncated,
     files::{LogFile, LogFiles},
     frame::codec::{self, Fault, HEADER_BYTES, InGroup, Stamp},
+    limits::READ_BYTES,
     segment::{HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader, file_offset},
     window::Window,
 };
@@ -72,6 +73,26 @@ fn failed(operation: &'static str, files: &dyn LogFiles, base: Lsn, source: io::
     LogError::Files { operation, path: files.path(base), source }
 }
 
+/// Makes what a file seems to hold durable, before it is read and believed.
+///
+/// The previous process may have died between its write and its fsync, or because the fsync failed. After that Linux
+/// takes pages for clean that never reached the disk: they can be read until they are evicted, and a sync
+/// alone would do nothing and succeed. Written again, they reach the disk or fail. Only the last segment can hold such pages,
+/// since a segment is begun once the one before is durable.
+fn rewrite(file: &dyn LogFile, size: u64) -> io::Result<()> {
+    let mut buffer = vec![0; READ_BYTES];
+    let mut offset = 0;
+    while offset < size {
+        let filled = file.read_at(&mut buffer, offset)?;
+        if filled == 0 {
+            break;
+        }
+        file.write_all_at(&buffer[..filled], offset)?;
+        offset += filled as u64;
+    }
+    file.sync()
+}
+
 struct Scan<'a> {
     files: &'a dyn LogFiles,
     /// Whether an unfinished end is cut off.
@@ -103,6 +124,9 @@ impl Scan<'_> {
             let reason = format!("the log before it ends at position {}", self.found.end);
             return Err(self.damaged(base, self.found.end.min(base), reason));
         }
+        if last && self.mend {
+            rewrite(&*file, size).map_err(failed("rewrite"))?;
+        }
         let mut segment = Scanned { base, file, size, window: Window::default() };
         if !self.header(&mut segment, last)? {
             return Ok(());
@@ -115,10 +139,6 @@ impl Scan<'_> {
         }
         if self.found.end > base {
             self.found.bases.push(base);
-        }
-        if last && self.mend {
-            // The previous process may have died between its write and its fsync.
-            segment.file.sync().map_err(failed("sync"))?;
         }
         Ok(())
     }
@@ -210,9 +230,9 @@ impl Scan<'_> {
         }
         let offset = file_offset(segment.base, at);
         if self.mend {
-            segment
-                .file
-                .truncate(offset)
+            let file = &segment.file;
+            file.truncate(offset)
+                .and_then(|()| file.sync())
                 .map_err(|source| failed("cut", self.files, segment.base, source))?;
         }
         self.found.truncated = Some(Truncated { at, bytes: segment.size - offset });

@@ -107,16 +107,7 @@ pub(crate) struct DirectoryLock {
 impl DirectoryLock {
     /// Takes the lock on a directory, which is created if it is missing.
     pub(crate) fn take(dir: &Path) -> Result<Self, LogError> {
-        let at = |operation, path: &Path| {
-            let path = path.to_owned();
-            move |source| LogError::Files { operation, path, source }
-        };
-        if !dir.is_dir() {
-            fs::create_dir_all(dir).map_err(at("create", dir))?;
-            let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let parent = parent.unwrap_or_else(|| Path::new("."));
-            File::open(parent).and_then(|parent| parent.sync_all()).map_err(at("sync", parent))?;
-        }
+        create_dir(dir, |parent| File::open(parent)?.sync_all())?;
         let path = dir.join("LOCK");
         let mut options = OpenOptions::new();
         let mut file = options
@@ -140,10 +131,78 @@ impl DirectoryLock {
     }
 }
 
+/// Creates a directory, if it is missing, so that it survives a crash. `sync` makes the names in a directory durable.
+fn create_dir(dir: &Path, mut sync: impl FnMut(&Path) -> io::Result<()>) -> Result<(), LogError> {
+    let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.is_dir();
+    let created: Vec<_> = dir.ancestors().take_while(missing).collect();
+    fs::create_dir_all(dir).map_err(at("create", dir))?;
+    if created.is_empty() {
+        // Whoever created it may have died before the sync.
+        let path = dir.canonicalize().map_err(at("resolve", dir))?;
+        let Some(parent) = path.parent() else { return Ok(()) };
+        return match sync(parent) {
+            // Then it was created by somebody else, who answers for it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            synced => synced.map_err(at("sync", parent)),
+        };
+    }
+    for created in created.into_iter().rev() {
+        let parent = created.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or_else(|| Path::new("."));
+        sync(parent).map_err(at("sync", parent))?;
+    }
+    Ok(())
+}
+
+fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LogError {
+    let path = path.to_owned();
+    move |source| LogError::Files { operation, path, source }
+}
+
 /// Who has the lock, as the holder wrote it. It may not have come to that yet.
 fn holder(path: &Path) -> String {
     match fs::read_to_string(path) {
         Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
         _ => "another process".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io};
+
+    use super::create_dir;
+
+    #[test]
+    fn every_name_on_the_way_to_a_new_directory_is_synced() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        let dir = root.join("a/b/c");
+        let synced = || {
+            let mut synced = Vec::new();
+            create_dir(&dir, |parent| {
+                assert!(dir.is_dir());
+                synced.push(parent.to_owned());
+                Ok(())
+            })
+            .unwrap();
+            synced
+        };
+        assert_eq!(synced(), [root.clone(), root.join("a"), root.join("a/b")]);
+        assert_eq!(synced(), [root.join("a/b")], "the first process may have died before its sync");
+        fs::remove_dir(&dir).unwrap();
+        assert_eq!(synced(), [root.join("a/b")]);
+    }
+
+    #[test]
+    fn a_parent_that_only_its_owner_may_open_is_left_to_the_owner() {
+        let root = tempfile::tempdir().unwrap();
+        let denied = |_: &_| Err(io::ErrorKind::PermissionDenied.into());
+        create_dir(root.path(), denied).unwrap();
+        let error = create_dir(&root.path().join("new"), denied).unwrap_err();
+        assert!(error.to_string().starts_with("can't sync"), "{error}");
+        let failed = |_: &_| Err(io::Error::other("bad block"));
+        let error = create_dir(root.path(), failed).unwrap_err();
+        assert!(error.to_string().contains("bad block"), "{error}");
     }
 }

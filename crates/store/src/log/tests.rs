@@ -13,7 +13,7 @@ use postrider_core::{ErrorKind, Generation, SubjectId, WorkspaceId};
 use super::{Log, LogOptions, Opened, Ticket};
 use crate::{
     FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind, LogError, LogReader, Lsn, NewFrame,
-    files::faulty::FaultyFiles,
+    files::{faulty::FaultyFiles, page_cache::CachedFiles},
 };
 
 fn event(text: impl Into<Bytes>) -> NewFrame {
@@ -173,6 +173,33 @@ async fn a_failed_write_kills_the_log() {
 async fn a_failed_sync_kills_the_log() {
     let fault = |files: &FaultyFiles, on| files.faults.sync.store(on, Ordering::SeqCst);
     killed_by(fault, "bad block").await;
+}
+
+/// After a failed sync the page cache still holds what the disk does not, and the next sync has nothing to write.
+#[tokio::test]
+async fn what_a_reopened_log_holds_is_on_the_disk_even_after_a_failed_sync() {
+    let files = CachedFiles::default();
+    let open = || Log::open_files(Arc::new(files.clone()), 100_000, None);
+    let log = open().unwrap().log;
+    log.append(vec![event("kept")]).await.unwrap();
+    files.failing.store(true, Ordering::SeqCst);
+    let lost = vec![event("lost"), event("x".repeat(3_000)), event("lost too")];
+    log.append(lost).await.unwrap_err();
+    log.close().await;
+
+    assert!(open().is_err(), "the disk still fails");
+    files.failing.store(false, Ordering::SeqCst);
+    let reopened = open().unwrap().log;
+    let found = read_all(reopened.reader(Lsn::ZERO));
+    assert_eq!(texts(&found).len(), 4, "the cache has them all");
+    reopened.append(vec![event("later")]).await.unwrap();
+    reopened.close().await;
+
+    files.lose_power();
+    let reopened = open().unwrap().log;
+    let after = read_all(reopened.reader(Lsn::ZERO));
+    assert_eq!(after[..found.len()], found);
+    assert_eq!(texts(&after)[4], "later");
 }
 
 #[tokio::test]
