@@ -1,10 +1,14 @@
 //! A program's dataflow in words and as a Mermaid diagram.
 
+mod words;
+
 use std::fmt::Write;
 
 use postrider_core::{Diagnostics, format_duration};
 use postrider_plan::Program;
 
+use self::words::Words;
+pub(crate) use self::words::of_expression;
 use crate::{
     chain::ChainStep,
     dataflow::{Dataflow, Output, SourceNode, Target},
@@ -92,54 +96,24 @@ fn quiet(source: &SourceNode) -> String {
 }
 
 fn write_outputs(text: &mut String, flow: &Dataflow, outputs: &[Output]) -> std::fmt::Result {
+    let words = Words::new(flow);
     for output in outputs {
-        let steps = steps(output);
+        let steps = steps(output, &words);
         let steps = if steps.is_empty() { String::new() } else { format!("{steps}, ") };
         writeln!(text, "  -> {steps}to {}", target_name(flow, output.target))?;
     }
     Ok(())
 }
 
-fn steps(output: &Output) -> String {
+fn steps(output: &Output, words: &Words) -> String {
     let steps = output.chain.0.iter().filter_map(|step| match step {
-        ChainStep::Filter(predicate) => Some(format!("where {}", plain(&predicate.to_string()))),
+        ChainStep::Filter(predicate) => Some(format!("where {}", words.of(predicate))),
         ChainStep::Project(..) => Some("compute columns".to_owned()),
         ChainStep::Pick(..) => None,
     });
     let mut steps: Vec<_> = steps.collect();
     steps.dedup();
     steps.join(", ")
-}
-
-/// A physical expression without what only the engine needs: column numbers and set markers.
-fn plain(expression: &str) -> String {
-    let mut text = String::with_capacity(expression.len());
-    let mut rest = expression;
-    while let Some(at) = rest.find('@') {
-        text.push_str(&rest[..at]);
-        rest = rest[at + 1..].trim_start_matches(|c: char| c.is_ascii_digit());
-    }
-    text.push_str(rest);
-    unqualified(&text.replace("IN (SET) ([", "IN ([").replace("])", ")").replace("([", "("))
-}
-
-/// Names without their table, and without the sort options that are the default.
-pub(crate) fn unqualified(text: &str) -> String {
-    let text = text.replace(" ASC NULLS LAST", "").replace(" NULLS FIRST", "");
-    let mut plain = String::with_capacity(text.len());
-    let mut word = String::new();
-    for c in text.chars() {
-        if c == '.' && word.starts_with(|c: char| c.is_alphabetic() || c == '_') {
-            word.clear();
-        } else if c.is_alphanumeric() || c == '_' {
-            word.push(c);
-        } else {
-            plain.push_str(&word);
-            word.clear();
-            plain.push(c);
-        }
-    }
-    plain + &word
 }
 
 fn target_name(flow: &Dataflow, target: Target) -> String {

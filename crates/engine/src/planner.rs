@@ -22,7 +22,7 @@ use crate::{
     chain::{Chain, ChainStep},
     dataflow::{Dataflow, Output, SinkNode, StageNode, StageWords, Target},
     exchange::Route,
-    explain::unqualified,
+    explain::of_expression,
     operator::OperatorSpec,
 };
 
@@ -195,9 +195,8 @@ impl Planner {
 }
 
 fn words(node: &WindowAggregate) -> StageWords {
-    let name = |expr: &datafusion::logical_expr::Expr| unqualified(&expr.schema_name().to_string());
-    let aggregates = node.aggr_exprs.iter().map(name).collect();
-    let keys: Vec<_> = node.group_exprs.iter().map(name).collect();
+    let aggregates = node.aggr_exprs.iter().map(of_expression).collect();
+    let keys: Vec<_> = node.group_exprs.iter().map(of_expression).collect();
     let each =
         if keys.is_empty() { "".to_owned() } else { format!(" for each {}", keys.join(", ")) };
     let state = match node.window {

@@ -1,0 +1,85 @@
+//! What `explain` says about a program.
+
+use postrider_core::PipelineName;
+use postrider_engine::explain_text;
+
+fn explain(select: &str) -> String {
+    let sql = format!(
+        "CREATE TABLE visits (email TEXT, n BIGINT, price DOUBLE, ts TIMESTAMP NOT NULL, WATERMARK FOR ts)
+           WITH (connector = 'generator', rows = 1);
+         CREATE TABLE o WITH (connector = 'blackhole');
+         INSERT INTO o {select};"
+    );
+    let program = postrider_sql::plan_program(&sql, PipelineName("test".to_owned()));
+    let text = explain_text(&program.unwrap_or_else(|errors| panic!("{errors}\n{sql}")));
+    text.unwrap_or_else(|errors| panic!("{errors}\n{sql}"))
+}
+
+/// The condition of a query over one table.
+fn condition(filter: &str) -> String {
+    let text = explain(&format!("SELECT email FROM visits WHERE {filter}"));
+    let step = text.lines().find_map(|line| line.trim().strip_prefix("-> where ")).unwrap();
+    let (condition, _) = step.rsplit_once(", to ").unwrap();
+    condition.trim_end_matches(", compute columns").to_owned()
+}
+
+#[test]
+fn conditions_read_as_they_were_written() {
+    for filter in [
+        "email = 'bob@shop.com'",
+        "email = 'O''Hara @1.5'",
+        "email LIKE '%@shop.com'",
+        "email IN ('a@b.c', 'd.e', '(SET) ([f])', 'g', 'h')",
+        "n NOT IN (1, 2, 3, 4, 5)",
+        "lower(email) = 'a.b'",
+        "CASE WHEN n = 1 THEN email ELSE 'x.y' END = 'q.r'",
+        "n > 3 AND price < 2.5",
+        "n + 1 IS NULL",
+        "n - (n - 1) = 2",
+        "(n = 1 OR n = 2) AND price > 2.5",
+        "ts > '2026-01-01T00:00:00'",
+    ] {
+        assert_eq!(condition(filter), filter);
+    }
+}
+
+#[test]
+fn columns_are_named_without_their_table_and_lengths_of_time_in_words() {
+    assert_eq!(condition("visits.email = 'visits.email'"), "email = 'visits.email'");
+    assert_eq!(
+        condition("ts - INTERVAL '5 minutes' > TIMESTAMP '2026-01-01'"),
+        "ts - INTERVAL '5 mins' > '2026-01-01T00:00:00'"
+    );
+}
+
+#[test]
+fn keys_and_aggregates_read_as_they_were_written() {
+    let text = explain(
+        "SELECT lower(email) || '.x@y' AS k,
+           sum(visits.price) FILTER (WHERE visits.email != 'bob@shop.com') AS s,
+           first_value(email ORDER BY ts) AS f, string_agg(email, ' NULLS FIRST') AS a
+         FROM visits GROUP BY lower(email) || '.x@y', tumble(INTERVAL '1 day')
+         HAVING sum(price) FILTER (WHERE email <> 'bob@shop.com') > 2.5",
+    );
+    let sum = "sum(price) FILTER (WHERE email != 'bob@shop.com')";
+    for line in [
+        "  keyed by   lower(email) || '.x@y'\n",
+        &format!("  computes   {sum}\n"),
+        "             first_value(email) ORDER BY [ts]\n",
+        "             string_agg(email,' NULLS FIRST')\n",
+        "for each lower(email) || '.x@y', dropped",
+        &format!("where {sum} > 2.5, "),
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn a_dot_in_a_name_stays() {
+    let text = explain(
+        "SELECT \"a.b\", count(*) AS n FROM (SELECT email AS \"a.b\", ts FROM visits)
+         GROUP BY \"a.b\", tumble(INTERVAL '1 day') HAVING \"a.b\" > 'x.y'",
+    );
+    assert!(text.contains("  keyed by   a.b\n"), "{text}");
+    assert!(text.contains("where a.b > 'x.y', "), "{text}");
+}
