@@ -49,7 +49,7 @@ pub(crate) const BAD_EXPRESSION: &str = "PR0401";
 pub(crate) const WRONG_ROLE: &str = "PR0402";
 /// An INSERT whose columns don't fit its table.
 pub(crate) const INSERT_COLUMNS: &str = "PR0403";
-/// An INSERT whose value can't become the column's type.
+/// An INSERT whose value can't become the column's type, or may be NULL where the column is not.
 pub(crate) const INSERT_TYPE: &str = "PR0404";
 /// A function that does not exist.
 pub(crate) const UNKNOWN_FUNCTION: &str = "PR0405";

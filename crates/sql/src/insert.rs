@@ -85,6 +85,10 @@ impl Target<'_, '_, '_> {
                 }
                 continue;
             };
+            if !column.nullable && nullability::column(&plan, from) {
+                found.push(self.may_be_null(table, column, from));
+                continue;
+            }
             let (qualifier, field) = plan.schema().qualified_field(from);
             let value = Expr::Column(PlanColumn::from((qualifier, field)));
             let (is, wanted) = (field.data_type(), &column.data_type);
@@ -111,6 +115,17 @@ impl Target<'_, '_, '_> {
             .project(exprs)
             .and_then(LogicalPlanBuilder::build)
             .map_err(|error| errors::explain(&error, self.source, &self.range))
+    }
+
+    /// A sink would fail on the first NULL, and on each restart again.
+    fn may_be_null(&self, table: &Table, column: &Column, from: usize) -> Diagnostic {
+        let (name, sink) = (&column.name, &table.name);
+        Diagnostic::error(
+            codes::INSERT_TYPE,
+            format!("`{name}` of `{sink}` is NOT NULL, and this value may be NULL"),
+        )
+        .at(self.item(from))
+        .hint("give another value in place of NULL: COALESCE(value, other), or declare the column without NOT NULL")
     }
 
     /// For each column of the table, the column of the query that fills it.

@@ -5,7 +5,9 @@
 
 use datafusion::{
     common::Column,
-    logical_expr::{Expr, ExprSchemable, LogicalPlan},
+    logical_expr::{
+        Aggregate, Expr, ExprSchemable, LogicalPlan, Operator, expr::Case, utils::split_conjunction,
+    },
 };
 
 /// Functions whose result is NULL only if an argument is.
@@ -54,6 +56,8 @@ const TOTAL: [&str; 41] = [
 ];
 /// Functions that skip NULL arguments and are never NULL themselves.
 const NEVER_NULL: [&str; 1] = ["concat"];
+/// Aggregates that are NULL only if all values of their group are; a group has at least one row.
+const OF_A_ROW: [&str; 6] = ["avg", "first_value", "last_value", "max", "min", "sum"];
 
 /// Whether the query's column at `index` can be NULL.
 pub(crate) fn column(plan: &LogicalPlan, index: usize) -> bool {
@@ -66,12 +70,51 @@ pub(crate) fn column(plan: &LogicalPlan, index: usize) -> bool {
             node.expr.get(index).is_none_or(|of| expr(of, &node.input))
         }
         LogicalPlan::SubqueryAlias(node) => column(&node.input, index),
-        LogicalPlan::Filter(node) => column(&node.input, index),
-        LogicalPlan::Aggregate(node) => {
-            node.group_expr.get(index).is_none_or(|of| expr(of, &node.input))
+        LogicalPlan::Filter(node) => {
+            let keeps_nulls = |part: &&Expr| !drops_null(part, &node.input, index);
+            split_conjunction(&node.predicate).iter().all(keeps_nulls) && column(&node.input, index)
         }
+        LogicalPlan::Aggregate(node) => aggregate(node, index),
         LogicalPlan::Union(node) => node.inputs.iter().any(|input| column(input, index)),
         _ => true,
+    }
+}
+
+fn aggregate(node: &Aggregate, index: usize) -> bool {
+    if let Some(key) = node.group_expr.get(index) {
+        return expr(key, &node.input);
+    }
+    let computed = index.checked_sub(node.group_expr.len()).and_then(|at| node.aggr_expr.get(at));
+    let mut of = computed;
+    while let Some(Expr::Alias(alias)) = of {
+        of = Some(&alias.expr);
+    }
+    match of {
+        // Without GROUP BY there is a row for no input at all.
+        Some(Expr::AggregateFunction(call))
+            if !node.group_expr.is_empty()
+                && call.params.filter.is_none()
+                && OF_A_ROW.contains(&call.func.name()) =>
+        {
+            call.params.args.iter().any(|part| expr(part, &node.input))
+        }
+        _ => true,
+    }
+}
+
+/// Whether no row that meets `condition` has NULL in the column at `index`.
+fn drops_null(condition: &Expr, input: &LogicalPlan, index: usize) -> bool {
+    let is_it =
+        |part: &Expr| matches!(part, Expr::Column(name) if index_of(input, name) == Some(index));
+    match condition {
+        Expr::IsNotNull(part) => is_it(part),
+        Expr::BinaryExpr(binary) if is_comparison(binary.op) => {
+            is_it(&binary.left) || is_it(&binary.right)
+        }
+        Expr::InList(list) => is_it(&list.expr),
+        Expr::Like(like) => is_it(&like.expr),
+        Expr::Between(between) => is_it(&between.expr) && !between.negated,
+        _ => false,
     }
 }
 
@@ -81,9 +124,11 @@ fn expr(of: &Expr, input: &LogicalPlan) -> bool {
         Expr::Alias(alias) => expr(&alias.expr, input),
         Expr::Cast(cast) => expr(&cast.expr, input),
         Expr::Column(name) => index_of(input, name).is_none_or(|index| column(input, index)),
-        Expr::BinaryExpr(binary) if binary.op.is_numerical_operators() || is_concat(binary.op) => {
+        Expr::BinaryExpr(binary) if is_total(binary.op) => {
             expr(&binary.left, input) || expr(&binary.right, input)
         }
+        Expr::Not(part) => expr(part, input),
+        Expr::Case(case) => any_branch(case, input),
         Expr::ScalarFunction(call) if TOTAL.contains(&call.name()) => any(&call.args),
         Expr::ScalarFunction(call) if NEVER_NULL.contains(&call.name()) => false,
         Expr::ScalarFunction(call) if call.name() == "coalesce" => {
@@ -93,8 +138,29 @@ fn expr(of: &Expr, input: &LogicalPlan) -> bool {
     }
 }
 
-fn is_concat(operator: datafusion::logical_expr::Operator) -> bool {
-    operator == datafusion::logical_expr::Operator::StringConcat
+fn any_branch(case: &Case, input: &LogicalPlan) -> bool {
+    let branches = case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
+    case.else_expr.is_none() || branches.into_iter().any(|branch| expr(branch, input))
+}
+
+/// Operators whose result is NULL only if an operand is.
+fn is_total(operator: Operator) -> bool {
+    operator.is_numerical_operators()
+        || is_comparison(operator)
+        || matches!(operator, Operator::And | Operator::Or | Operator::StringConcat)
+}
+
+/// Comparisons that are NULL if an operand is.
+const fn is_comparison(operator: Operator) -> bool {
+    matches!(
+        operator,
+        Operator::Eq
+            | Operator::NotEq
+            | Operator::Lt
+            | Operator::LtEq
+            | Operator::Gt
+            | Operator::GtEq
+    )
 }
 
 fn index_of(plan: &LogicalPlan, column: &Column) -> Option<usize> {
