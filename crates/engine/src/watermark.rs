@@ -26,7 +26,8 @@ impl Progress {
 
 /// Combines channels as Flink's `StatusWatermarkValve` does: the smallest watermark of the active
 /// channels; if none is active, the largest of the idle ones; finished channels count only when
-/// nothing else is left. The result never moves back.
+/// nothing else is left. The result never moves back, and an active channel behind it (which was idle while the
+/// others went on) does not hold them back until it has caught up: Flink calls it not aligned.
 #[derive(Debug)]
 pub(crate) struct Combiner {
     channels: Vec<Progress>,
@@ -50,11 +51,12 @@ impl Combiner {
         let of = |wanted: fn(&Progress) -> bool| {
             self.channels.iter().copied().filter(wanted).map(Progress::watermark)
         };
-        let active = of(|progress| matches!(progress, Progress::Active(_))).min();
+        let active = of(|progress| matches!(progress, Progress::Active(_)));
+        let active = active.map(|watermark| (watermark < self.combined, watermark)).min();
         let idle = of(|progress| matches!(progress, Progress::Idle(_))).max();
         let finished = of(|progress| matches!(progress, Progress::Finished(_))).max();
-        let next = active.or(idle).or(finished).unwrap_or(Watermark::MIN);
-        self.combined = self.combined.max(next);
+        let next = active.map(|(_, watermark)| watermark).or(idle).or(finished);
+        self.combined = self.combined.max(next.unwrap_or(Watermark::MIN));
         match (active, idle) {
             (Some(_), _) => Progress::Active(self.combined),
             (None, Some(_)) => Progress::Idle(self.combined),
@@ -131,6 +133,12 @@ mod tests {
         assert_eq!(combiner.combined(), Progress::Active(Watermark(10)));
         combiner.set(1, Progress::Active(Watermark(8)));
         assert_eq!(combiner.combined(), Progress::Active(Watermark(10)));
+        // Channel 1 is behind what was said while it was idle: channel 0 goes on without it.
+        combiner.set(0, Progress::Active(Watermark(12)));
+        assert_eq!(combiner.combined(), Progress::Active(Watermark(12)));
+        combiner.set(1, Progress::Active(Watermark(13)));
+        combiner.set(0, Progress::Active(Watermark(15)));
+        assert_eq!(combiner.combined(), Progress::Active(Watermark(13)));
     }
 
     #[test]
