@@ -75,17 +75,14 @@ pub(crate) struct StageWords {
 /// Where rows leave.
 #[derive(Debug, Clone)]
 pub(crate) struct SinkNode {
+    /// The name under which it is sealed: the table's, or `stdout`, `stdout 2` and so on.
+    pub(crate) name: String,
     /// The table, or `None` for the terminal.
     pub(crate) table: Option<Arc<Table>>,
     pub(crate) schema: SchemaRef,
 }
 
 impl SinkNode {
-    /// The name under which it is sealed.
-    pub(crate) fn name(&self) -> &str {
-        self.table.as_ref().map_or("stdout", |table| &table.name)
-    }
-
     /// Whether its rows act on the world and therefore pass through the log.
     pub(crate) fn is_action(&self) -> bool {
         self.table.as_ref().is_some_and(|table| table.is_email())

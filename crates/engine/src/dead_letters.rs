@@ -7,7 +7,10 @@ use postrider_store::SinkSeal;
 
 use crate::{
     Connectors, EngineError,
-    runtime::{coordinator::DEAD_LETTERS, seal::OpenEpoch},
+    runtime::{
+        coordinator::DEAD_LETTERS,
+        seal::{OpenEpoch, Shape},
+    },
 };
 
 /// Writes the rejects of each epoch.
@@ -20,15 +23,17 @@ impl DeadLetters {
     /// Makes the rejects of an epoch durable; what to seal, if there were any.
     pub(crate) async fn write(
         &mut self,
-        sources: &[String],
+        shape: &Shape,
         open: &OpenEpoch,
     ) -> Result<Option<SinkSeal>, EngineError> {
         if open.rejects() == 0 {
             return Ok(None);
         }
         let failed = |error| EngineError::Sink { sink: DEAD_LETTERS.to_owned(), error };
-        for report in open.sources.values().filter(|report| !report.rejects.is_empty()) {
-            let rows = self.connectors.dead_letter_rows(&sources[report.source], &report.rejects);
+        let sources = open.sources.values().map(|r| (&shape.sources[r.source], &r.rejects));
+        let stages = open.stages.values().map(|r| (&shape.stages[r.stage], &r.rejects));
+        for (name, rejects) in sources.chain(stages).filter(|(_, rejects)| !rejects.is_empty()) {
+            let rows = self.connectors.dead_letter_rows(name, rejects);
             self.sink.write(&rows.map_err(failed)?).await.map_err(failed)?;
         }
         let position = self.sink.flush().await.map_err(failed)?;

@@ -59,10 +59,10 @@ pub enum EngineError {
         /// The pipeline.
         pipeline: String,
     },
-    /// A replayed epoch gave other trigger rows than the log holds.
+    /// A replayed epoch read or gave other rows than the log holds.
     #[error(
-        "pipeline `{pipeline}` replayed epoch {epoch} and got other trigger rows than the log holds; \
-         nothing was sent; keep the state directory and report this"
+        "pipeline `{pipeline}` replayed epoch {epoch} and got other rows than the log holds; if its input is \
+         what it was, keep the state directory and report this"
     )]
     Diverged {
         /// The pipeline.

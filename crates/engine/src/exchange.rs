@@ -1,12 +1,13 @@
 //! The exchange: which shard of the next stage owns a row.
 
 use arrow::{
-    array::{ArrayRef, AsArray, RecordBatch, UInt32Array},
-    compute::{take, take_record_batch},
+    array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array},
+    compute::{concat, concat_batches, take, take_record_batch},
     datatypes::TimestampNanosecondType,
+    row::{RowConverter, SortField},
 };
 use datafusion::common::{
-    Result,
+    Result, exec_err,
     hash_utils::{RandomState, create_hashes},
 };
 use postrider_core::Batch;
@@ -64,6 +65,22 @@ fn rows_by_shard(keys: &[ArrayRef], rows: usize, shards: usize) -> Result<Vec<Ve
         by_shard[shard].push(row);
     }
     Ok(by_shard)
+}
+
+/// All rows of some batches of one schema in an order that depends on the rows alone: by time, then by their columns. Equal
+/// rows are interchangeable.
+pub(crate) fn in_order(batches: &[Batch]) -> Result<Batch> {
+    let Some(first) = batches.first() else { return exec_err!("no batch to put in order") };
+    let rows = concat_batches(&first.rows.schema(), batches.iter().map(|batch| &batch.rows))?;
+    let times: Vec<&dyn Array> = batches.iter().map(|batch| &batch.times as &dyn Array).collect();
+    let times = concat(&times)?;
+    let columns: Vec<_> = [times.clone()].into_iter().chain(rows.columns().to_vec()).collect();
+    let fields = columns.iter().map(|column| SortField::new(column.data_type().clone()));
+    let sortable = RowConverter::new(fields.collect())?.convert_columns(&columns)?;
+    let mut order: Vec<u32> = (0..u32::try_from(rows.num_rows()).unwrap_or(u32::MAX)).collect();
+    order.sort_by(|&a, &b| sortable.row(a as usize).cmp(&sortable.row(b as usize)));
+    let times = times.as_primitive::<TimestampNanosecondType>().clone();
+    pick(&Batch { rows, times }, &UInt32Array::from(order))
 }
 
 /// The given rows of a batch.

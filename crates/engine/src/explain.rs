@@ -53,7 +53,7 @@ fn write_text(text: &mut String, flow: &Dataflow, program: &Program) -> std::fmt
     }
     for sink in &flow.sinks {
         let connector = sink.table.as_ref().map_or("terminal", |table| &table.connector);
-        writeln!(text, "\nsink {} ({connector})", sink.name())?;
+        writeln!(text, "\nsink {} ({connector})", sink.name)?;
         let takes: Vec<_> = sink.schema.fields().iter().map(|f| f.name().as_str()).collect();
         writeln!(text, "  takes      {}", takes.join(", "))?;
         let how = if sink.is_action() {
@@ -119,7 +119,7 @@ fn steps(output: &Output, words: &Words) -> String {
 fn target_name(flow: &Dataflow, target: Target) -> String {
     match target {
         Target::Stage(stage) => format!("stage {}", stage + 1),
-        Target::Sink(sink) => flow.sinks[sink].name().to_owned(),
+        Target::Sink(sink) => flow.sinks[sink].name.clone(),
     }
 }
 
@@ -157,7 +157,7 @@ fn write_mermaid(text: &mut String, flow: &Dataflow) -> std::fmt::Result {
     }
     for (index, sink) in flow.sinks.iter().enumerate() {
         let connector = sink.table.as_ref().map_or("terminal", |table| &table.connector);
-        writeln!(text, "  sink{index}[/\"{}<br/>{connector}\"/]", sink.name())?;
+        writeln!(text, "  sink{index}[/\"{}<br/>{connector}\"/]", sink.name)?;
     }
     Ok(())
 }

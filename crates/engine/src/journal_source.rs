@@ -7,7 +7,7 @@ use postrider_core::{
 use postrider_store::{EventRecord, FrameKind, KeyRole, Log, LogReader, Lsn};
 use tokio::sync::watch;
 
-use crate::limits::JOURNAL_CHUNK_RECORDS;
+use crate::limits::{JOURNAL_CHUNK_BYTES, JOURNAL_CHUNK_RECORDS};
 
 /// Reads the events of one stream from the log, in order. Unbounded; positions are log positions.
 ///
@@ -21,7 +21,9 @@ pub struct JournalSource {
     browser_events: bool,
     /// The next record, read ahead.
     next: Option<Record>,
-    /// Everything before this position was read.
+    /// Where the frame of the next record ends.
+    next_end: u64,
+    /// Everything before this position was read; a frame starts here.
     position: u64,
     short: bool,
 }
@@ -42,17 +44,20 @@ impl JournalSource {
             stream: stream.into(),
             browser_events,
             next: None,
+            next_end: 0,
             position: log.start().0,
             short: false,
         }
     }
 
     /// Reads ahead to the next event of the stream, if one is durable.
-    fn fill(&mut self) -> Result<bool, SourceError> {
+    async fn fill(&mut self) -> Result<bool, SourceError> {
         let failed = |message: String| SourceError { kind: ErrorKind::Data, message };
         while self.next.is_none() {
             let frame = self.reader.next_frame().map_err(|error| failed(error.to_string()))?;
             let Some(frame) = frame else { return Ok(false) };
+            // The frames of others may be gigabytes: other tasks get their turn between them.
+            tokio::task::consume_budget().await;
             if frame.kind != FrameKind::Event {
                 continue;
             }
@@ -65,6 +70,7 @@ impl JournalSource {
                     body: event.body,
                     position: Position::at(frame.lsn.0),
                 });
+                self.next_end = frame.end.0;
             }
         }
         Ok(true)
@@ -86,11 +92,16 @@ impl Source for JournalSource {
         }
         let start = Position::at(self.position);
         let mut records = Vec::new();
-        while records.len() < JOURNAL_CHUNK_RECORDS {
-            let more = self.fill()?;
+        let mut bytes = 0;
+        while records.len() < JOURNAL_CHUNK_RECORDS && bytes < JOURNAL_CHUNK_BYTES {
+            let more = self.fill().await?;
             let reached = |record: &Record| until.is_some_and(|until| record.position >= *until);
             match self.next.take() {
-                Some(record) if !reached(&record) => records.push(record),
+                Some(record) if !reached(&record) => {
+                    bytes += record.body.len();
+                    self.position = self.next_end;
+                    records.push(record);
+                }
                 put_back => {
                     self.next = put_back;
                     self.short = !more;
@@ -98,19 +109,17 @@ impl Source for JournalSource {
                 }
             }
         }
-        let Some(last) = records.last() else {
+        if records.is_empty() {
             self.short = false;
             return Ok(Polled::Empty);
-        };
-        // Any position behind the last record and not behind the next one is the same place.
-        self.position = last.position.offset + 1;
+        }
         let end = Position::at(self.position);
         Ok(Polled::Chunk(Chunk { start, end, data: ChunkData::Records(records) }))
     }
 
     async fn ready(&mut self) {
         // What can't be read is found and reported by `poll`.
-        while !self.short && matches!(self.fill(), Ok(false)) {
+        while !self.short && matches!(self.fill().await, Ok(false)) {
             if self.durable.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
@@ -153,6 +162,18 @@ mod tests {
         assert_eq!(polled(&mut source).await, None);
         post(&log).await;
         assert_eq!(polled(&mut source).await, Some(1));
+    }
+
+    #[tokio::test]
+    async fn reading_goes_on_at_the_end_of_any_chunk() {
+        let log = Log::in_memory();
+        let mut source = JournalSource::new(&log, "default", false);
+        post(&log).await;
+        let Polled::Chunk(first) = source.poll(None).await.unwrap() else { panic!("no chunk") };
+        post(&log).await;
+        let mut other = JournalSource::new(&log, "default", false);
+        other.seek(Some(first.end)).await.unwrap();
+        assert_eq!(polled(&mut other).await, Some(1));
     }
 
     #[tokio::test]

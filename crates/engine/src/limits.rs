@@ -17,8 +17,20 @@ pub(crate) const EPOCHS_IN_FLIGHT: usize = 2;
 /// A chunk below this size is decoded on the spot: handing it to another task costs more.
 pub(crate) const INLINE_CHUNK_BYTES: usize = 128 * 1024;
 
-/// Trigger rows in one log frame, so that a frame stays far below the log's limit.
+/// Trigger rows in one log frame.
 pub(crate) const TRIGGER_ROWS_PER_FRAME: usize = 4_096;
+
+/// Bytes of trigger rows in one log frame, unless a single row has more. A quarter of what a frame may hold.
+pub(crate) const TRIGGER_FRAME_BYTES: usize = 4 << 20;
+
+/// Bytes of trigger rows in one append, so that a midnight of a million trigger rows stays below the log's limit.
+pub(crate) const TRIGGER_APPEND_BYTES: usize = 16 << 20;
+
+/// Reports of tasks that wait for the coordinator.
+pub(crate) const REPORTS: usize = 64;
+
+/// Bytes of pushed events that one chunk of the journal source holds, but for the last one.
+pub(crate) const JOURNAL_CHUNK_BYTES: usize = 1 << 20;
 
 /// Batches that one call of an operator's `advance` returns at most. They are in memory together before the first is sent; a
 /// batch of one window may hold a single row, and a row may be in thousands of windows.

@@ -17,7 +17,7 @@ use crate::{
     EngineError,
     dataflow::{Dataflow, SinkNode, SourceNode, Target},
     dead_letters::DeadLetters,
-    limits::COMMANDS,
+    limits::{COMMANDS, REPORTS},
     planner::plan_dataflow,
     runtime::{
         coordinator::{BoxedSink, Command, Coordinator, DEAD_LETTERS, SourceState},
@@ -175,7 +175,7 @@ impl Pipeline {
     /// The program can't run, a table can't be opened, or the log can't be read.
     pub async fn start(options: PipelineOptions) -> Result<Self, EngineError> {
         let flow = plan_dataflow(&options.program)?;
-        let newest = newest_seal(&options.log, &options.program.name.0)?;
+        let newest = newest_state(&options).await?;
         Builder { flow, newest, options: &options, tasks: Vec::new() }.build().await
     }
 
@@ -224,6 +224,23 @@ impl Pipeline {
     }
 }
 
+/// What the log says about the pipeline; reading it may take seconds, so not on a worker of the runtime. Checked before
+/// anything is opened: another program must not cut this one's files.
+async fn newest_state(options: &PipelineOptions) -> Result<Option<EpochSealed>, EngineError> {
+    let (log, name) = (options.log.clone(), options.program.name.0.clone());
+    let read = tokio::task::spawn_blocking(move || newest_seal(&log, &name)).await;
+    let pipeline = || options.program.name.0.clone();
+    let newest = read.unwrap_or_else(|error| {
+        Err(EngineError::Bug { pipeline: pipeline(), message: error.to_string() })
+    })?;
+    match newest.fingerprint {
+        Some(known) if known != fingerprint(&options.program) => {
+            Err(EngineError::Changed { pipeline: pipeline() })
+        }
+        _ => Ok(newest.seal),
+    }
+}
+
 struct Builder<'a> {
     flow: Dataflow,
     newest: Option<EpochSealed>,
@@ -235,11 +252,12 @@ impl Builder<'_> {
     async fn build(mut self) -> Result<Pipeline, EngineError> {
         let shards = self.options.parallelism.max(1);
         let mut topology = Topology::new(&self.flow, shards);
-        let (reports, report_receiver) = mpsc::channel(64);
+        let (reports, report_receiver) = mpsc::channel(REPORTS);
         let ready = Arc::new(Notify::new());
+        // Sources first: a start that fails must not have cut a sink.
+        let sources = self.sources(&mut topology, &reports, &ready)?;
         self.sinks(&mut topology, &reports).await?;
         self.stages(&mut topology, &reports)?;
-        let sources = self.sources(&mut topology, &reports, &ready)?;
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
         let program = &self.options.program;
         let coordinator = Coordinator {
@@ -248,7 +266,8 @@ impl Builder<'_> {
             sql: program.sql.to_string(),
             shape: Shape {
                 sources: self.flow.sources.iter().map(|s| s.table.name.clone()).collect(),
-                sinks: self.flow.sinks.iter().map(|sink| sink.name().to_owned()).collect(),
+                stages: self.flow.stages.iter().map(|s| s.words.what.clone()).collect(),
+                sinks: self.flow.sinks.iter().map(|sink| sink.name.clone()).collect(),
                 stage_instances: self.flow.stages.len() * shards,
             },
             log: self.options.log.clone(),
@@ -273,8 +292,22 @@ impl Builder<'_> {
         Ok(Pipeline { commands, coordinator, name: program.name.clone(), _tasks: self.tasks })
     }
 
-    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.push(AbortOnDropHandle::new(tokio::spawn(task)));
+    /// Runs a task of the pipeline. A panic in it is reported: the others would wait for ever.
+    fn spawn(
+        &mut self,
+        reports: &mpsc::Sender<Report>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let (reports, pipeline) = (reports.clone(), self.options.program.name.0.clone());
+        let task = AbortOnDropHandle::new(tokio::spawn(task));
+        let watched = async move {
+            if let Err(error) = task.await {
+                let failed = EngineError::Bug { pipeline, message: error.to_string() };
+                // The coordinator may be gone as well: then nobody needs to know.
+                drop(reports.send(Report::Failed(failed)).await);
+            }
+        };
+        self.tasks.push(AbortOnDropHandle::new(tokio::spawn(watched)));
     }
 
     fn sealed_position(&self, sink: &str) -> Option<u64> {
@@ -313,17 +346,17 @@ impl Builder<'_> {
                     Some(table) => connectors.sink(table, Arc::clone(&node.schema))?,
                     None => connectors.print(Arc::clone(&node.schema)),
                 };
-                SinkWork::Data { sink: self.restore(node.name(), sink).await?, replay_until }
+                SinkWork::Data { sink: self.restore(&node.name, sink).await?, replay_until }
             };
             let receivers = topology.inputs.remove(&Target::Sink(index)).and_then(|mut i| i.pop());
             let task = SinkTask {
                 sink: index,
-                name: node.name().to_owned(),
+                name: node.name.clone(),
                 work,
                 inputs: Inputs::new(receivers.unwrap_or_default()),
                 reports: reports.clone(),
             };
-            self.spawn(task.run());
+            self.spawn(reports, task.run());
         }
         Ok(())
     }
@@ -353,8 +386,9 @@ impl Builder<'_> {
                     router,
                     links,
                     reports: reports.clone(),
+                    rejects: Vec::new(),
                 };
-                self.spawn(task.run());
+                self.spawn(reports, task.run());
             }
         }
         Ok(())
@@ -394,7 +428,7 @@ impl Builder<'_> {
                 ended: false,
                 live: false,
             };
-            self.spawn(task.run());
+            self.spawn(reports, task.run());
             states.push(SourceState { cuts, idle: None, last_event_time: None, ended: false });
         }
         Ok(states)
@@ -428,6 +462,10 @@ fn fingerprint(program: &Program) -> Bytes {
     }
     for table in program.tables.values() {
         hasher.update(format!("{} {:?}\n", table.name, table.schema().fields()).as_bytes());
+        for (column, expr) in table.columns.iter().filter_map(|c| Some((c, c.generated.as_ref()?)))
+        {
+            hasher.update(format!("{} = {expr}\n", column.name).as_bytes());
+        }
         if let Some(watermark) = &table.watermark {
             hasher.update(format!("{} {}\n", watermark.column, watermark.expr).as_bytes());
         }

@@ -91,10 +91,14 @@ impl Planner {
             Some(table) if !table.columns.is_empty() => table.schema(),
             _ => Arc::new(Schema::new(query.plan.schema().as_arrow().fields().clone())),
         };
-        let name = table.as_ref().map_or("stdout", |table| &table.name);
-        let known = self.flow.sinks.iter().position(|sink| sink.name() == name);
+        let known = table.as_ref().and_then(|table| {
+            let same = |sink: &SinkNode| sink.table.as_ref().is_some_and(|t| t.name == table.name);
+            self.flow.sinks.iter().position(same)
+        });
         let sink = known.unwrap_or_else(|| {
-            self.flow.sinks.push(SinkNode { table: table.clone(), schema: Arc::clone(&schema) });
+            let name = table.as_ref().map_or_else(|| self.print_name(), |table| table.name.clone());
+            let (table, schema) = (table.clone(), Arc::clone(&schema));
+            self.flow.sinks.push(SinkNode { name, table, schema });
             self.flow.sinks.len() - 1
         });
         let schema = Arc::clone(&self.flow.sinks[sink].schema);
@@ -104,6 +108,14 @@ impl Planner {
             self.connect(branch, Target::Sink(sink), Route::First);
         }
         Ok(())
+    }
+
+    /// Every SELECT on its own has other columns, so each is a sink of its own.
+    fn print_name(&self) -> String {
+        match self.flow.sinks.iter().filter(|sink| sink.table.is_none()).count() {
+            0 => "stdout".to_owned(),
+            before => format!("stdout {}", before + 1),
+        }
     }
 
     fn connect(&mut self, branch: Branch, target: Target, route: Route) {

@@ -97,6 +97,10 @@ impl Coordinator {
             }
             let idle = self.open.is_empty() && !want;
             if self.open.is_empty() && (stopping || self.ended()) {
+                if stopping {
+                    // Whoever waits for what was left learns that nobody will process it.
+                    self.settling.clear();
+                }
                 return Ok(!stopping);
             }
             let tick = if idle { self.next_tick() } else { None };
@@ -224,15 +228,20 @@ impl Coordinator {
 
     async fn seal(&mut self, open: OpenEpoch) -> Result<(), EngineError> {
         let mut record = open.record(&self.pipeline, &self.shape, self.sealed_watermark);
-        record.sinks.extend(self.dead_letters.write(&self.shape.sources, &open).await?);
+        record.sinks.extend(self.dead_letters.write(&self.shape, &open).await?);
         let frames = open.trigger_frames(&self.pipeline, &self.shape, WorkspaceId::DEFAULT);
-        let mut frames = frames.map_err(|error| EngineError::Bug {
+        let mut appends = frames.map_err(|error| EngineError::Bug {
             pipeline: self.pipeline.clone(),
             message: format!("trigger rows can't be written: {error}"),
         })?;
         let (moved_at, trigger_rows) = (record.moved_at, record.trigger_rows);
-        frames.push(record.frame(WorkspaceId::DEFAULT, SubjectId::NONE));
-        self.log.append(frames).await?;
+        let seal = record.frame(WorkspaceId::DEFAULT, SubjectId::NONE);
+        let last = appends.pop().into_iter().flatten().chain([seal]).collect();
+        for append in appends {
+            // Durable before the seal, which is behind it in the log.
+            drop(self.log.submit(append).await?);
+        }
+        self.log.append(last).await?;
         self.sealed_watermark = open.watermark();
         self.summary.add(&open);
         self.observer.sealed(&SealFacts {

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use postrider_core::{
-    Barrier, Chunk, ChunkData, ClockTime, Polled, Position, Reject, Source, Watermark,
+    Barrier, Chunk, ChunkData, ClockTime, ErrorKind, Polled, Position, Reject, Source, Watermark,
 };
 use postrider_plan::BadData;
 use tokio::sync::{Notify, mpsc};
@@ -125,6 +125,16 @@ impl Ingest {
         EngineError::Source { table: self.preparer.node.table.name.clone(), error }
     }
 
+    /// A sealed range can't be read again: to go on would compute something else from what is left.
+    fn shortened(&self, until: &Position) -> EngineError {
+        let message = format!(
+            "it was read up to {until} before, but now it ends at {}; put the old content back, or start on another \
+             --state-dir",
+            self.position
+        );
+        self.failed(postrider_core::SourceError { kind: ErrorKind::Data, message })
+    }
+
     async fn epoch(&mut self, cut: Cut) -> Result<(), Stop> {
         let start = self.position.clone();
         let clock = cut.barrier.clock;
@@ -139,7 +149,9 @@ impl Ingest {
             }
             CutKind::Replay { until, progress } => {
                 let taken = self.take(Some(&until)).await?;
-                self.position = until;
+                if self.position != until {
+                    return Err(self.shortened(&until).into());
+                }
                 self.watermark = progress.watermark();
                 self.idle.restart(self.watermark, clock);
                 (taken, progress)

@@ -4,6 +4,9 @@
 //! that a replay repeats floating-point sums bit by bit. Channels whose turn has not come are
 //! drained into a buffer meanwhile: were they left alone, two branches of one source could block
 //! each other. A channel is not read past its barrier, so the buffer holds one epoch at most.
+//!
+//! What the instances of one stage send is gathered first: which of them sends a row depends on how many
+//! there are, and the order of rows must not.
 
 use std::{collections::VecDeque, future::poll_fn, task::Poll};
 
@@ -17,13 +20,23 @@ use crate::watermark::{Combiner, Progress};
 pub(crate) enum Input {
     /// Rows of the current epoch.
     Batch(Batch),
+    /// All rows of the current epoch that the instances of one stage sent, to be put in order.
+    Gathered(Vec<Batch>),
     /// The epoch is over on every channel.
     EpochEnd(Progress, Barrier),
 }
 
+/// A channel into a task.
+#[derive(Debug)]
+pub(crate) struct Way {
+    /// The stage whose instances' rows are gathered; they come one after the other.
+    pub(crate) stage: Option<usize>,
+    pub(crate) receiver: Receiver<Message>,
+}
+
 #[derive(Debug)]
 struct Channel {
-    receiver: Receiver<Message>,
+    way: Way,
     waiting: VecDeque<Batch>,
     barrier: Option<Barrier>,
 }
@@ -37,16 +50,23 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
-    pub(crate) fn new(receivers: Vec<Receiver<Message>>) -> Self {
-        let combiner = Combiner::new(receivers.len());
-        let channel = |receiver| Channel { receiver, waiting: VecDeque::new(), barrier: None };
-        Self { channels: receivers.into_iter().map(channel).collect(), turn: 0, combiner }
+    pub(crate) fn new(ways: Vec<Way>) -> Self {
+        let combiner = Combiner::new(ways.len());
+        let channel = |way| Channel { way, waiting: VecDeque::new(), barrier: None };
+        Self { channels: ways.into_iter().map(channel).collect(), turn: 0, combiner }
     }
 
     /// The next rows or the end of the epoch; `None` once a channel is closed.
     pub(crate) async fn next(&mut self) -> Option<Input> {
         loop {
             while let Some(channel) = self.channels.get_mut(self.turn) {
+                if let Some(stage) = channel.way.stage {
+                    match self.gather(stage) {
+                        Some(batches) if batches.is_empty() => continue,
+                        Some(batches) => return Some(Input::Gathered(batches)),
+                        None => break,
+                    }
+                }
                 if let Some(batch) = channel.waiting.pop_front() {
                     return Some(Input::Batch(batch));
                 }
@@ -69,6 +89,19 @@ impl Inputs {
         }
     }
 
+    /// Takes all rows of a stage whose turn it is, once every instance reached its barrier.
+    fn gather(&mut self, stage: usize) -> Option<Vec<Batch>> {
+        let of_stage = |channel: &&mut Channel| channel.way.stage == Some(stage);
+        let from = self.turn;
+        let instances = self.channels[from..].iter().take_while(|c| c.way.stage == Some(stage));
+        if instances.clone().any(|channel| channel.barrier.is_none()) {
+            return None;
+        }
+        self.turn += instances.count();
+        let instances = self.channels[from..].iter_mut().take_while(of_stage);
+        Some(instances.flat_map(|channel| channel.waiting.drain(..)).collect())
+    }
+
     fn end_epoch(&mut self) -> Option<Input> {
         self.turn = 0;
         let barriers: Vec<_> =
@@ -84,7 +117,7 @@ impl Inputs {
                 if channel.barrier.is_some() {
                     continue;
                 }
-                if let Poll::Ready(message) = channel.receiver.poll_recv(context) {
+                if let Poll::Ready(message) = channel.way.receiver.poll_recv(context) {
                     return Poll::Ready(message.map(|message| (index, message)));
                 }
             }

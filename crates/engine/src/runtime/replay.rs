@@ -47,6 +47,12 @@ impl SealedEpoch {
         })
     }
 
+    /// The rows and rejects that a source had in this epoch.
+    pub(crate) fn counts(&self, table: &str) -> Option<(u64, u64)> {
+        let seal = self.record.sources.iter().find(|seal| seal.table == table)?;
+        Some((seal.rows, seal.rejects))
+    }
+
     /// Whether an epoch's rows are the logged ones, as multisets.
     pub(crate) fn matches(&self, sink: &str, rows: &[RecordBatch]) -> Result<bool, String> {
         let mut logged = Vec::new();
@@ -60,8 +66,17 @@ impl SealedEpoch {
     }
 }
 
-/// The newest seal of a pipeline, for what has to be known before its tasks start.
-pub(crate) fn newest_seal(log: &Log, pipeline: &str) -> Result<Option<EpochSealed>, EngineError> {
+/// What has to be known of a pipeline before its tasks start.
+#[derive(Debug)]
+pub(crate) struct Newest {
+    /// The newest seal, with the position of every sink.
+    pub(crate) seal: Option<EpochSealed>,
+    /// The program this state belongs to.
+    pub(crate) fingerprint: Option<bytes::Bytes>,
+}
+
+/// Reads all that the log has of a pipeline.
+pub(crate) fn newest_seal(log: &Log, pipeline: &str) -> Result<Newest, EngineError> {
     let mut epochs = SealedEpochs::new(log, pipeline);
     let mut newest: Option<EpochSealed> = None;
     while let Some(sealed) = epochs.next_epoch()? {
@@ -74,7 +89,7 @@ pub(crate) fn newest_seal(log: &Log, pipeline: &str) -> Result<Option<EpochSeale
         }
         newest = Some(record);
     }
-    Ok(newest)
+    Ok(Newest { seal: newest, fingerprint: epochs.fingerprint })
 }
 
 /// The position behind a sealed range.

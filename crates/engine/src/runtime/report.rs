@@ -37,6 +37,8 @@ pub(crate) struct StageReport {
     pub(crate) epoch: Epoch,
     pub(crate) late_rows: u64,
     pub(crate) next_timer: Option<Watermark>,
+    /// Results that could not be computed further.
+    pub(crate) rejects: Vec<Reject>,
 }
 
 /// What one sink did in one epoch.

@@ -11,7 +11,10 @@ use postrider_store::{
 };
 
 use super::report::{SinkReport, SourceReport, StageReport};
-use crate::{limits::TRIGGER_ROWS_PER_FRAME, watermark::Progress};
+use crate::{
+    limits::{TRIGGER_APPEND_BYTES, TRIGGER_FRAME_BYTES, TRIGGER_ROWS_PER_FRAME},
+    watermark::Progress,
+};
 
 /// An epoch between its cut and its seal.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub(crate) struct OpenEpoch {
 #[derive(Debug, Clone)]
 pub(crate) struct Shape {
     pub(crate) sources: Vec<String>,
+    /// What each stage is, in words.
+    pub(crate) stages: Vec<String>,
     pub(crate) sinks: Vec<String>,
     pub(crate) stage_instances: usize,
 }
@@ -55,7 +60,9 @@ impl OpenEpoch {
     }
 
     pub(crate) fn rejects(&self) -> u64 {
-        self.sources.values().map(|report| report.rejects.len() as u64).sum()
+        let sources = self.sources.values().map(|report| report.rejects.len());
+        let stages = self.stages.values().map(|report| report.rejects.len());
+        sources.chain(stages).map(|count| count as u64).sum()
     }
 
     pub(crate) fn late_rows(&self) -> u64 {
@@ -109,33 +116,63 @@ impl OpenEpoch {
         }
     }
 
-    /// The frames of the trigger rows, which stand before the seal.
+    /// The frames of the trigger rows, which stand before the seal, in appends of a bounded size: what stands
+    /// before a seal is invisible, so they need not be one.
     pub(crate) fn trigger_frames(
         &self,
         pipeline: &str,
         shape: &Shape,
         workspace: WorkspaceId,
-    ) -> Result<Vec<NewFrame>, arrow::error::ArrowError> {
-        let mut frames = Vec::new();
+    ) -> Result<Vec<Vec<NewFrame>>, arrow::error::ArrowError> {
+        let mut appends = vec![Vec::new()];
+        let mut bytes = 0;
         for report in self.sinks.values() {
             for rows in &report.rows {
-                let mut from = 0;
-                while from < rows.num_rows() {
-                    let count = TRIGGER_ROWS_PER_FRAME.min(rows.num_rows() - from);
+                for (count, rows) in encode_in_parts(rows, TRIGGER_ROWS_PER_FRAME)? {
+                    bytes += rows.len();
+                    if bytes > TRIGGER_APPEND_BYTES {
+                        appends.push(Vec::new());
+                        bytes = rows.len();
+                    }
                     let record = TriggersRecord {
                         pipeline: pipeline.to_owned(),
                         sink: shape.sinks[report.sink].clone(),
                         epoch: self.barrier.epoch.0,
-                        count: u32::try_from(count).unwrap_or(u32::MAX),
-                        rows: encode_rows(&rows.slice(from, count))?,
+                        count,
+                        rows,
                     };
-                    frames.push(record.frame(workspace, SubjectId::NONE));
-                    from += count;
+                    let frame = record.frame(workspace, SubjectId::NONE);
+                    match appends.last_mut() {
+                        Some(append) => append.push(frame),
+                        None => appends.push(vec![frame]),
+                    }
                 }
             }
         }
-        Ok(frames)
+        Ok(appends)
     }
+}
+
+/// Rows as Arrow IPC streams and how many each holds: at most `most` rows, and few enough bytes for a log frame unless
+/// one row alone has more.
+fn encode_in_parts(
+    rows: &RecordBatch,
+    most: usize,
+) -> Result<Vec<(u32, Bytes)>, arrow::error::ArrowError> {
+    let mut parts = Vec::new();
+    let mut from = 0;
+    let mut most = most;
+    while from < rows.num_rows() {
+        let count = most.min(rows.num_rows() - from);
+        let bytes = encode_rows(&rows.slice(from, count))?;
+        if bytes.len() > TRIGGER_FRAME_BYTES && count > 1 {
+            most = count / 2;
+            continue;
+        }
+        parts.push((u32::try_from(count).unwrap_or(u32::MAX), bytes));
+        from += count;
+    }
+    Ok(parts)
 }
 
 /// A batch as an Arrow IPC stream.

@@ -42,17 +42,19 @@ impl SinkTask {
         let mut rows: Vec<RecordBatch> = Vec::new();
         let mut current = Epoch(0);
         while let Some(input) = self.inputs.next().await {
-            let (progress, barrier) = match input {
-                Input::Batch(batch) => {
-                    match &mut self.work {
-                        SinkWork::Data { replay_until, .. } if current < *replay_until => {}
-                        SinkWork::Data { sink, .. } => sink.write(&batch.rows).await?,
-                        SinkWork::Action { .. } => rows.push(batch.rows),
-                    }
-                    continue;
-                }
-                Input::EpochEnd(progress, barrier) => (progress, barrier),
+            let (batches, end) = match input {
+                Input::Batch(batch) => (vec![batch], None),
+                Input::Gathered(batches) => (batches, None),
+                Input::EpochEnd(progress, barrier) => (Vec::new(), Some((progress, barrier))),
             };
+            for batch in batches {
+                match &mut self.work {
+                    SinkWork::Data { replay_until, .. } if current < *replay_until => {}
+                    SinkWork::Data { sink, .. } => sink.write(&batch.rows).await?,
+                    SinkWork::Action { .. } => rows.push(batch.rows),
+                }
+            }
+            let Some((progress, barrier)) = end else { continue };
             current = barrier.epoch;
             let position = match &mut self.work {
                 SinkWork::Data { replay_until, .. } if current <= *replay_until => None,

@@ -1,16 +1,18 @@
 //! The task of one stage instance: an operator between its inputs and its links.
 
-use datafusion::common::DataFusionError;
-use postrider_core::Epoch;
+use arrow_json::LineDelimitedWriter;
+use datafusion::common::{DataFusionError, Result as DataFusionResult};
+use postrider_core::{Batch, Epoch, Position, Reject};
 use tokio::sync::mpsc;
 
 use super::{
     inputs::{Input, Inputs},
-    links::{Closed, Links, Router},
+    links::{Closed, Links, Routed, Router},
     report::{Report, StageReport},
 };
 use crate::{
     EngineError,
+    exchange::in_order,
     operator::{Advanced, Operator},
 };
 
@@ -24,6 +26,8 @@ pub(crate) struct Stage {
     pub(crate) router: Router,
     pub(crate) links: Links,
     pub(crate) reports: mpsc::Sender<Report>,
+    /// Results of this epoch that could not be computed further.
+    pub(crate) rejects: Vec<Reject>,
 }
 
 enum Stop {
@@ -62,6 +66,10 @@ impl Stage {
                     self.operator.process(&batch)?;
                     continue;
                 }
+                Input::Gathered(batches) => {
+                    self.operator.process(&in_order(&batches)?)?;
+                    continue;
+                }
                 Input::EpochEnd(progress, barrier) => (progress, barrier),
             };
             // Sent as they come: all that a watermark finishes may be more than fits into memory.
@@ -69,12 +77,50 @@ impl Stage {
             while advanced == Advanced::Partly {
                 advanced = self.operator.advance(progress.watermark(), &mut finished)?;
                 for batch in finished.drain(..) {
-                    self.links.send(self.router.route(&batch)?).await?;
+                    let routed = self.route(&batch, barrier.epoch)?;
+                    self.links.send(routed).await?;
                 }
             }
             self.links.end_epoch(progress, barrier).await?;
             self.report(barrier.epoch).await?;
         }
+        Ok(())
+    }
+
+    /// Runs results through the outputs. If one can't be computed, such as a quotient of two aggregates, they are taken
+    /// one by one, so that only that one becomes a dead letter: a replay would meet it again and again.
+    fn route(&mut self, batch: &Batch, epoch: Epoch) -> DataFusionResult<Vec<Routed>> {
+        if let Ok(routed) = self.router.route(batch) {
+            return Ok(routed);
+        }
+        let mut all = Vec::new();
+        for row in 0..batch.rows.num_rows() {
+            let one = Batch { rows: batch.rows.slice(row, 1), times: batch.times.slice(row, 1) };
+            match self.router.route(&one) {
+                Ok(routed) => all.extend(routed),
+                Err(error) => self.reject(&one, epoch, &error)?,
+            }
+        }
+        Ok(all)
+    }
+
+    fn reject(
+        &mut self,
+        row: &Batch,
+        epoch: Epoch,
+        error: &DataFusionError,
+    ) -> DataFusionResult<()> {
+        let mut json = LineDelimitedWriter::new(Vec::new());
+        json.write(&row.rows)?;
+        json.finish()?;
+        let mut raw = json.into_inner();
+        raw.truncate(raw.trim_ascii_end().len());
+        self.rejects.push(Reject {
+            position: Position { part: format!("epoch {}", epoch.0), offset: self.shard as u64 },
+            reason: "compute_error",
+            message: error.strip_backtrace(),
+            raw: raw.into(),
+        });
         Ok(())
     }
 
@@ -85,6 +131,7 @@ impl Stage {
             epoch,
             late_rows: self.operator.take_late_rows(),
             next_timer: self.operator.next_timer(),
+            rejects: std::mem::take(&mut self.rejects),
         };
         self.reports.send(Report::Stage(report)).await.map_err(|_| Closed)
     }

@@ -3,9 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use postrider_core::Message;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Sender, channel};
 
-use super::links::{Links, RoutedOutput, Router};
+use super::{
+    inputs::Way,
+    links::{Links, RoutedOutput, Router},
+};
 use crate::{
     dataflow::{Dataflow, Output, Target},
     exchange::Route,
@@ -20,7 +23,7 @@ pub(crate) struct Topology {
     pub(crate) stages: Vec<Vec<(Router, Links)>>,
     /// For each target and instance, its ways in; in the order sources, then stages, then shards,
     /// which is the order in which rows are taken.
-    pub(crate) inputs: BTreeMap<Target, Vec<Vec<Receiver<Message>>>>,
+    pub(crate) inputs: BTreeMap<Target, Vec<Vec<Way>>>,
 }
 
 impl Topology {
@@ -38,30 +41,34 @@ impl Topology {
             let empty = (0..instances(target)).map(|_| Vec::new()).collect();
             wiring.inputs.insert(target, empty);
         }
-        let sources = flow.sources.iter().map(|source| wiring.connect(&source.outputs)).collect();
+        let sources =
+            flow.sources.iter().map(|source| wiring.connect(None, &source.outputs)).collect();
         let stages = flow
             .stages
             .iter()
-            .map(|stage| (0..shards).map(|_| wiring.connect(&stage.outputs)).collect())
+            .enumerate()
+            .map(|(index, stage)| {
+                (0..shards).map(|_| wiring.connect(Some(index), &stage.outputs)).collect()
+            })
             .collect();
         Self { sources, stages, inputs: wiring.inputs }
     }
 }
 
 struct Wiring<'a> {
-    inputs: BTreeMap<Target, Vec<Vec<Receiver<Message>>>>,
+    inputs: BTreeMap<Target, Vec<Vec<Way>>>,
     instances: &'a dyn Fn(Target) -> usize,
 }
 
 impl Wiring<'_> {
     /// Gives one producing task a channel to every instance of every target; several outputs to the
     /// same target share it.
-    fn connect(&mut self, outputs: &[Output]) -> (Router, Links) {
+    fn connect(&mut self, from: Option<usize>, outputs: &[Output]) -> (Router, Links) {
         let mut targets: Vec<Target> = outputs.iter().map(|output| output.target).collect();
         targets.sort_unstable();
         targets.dedup();
         let links: Vec<Vec<Sender<Message>>> =
-            targets.iter().map(|target| self.channels(*target)).collect();
+            targets.iter().map(|target| self.channels(from, *target)).collect();
         let routed = outputs.iter().map(|output| RoutedOutput {
             chain: output.chain.clone(),
             route: match output.target {
@@ -74,14 +81,16 @@ impl Wiring<'_> {
         (Router { outputs: routed.collect::<Arc<[_]>>(), shards }, Links(links))
     }
 
-    fn channels(&mut self, target: Target) -> Vec<Sender<Message>> {
+    fn channels(&mut self, from: Option<usize>, target: Target) -> Vec<Sender<Message>> {
+        // A sink takes rows as they come: trigger rows are a multiset.
+        let stage = from.filter(|_| matches!(target, Target::Stage(_)));
         let mut senders = Vec::new();
         for instance in 0..(self.instances)(target) {
             let (sender, receiver) = channel(CHANNEL_MESSAGES);
             if let Some(inputs) =
                 self.inputs.get_mut(&target).and_then(|inputs| inputs.get_mut(instance))
             {
-                inputs.push(receiver);
+                inputs.push(Way { stage, receiver });
             }
             senders.push(sender);
         }

@@ -22,10 +22,12 @@ use postrider_plan::{Program, Table};
 use postrider_store::Log;
 
 /// The rows of every source table, and how many rows a chunk of it has.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Tables {
     pub(crate) sources: BTreeMap<String, RecordBatch>,
     pub(crate) chunk_rows: u64,
+    /// A fault of Postrider's own in the middle of a task.
+    pub(crate) decoder_panics: bool,
 }
 
 /// What the sinks took, by table.
@@ -110,7 +112,7 @@ impl Connectors for InMemory {
                 at: 0,
                 chunk_rows: self.tables.chunk_rows,
             }),
-            decoder: Arc::new(RowDecoder(rows)),
+            decoder: Arc::new(RowDecoder { rows, panics: self.tables.decoder_panics }),
         })
     }
 
@@ -163,16 +165,20 @@ impl Source for Rows {
 }
 
 #[derive(Debug)]
-struct RowDecoder(RecordBatch);
+struct RowDecoder {
+    rows: RecordBatch,
+    panics: bool,
+}
 
 impl Decoder for RowDecoder {
     fn schema(&self) -> SchemaRef {
-        self.0.schema()
+        self.rows.schema()
     }
 
     fn decode(&self, chunk: &Chunk) -> Result<Decoded, SourceError> {
         let (start, end) = (chunk.start.offset as usize, chunk.end.offset as usize);
-        let rows = self.0.slice(start, end - start);
+        assert!(!self.panics, "a fault");
+        let rows = self.rows.slice(start, end - start);
         Ok(Decoded { rows, received_at: None, rejects: Vec::new() })
     }
 }
@@ -185,6 +191,7 @@ struct Sink {
 #[async_trait]
 impl DataSink for Sink {
     async fn restore(&mut self, _committed: Option<SinkPosition>) -> Result<(), SinkError> {
+        self.written.lock().unwrap().entry(self.name.clone()).or_default();
         Ok(())
     }
 

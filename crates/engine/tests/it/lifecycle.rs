@@ -6,10 +6,10 @@ use arrow::array::{
     ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray,
 };
 use postrider_core::ErrorKind;
-use postrider_engine::Pipeline;
+use postrider_engine::{EngineError, Pipeline, PipelineSummary};
 use postrider_store::{Log, LogOptions};
 
-use crate::harness::{Tables, options, plan, run};
+use crate::harness::{Tables, options, plan, run, texts};
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -32,7 +32,11 @@ fn rows(count: i64) -> RecordBatch {
 }
 
 fn tables(count: i64) -> Tables {
-    Tables { sources: BTreeMap::from([("t".to_owned(), rows(count))]), chunk_rows: 5 }
+    Tables {
+        sources: BTreeMap::from([("t".to_owned(), rows(count))]),
+        chunk_rows: 5,
+        ..Tables::default()
+    }
 }
 
 const SOURCE: &str =
@@ -90,21 +94,141 @@ fn a_restart_replays_and_writes_nothing_twice() {
     assert_eq!(trigger_rows, [(400, 0), (500, 0), (0, 0)]);
 }
 
+const EMAIL: &str = "CREATE TABLE mails WITH (connector = 'email', template = 't.mjml');";
+
+/// Runs a program over a log directory; what the run says, and what its sinks took.
+fn run_on(
+    dir: &std::path::Path,
+    sql: &str,
+    tables: Tables,
+    shards: usize,
+) -> (Result<PipelineSummary, EngineError>, BTreeMap<String, Vec<String>>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    runtime.block_on(async {
+        let log = Log::open(LogOptions::new(dir)).unwrap().log;
+        let (options, written) = options(plan(sql), tables, shards, &log);
+        let ended = match Pipeline::start(options).await {
+            Ok(pipeline) => pipeline.join().await,
+            Err(error) => Err(error),
+        };
+        log.close().await;
+        let written = written.lock().unwrap();
+        let written = written.iter().map(|(name, batches)| (name.clone(), texts(batches)));
+        (ended, written.collect())
+    })
+}
+
+#[test]
+fn a_window_over_a_window_replays_the_same_on_any_number_of_shards() {
+    let dir = tempfile::tempdir().unwrap();
+    // The order of rows shows in the list, and in the last bits of the sum.
+    let sql = format!(
+        "{SOURCE} {EMAIL} INSERT INTO mails
+         SELECT 'all' AS recipient_key, cast(w.start AS TEXT) AS dedupe_key, products, total, w FROM (
+           SELECT array_agg(k) AS products, sum(x) AS total, tumble(INTERVAL '1 minute') AS w FROM (
+             SELECT k, sum(x) AS x, tumble(INTERVAL '10 seconds') AS inner_window FROM t GROUP BY k, inner_window)
+           GROUP BY w);"
+    );
+    let mut trigger_rows = Vec::new();
+    for (count, shards) in [(400, 1), (900, 3), (900, 2)] {
+        let (ended, _) = run_on(dir.path(), &sql, tables(count), shards);
+        trigger_rows.push(ended.unwrap().trigger_rows);
+    }
+    assert_eq!(trigger_rows, [6, 8, 0]);
+}
+
+#[test]
+fn a_result_that_cannot_be_computed_becomes_a_dead_letter() {
+    let sql = format!(
+        "{SOURCE} SELECT k, 100 / (sum(v) - 3) AS share, tumble(INTERVAL '1 hour') AS w FROM t GROUP BY k, w;"
+    );
+    let (summary, written) = run(&sql, tables(7), 2);
+    assert_eq!(written["stdout"].len(), 6);
+    assert_eq!(written["dead letters"], ["compute_error"]);
+    assert_eq!(summary.rejects, 1);
+}
+
+#[test]
+fn two_selects_keep_their_own_columns() {
+    let sql = format!("{SOURCE} SELECT k, v FROM t WHERE v < 3; SELECT x FROM t WHERE v < 2;");
+    let (summary, mut written) = run(&sql, tables(5), 2);
+    assert_eq!(summary.rejects, 0);
+    let rows = written.remove("stdout").unwrap();
+    assert_eq!(rows, ["0.0", "0.1", "k0 | 0", "k1 | 1", "k2 | 2"]);
+}
+
+#[test]
+fn input_that_shrank_is_not_replayed_as_if_it_were_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let sql = format!("{SOURCE} {EMAIL} INSERT INTO mails SELECT k AS recipient_key, k AS dedupe_key, count(*) AS n,
+        tumble(INTERVAL '1 hour') AS w FROM t GROUP BY k, w;");
+    run_on(dir.path(), &sql, tables(100), 1).0.unwrap();
+    let error = run_on(dir.path(), &sql, tables(50), 1).0.unwrap_err();
+    assert!(error.to_string().contains("put the old content back"), "{error}");
+    run_on(dir.path(), &sql, tables(100), 1).0.unwrap();
+}
+
+#[test]
+fn an_epoch_may_have_more_trigger_rows_than_one_append_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let names: Vec<_> = (0..20_000).map(|n| format!("{n:0>4000}")).collect();
+    let mut tables = tables(20_000);
+    let rows = tables.sources["t"].clone();
+    let mut columns = rows.columns().to_vec();
+    columns[0] = Arc::new(StringArray::from(names));
+    columns[1] = Arc::new(TimestampNanosecondArray::from_value(0, 20_000));
+    tables.sources.insert("t".to_owned(), RecordBatch::try_new(rows.schema(), columns).unwrap());
+    tables.chunk_rows = 5_000;
+    let sql = format!("{SOURCE} CREATE TABLE mails WITH (connector = 'email', template = 't.mjml', at_end = 'fire');
+        INSERT INTO mails SELECT k AS recipient_key, k AS dedupe_key, tumble(INTERVAL '1 hour') AS w FROM t GROUP BY k, w;");
+    let (first, _) = run_on(dir.path(), &sql, tables.clone(), 2);
+    assert_eq!(first.unwrap().trigger_rows, 20_000);
+    let (again, _) = run_on(dir.path(), &sql, tables, 1);
+    assert_eq!(again.unwrap().trigger_rows, 0);
+}
+
+#[test]
+fn another_program_does_not_touch_what_the_first_one_wrote() {
+    let dir = tempfile::tempdir().unwrap();
+    let sql = |name: &str| {
+        format!(
+            "{SOURCE} CREATE TABLE {name} WITH (connector = 'blackhole'); INSERT INTO {name} SELECT k FROM t;"
+        )
+    };
+    run_on(dir.path(), &sql("one"), tables(10), 1).0.unwrap();
+    let (ended, touched) = run_on(dir.path(), &sql("two"), tables(10), 1);
+    assert_eq!(ended.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(touched, BTreeMap::new());
+}
+
 #[test]
 fn another_program_does_not_take_over_the_state() {
     let dir = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-    let start = |sql: String| {
-        runtime.block_on(async {
-            let log = Log::open(LogOptions::new(dir.path())).unwrap().log;
-            let (options, _) = options(plan(&sql), tables(10), 1, &log);
-            let ended = Pipeline::start(options).await.unwrap().join().await;
-            log.close().await;
-            ended
-        })
-    };
+    let start = |sql: String| run_on(dir.path(), &sql, tables(10), 1).0;
     start(format!("{SOURCE} SELECT k FROM t WHERE v > 1;")).unwrap();
     start(format!("{SOURCE} -- a comment changes nothing\n SELECT k FROM t WHERE v > 1;")).unwrap();
     let error = start(format!("{SOURCE} SELECT k FROM t WHERE v > 2;")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn a_column_computed_otherwise_is_another_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = |by: u8| {
+        let generated = format!("y BIGINT GENERATED ALWAYS AS (v + {by}) STORED, WATERMARK");
+        let source = SOURCE.replace("WATERMARK", &generated);
+        run_on(dir.path(), &format!("{source} SELECT k, y FROM t;"), tables(10), 1).0
+    };
+    start(1).unwrap();
+    start(1).unwrap();
+    assert_eq!(start(2).unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn a_panic_ends_the_pipeline_with_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = Tables { decoder_panics: true, ..tables(10) };
+    let error = run_on(dir.path(), &format!("{SOURCE} SELECT k FROM t;"), tables, 1).0.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Bug);
+    assert!(error.to_string().contains("panicked"), "{error}");
 }

@@ -123,7 +123,11 @@ fn sessions(gap: i64) -> String {
 }
 
 fn tables(rows: &RecordBatch, chunk_rows: u64) -> Tables {
-    Tables { sources: BTreeMap::from([("t".to_owned(), rows.clone())]), chunk_rows }
+    Tables {
+        sources: BTreeMap::from([("t".to_owned(), rows.clone())]),
+        chunk_rows,
+        ..Tables::default()
+    }
 }
 
 /// Rows of one key, this far apart.

@@ -3,7 +3,7 @@
 use postrider_core::{Barrier, EpochKind, SubjectId, WorkspaceId};
 use postrider_store::PipelineRecord;
 
-use super::Coordinator;
+use super::{Command, Coordinator};
 use crate::{
     EngineError,
     runtime::{
@@ -13,17 +13,19 @@ use crate::{
 };
 
 impl Coordinator {
-    /// Replays every sealed epoch. True if the pipeline ended in an earlier run.
+    /// Replays every sealed epoch. True if there is nothing more to do: the pipeline ended in an earlier run, or was told to
+    /// stop.
     pub(super) async fn recover(&mut self) -> Result<bool, EngineError> {
         let started = self.wall.now();
         let mut epochs = SealedEpochs::new(&self.log, &self.pipeline);
         let mut ended = false;
         while let Some(sealed) = epochs.next_epoch()? {
-            self.check_fingerprint(&epochs)?;
+            if self.told_to_stop() {
+                return Ok(true);
+            }
             ended = sealed.kind() == EpochKind::End;
             self.replay(&sealed).await?;
         }
-        self.check_fingerprint(&epochs)?;
         if epochs.fingerprint.is_none() {
             let record = PipelineRecord {
                 pipeline: self.pipeline.clone(),
@@ -43,13 +45,18 @@ impl Coordinator {
         Ok(ended)
     }
 
-    fn check_fingerprint(&self, epochs: &SealedEpochs) -> Result<(), EngineError> {
-        match &epochs.fingerprint {
-            Some(known) if *known != self.fingerprint => {
-                Err(EngineError::Changed { pipeline: self.pipeline.clone() })
+    /// Takes what was asked meanwhile: a long replay must not keep anyone from stopping it.
+    fn told_to_stop(&mut self) -> bool {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Settle(done) => self.settling.push_back((self.last_cut.next(), done)),
+                Command::Stop => {
+                    self.settling.clear();
+                    return true;
+                }
             }
-            _ => Ok(()),
         }
+        false
     }
 
     async fn replay(&mut self, sealed: &SealedEpoch) -> Result<(), EngineError> {
@@ -75,6 +82,13 @@ impl Coordinator {
     }
 
     fn compare(&self, sealed: &SealedEpoch, open: &OpenEpoch) -> Result<(), EngineError> {
+        for report in open.sources.values() {
+            let table = &self.shape.sources[report.source];
+            let (rows, rejects) = (report.rows, report.rejects.len() as u64);
+            if sealed.counts(table).is_some_and(|sealed| sealed != (rows, rejects)) {
+                return Err(self.diverged(sealed));
+            }
+        }
         for report in open.sinks.values() {
             let sink = &self.shape.sinks[report.sink];
             let same = sealed
