@@ -152,6 +152,7 @@ pub(crate) struct ExplainArgs {
 pub(crate) struct QueryArgs {
     /// The SELECT
     pub(crate) sql: String,
+    #[arg(allow_hyphen_values = true)]
     /// A pipeline file whose tables and views may be used
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,

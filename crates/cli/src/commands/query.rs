@@ -10,7 +10,8 @@ use datafusion::{
     },
     datasource::{MemTable, provider_as_source},
     execution::context::{SessionConfig, SessionContext},
-    logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder},
+    logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility},
+    optimizer::{Optimizer, OptimizerContext, simplify_expressions::SimplifyExpressions},
 };
 use postrider_core::{Clock, PipelineName};
 use postrider_engine::{
@@ -68,8 +69,9 @@ fn empty_program() -> Program {
 }
 
 async fn answer(args: &QueryArgs, plan: LogicalPlan, tables: &Tables) -> Outcome {
+    let plan = at_this_moment(plan)?;
     let mut streams = Vec::new();
-    plan.apply(|node| {
+    plan.apply_with_subqueries(|node| {
         Ok(if is_stream(node, &tables.program) {
             streams.push(node.clone());
             TreeNodeRecursion::Jump
@@ -82,11 +84,12 @@ async fn answer(args: &QueryArgs, plan: LogicalPlan, tables: &Tables) -> Outcome
         let rows = run_stream(&stream, tables).await?;
         answered.push((stream, rows));
     }
-    let plan =
-        plan.transform_down(|node| match answered.iter().find(|(stream, _)| *stream == node) {
-            Some((_, rows)) => Ok(Transformed::new(rows.clone(), true, TreeNodeRecursion::Jump)),
-            None => Ok(Transformed::no(node)),
-        })?;
+    let plan = plan.transform_down_with_subqueries(|node| {
+        Ok(match answered.iter().find(|(stream, _)| *stream == node) {
+            Some((_, rows)) => Transformed::new(rows.clone(), true, TreeNodeRecursion::Jump),
+            None => Transformed::no(node),
+        })
+    })?;
     // Without ORDER BY rows come as they stand in the file, so that a LIMIT shows its first ones.
     let config = SessionConfig::new().with_information_schema(false);
     let config = config.with_round_robin_repartition(false).with_repartition_file_scans(false);
@@ -97,14 +100,34 @@ async fn answer(args: &QueryArgs, plan: LogicalPlan, tables: &Tables) -> Outcome
     rows::print(&schema, &batches, args.format)
 }
 
+/// Puts the time of the query in place of `now()` and its kin: all parts of the query see the same.
+fn at_this_moment(plan: LogicalPlan) -> Outcome<LogicalPlan> {
+    let optimizer = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new())]);
+    // A new context takes the current time.
+    let context = OptimizerContext::new().with_skip_failing_rules(false);
+    optimizer.optimize(plan, &context, |_, _| {}).map_err(Failure::from)
+}
+
 /// Whether the engine can run this part of the plan: it reads a stream and has no other steps.
 fn is_stream(plan: &LogicalPlan, program: &Program) -> bool {
-    let mut reads = false;
+    let (mut reads, mut other_steps) = (false, false);
     let found = plan.apply(|node| {
         reads |= matches!(node, LogicalPlan::TableScan(_));
+        for expr in node.expressions() {
+            other_steps |= expr.exists(|part| Ok(needs_session(part)))?;
+        }
         Ok(TreeNodeRecursion::Continue)
     });
-    found.is_ok() && reads && explain_text(&one_query(plan, program)).is_ok()
+    found.is_ok() && reads && !other_steps && explain_text(&one_query(plan, program)).is_ok()
+}
+
+/// Whether only DataFusion can compute this: a query in an expression, or a function of its session.
+fn needs_session(expr: &Expr) -> bool {
+    match expr {
+        Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) => true,
+        Expr::ScalarFunction(call) => call.func.signature().volatility == Volatility::Stable,
+        _ => false,
+    }
 }
 
 fn one_query(plan: &LogicalPlan, program: &Program) -> Program {

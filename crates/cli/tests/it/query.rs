@@ -71,6 +71,61 @@ fn aggregates_without_a_window_take_the_whole_file() {
 }
 
 #[test]
+fn the_time_of_the_query_is_one_for_all_its_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = tables(dir.path());
+    let csv = |sql| answer(&file, "csv", sql);
+    assert_eq!(csv("SELECT k FROM events WHERE ts < now() AND v > 2"), "k\na\na\n");
+    assert_eq!(
+        csv("SELECT count(*) AS n FROM events WHERE CAST(ts AS DATE) < current_date"),
+        "n\n5\n"
+    );
+    assert_eq!(csv("SELECT k FROM minutes WHERE w.start < now() AND total > 5"), "k\na\n");
+    assert_eq!(
+        csv("SELECT count(*) AS n FROM events WHERE ts < now() AND random() < 2 \
+             GROUP BY tumble(INTERVAL '1 minute') ORDER BY n"),
+        "n\n2\n3\n"
+    );
+    assert_eq!(csv("SELECT DISTINCT now() = (SELECT now()) AS same FROM events"), "same\ntrue\n");
+}
+
+#[test]
+fn queries_in_expressions_read_tables_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = tables(dir.path());
+    let csv = |sql| answer(&file, "csv", sql);
+    assert_eq!(csv("SELECT k FROM events WHERE v > (SELECT avg(v) FROM events)"), "k\na\n");
+    assert_eq!(csv("SELECT (SELECT max(total) FROM minutes) AS most"), "most\n40\n");
+    assert_eq!(
+        csv("SELECT k FROM minutes WHERE total = (SELECT max(total) FROM minutes)"),
+        "k\na\n"
+    );
+    assert_eq!(
+        csv(
+            "SELECT DISTINCT k FROM events WHERE k IN (SELECT k FROM minutes WHERE total > 1) ORDER BY k"
+        ),
+        "k\na\nb\n"
+    );
+    assert_eq!(csv("SELECT k FROM events WHERE EXISTS (SELECT 1 FROM minutes WHERE n > 9)"), "k\n");
+    assert_eq!(
+        csv(
+            "SELECT DISTINCT k, (SELECT max(v) FROM events e WHERE e.k = o.k) AS most FROM events o ORDER BY k"
+        ),
+        "k,most\na,40\nb,2\nc,\n"
+    );
+}
+
+#[test]
+fn a_query_may_start_with_a_comment() {
+    let sql = "-- the answer\nSELECT 41 + 1 AS n";
+    assert_eq!(run(postrider(["query", sql, "--format", "csv"])).ok(), "n\n42\n");
+    assert_eq!(run(postrider(["query", "--format", "csv", sql])).ok(), "n\n42\n");
+    assert_eq!(run(postrider(["query", "-v", "--format=csv", "--", sql])).ok(), "n\n42\n");
+    let err = run(postrider(["query", "-- nothing"])).fails_with(2);
+    assert!(err.starts_with("error[PR0107]"), "{err}");
+}
+
+#[test]
 fn each_format_says_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let file = tables(dir.path());
@@ -135,5 +190,6 @@ fn a_query_needs_no_file_and_one_bounded_select() {
         command.arg(&file);
         let err = run(command).fails_with(2);
         assert!(err.starts_with(&format!("error[{code}")), "{sql}: {err}");
+        assert!(sql.is_empty() || err.contains('^'), "{sql}: {err}");
     }
 }
