@@ -95,7 +95,8 @@ pub(crate) struct RunArgs {
     /// Shards; by default one a core
     #[arg(long)]
     pub(crate) parallelism: Option<usize>,
-    /// Where the log is kept; by default `.postrider/<pipeline>` where one is needed
+    /// Where the log is kept; where one is needed, by default `.postrider/<pipeline>`, and required for several
+    /// pipelines
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
     /// Where the collector listens, for pipelines that read pushed events

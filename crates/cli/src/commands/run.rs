@@ -26,7 +26,24 @@ use crate::{
 /// Runs pipelines until their sources end or somebody presses Ctrl-C.
 pub(crate) fn run(args: &RunArgs) -> Outcome {
     let pipelines = args.files.iter().map(|file| load(file)).collect::<Outcome<Vec<_>>>()?;
+    names_differ(&pipelines)?;
     services::block_on(serve(args, pipelines))?
+}
+
+/// On one log, pipelines of one name would take over each other's epochs and sends.
+fn names_differ(pipelines: &[LoadedPipeline]) -> Outcome {
+    for (index, pipeline) in pipelines.iter().enumerate() {
+        let name = &pipeline.program.name;
+        let mut earlier = pipelines.iter().take(index);
+        if let Some(first) = earlier.find(|earlier| earlier.program.name == *name) {
+            return Err(Failure::invalid(format!(
+                "{} and {} are both pipeline `{name}`, and would share its state: rename one of the files (a \
+                 `pipeline.sql` is named by its folder), or run them as two processes, each with its own --state-dir",
+                first.path, pipeline.path
+            )));
+        }
+    }
+    Ok(())
 }
 
 async fn serve(args: &RunArgs, pipelines: Vec<LoadedPipeline>) -> Outcome {
@@ -132,7 +149,11 @@ impl State {
     }
 
     fn open(args: &RunArgs, pipelines: &[LoadedPipeline]) -> Outcome<Self> {
-        let Some(dir) = args.state_dir.clone().or_else(|| default_dir(pipelines)) else {
+        let dir = match &args.state_dir {
+            Some(dir) => Some(dir.clone()),
+            None => default_dir(pipelines)?,
+        };
+        let Some(dir) = dir else {
             let shown = "in memory (nothing acts on the world; give --state-dir to keep it)";
             return Ok(Self { log: Log::in_memory(), dir: None, shown: shown.to_owned() });
         };
@@ -147,12 +168,20 @@ impl State {
     }
 }
 
-/// Pipelines that mail or take pushed events keep their state; others may forget it.
-fn default_dir(pipelines: &[LoadedPipeline]) -> Option<PathBuf> {
+/// Pipelines that mail or take pushed events keep their state; others may forget it. Several that share a log
+/// have no default: one that followed their names would start anew, and mail anew, once another joins them.
+fn default_dir(pipelines: &[LoadedPipeline]) -> Outcome<Option<PathBuf>> {
     let keeps = |pipeline: &LoadedPipeline| !pipeline.emails.is_empty() || collects(pipeline);
-    let first = pipelines.first()?;
-    let name = &first.program.name.0;
-    pipelines.iter().any(keeps).then(|| Path::new(".postrider").join(name))
+    if !pipelines.iter().any(keeps) {
+        return Ok(None);
+    }
+    let [only] = pipelines else {
+        return Err(Failure::invalid(
+            "several pipelines share one state: say where it is kept, and give the same directory in every run, \
+             such as\n  --state-dir .postrider/shop",
+        ));
+    };
+    Ok(Some(Path::new(".postrider").join(&only.program.name.0)))
 }
 
 fn collects(pipeline: &LoadedPipeline) -> bool {
