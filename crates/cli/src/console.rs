@@ -2,24 +2,38 @@
 
 use std::{
     io::{self, ErrorKind, IsTerminal, Write},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tracing_subscriber::EnvFilter;
 
-/// Prints a line to standard output. A closed pipe ends the process quietly, as `head` expects.
+/// Prints a line to standard output. Where a reader has seen enough, as `head` has, nothing more is printed, and the work
+/// goes on: its exit code is still wanted. Any other failure is kept for [`output_lost`].
 pub(crate) fn line(text: impl AsRef<str>) {
     let mut out = io::stdout().lock();
-    if writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
+    let written = writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush());
+    if let Err(error) = Rows::noted(written)
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        OUTPUT_LOST.get_or_init(|| error.to_string());
     }
 }
 
-/// Whether a [`Rows`] found standard output closed.
+/// Why a [`line()`] could not be printed, such as a full disk; nobody having read it is no reason.
+pub(crate) fn output_lost() -> Option<&'static str> {
+    OUTPUT_LOST.get().map(String::as_str)
+}
+
+static OUTPUT_LOST: OnceLock<String> = OnceLock::new();
+
+/// Whether standard output was found closed.
 static READER_LEFT: AtomicBool = AtomicBool::new(false);
 
-/// Standard output for the rows of a pipeline. Unlike [`line()`] it fails where the pipe is closed, so that mail on its way
-/// still gets its answer; [`reader_left`] then tells that nothing went wrong.
+/// Standard output for the rows of a pipeline. Unlike [`line()`] it fails where the pipe is closed, which ends a stream that
+/// nobody reads; [`reader_left`] then tells that nothing went wrong.
 pub(crate) struct Rows;
 
 impl Rows {

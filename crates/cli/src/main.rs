@@ -22,10 +22,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use outcome::Failure;
+
 fn main() -> ExitCode {
     let args = args::Args::parse();
     console::start_logging(args.verbose);
-    match commands::run(args.command) {
+    let lost = || console::output_lost().map_or(Ok(()), |why| Err(Failure::unprinted(why)));
+    match commands::run(args.command).and_then(|()| lost()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             console::error(&failure.text);

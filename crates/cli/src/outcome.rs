@@ -31,6 +31,11 @@ impl Failure {
         Self { text: text.into(), code: INVALID }
     }
 
+    /// The work was done, and what it had to say is lost.
+    pub(crate) fn unprinted(why: &str) -> Self {
+        Self::failed(format!("the output could not be written: {why}"))
+    }
+
     fn of_kind(kind: ErrorKind, text: String) -> Self {
         let code = match kind {
             ErrorKind::Invalid => INVALID,

@@ -154,7 +154,8 @@ fn sink_columns(table: &Table, query: &Query) -> Vec<SinkColumn> {
             name: field.name().clone(),
             data_type: field.data_type().clone(),
             // What the planner declared is more exact than what the plan's schema says.
-            nullable: declared(field.name()).map_or(field.is_nullable(), |column| column.nullable),
+            nullable: declared(field.name())
+                .map_or_else(|| field.is_nullable(), |column| column.nullable),
             range: declared(field.name())
                 .map(|column| column.range.clone())
                 .or_else(|| Some(query.range.clone())),

@@ -85,6 +85,59 @@ fn what_a_run_lacks_is_said_before_it_starts() {
 }
 
 #[test]
+fn pipelines_that_share_a_run_have_names_and_a_state_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let sql = "CREATE TABLE g (n BIGINT NOT NULL) WITH (connector = 'generator', rows = 2);
+        CREATE TABLE o WITH (connector = 'blackhole'); INSERT INTO o SELECT n FROM g;";
+    let files = ["a/carts.sql", "b/carts.sql", "carts/pipeline.sql", "c/other.sql"]
+        .map(|name| write(dir.path(), name, sql));
+    for two in [[0, 1], [1, 2], [3, 3]] {
+        let mut command = postrider(["run"]);
+        command.args(two.map(|file| &files[file])).current_dir(&dir);
+        let err = run(command).fails_with(2);
+        assert!(err.contains("are both pipeline `") && err.contains("rename"), "{err}");
+    }
+    let mut command = postrider(["run"]);
+    command.args([&files[0], &files[3]]).current_dir(&dir);
+    run(command).ok();
+
+    // Which file comes first, or whether another joins, must not decide where the sends are remembered.
+    let pushed = "CREATE TABLE c (n BIGINT) WITH (connector = 'collector'); SELECT n FROM c;";
+    let pushed = write(dir.path(), "pushed.sql", pushed);
+    for files in [[&pushed, &files[0]], [&files[0], &pushed]] {
+        let mut command = postrider(["run", "--write-key", "server:sk", "--listen", "127.0.0.1:0"]);
+        command.args(files).current_dir(&dir);
+        let err = run(command).fails_with(2);
+        assert!(err.contains("--state-dir .postrider/"), "{err}");
+    }
+    assert!(!dir.path().join(".postrider").exists());
+}
+
+#[test]
+fn output_that_is_lost_is_a_failure_and_one_that_nobody_wants_is_none() {
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let closed = || std::io::pipe().unwrap().1;
+    let dir = tempfile::tempdir().unwrap();
+    let wrong = write(dir.path(), "wrong.slt", "query I\nSELECT 1 + 1\n----\n3\n");
+    let bad = write(dir.path(), "bad.sql", "SELECT nope;");
+    let good = "pipelines/abandoned_cart/pipeline.sql";
+    let code = |args: &[&str], out: std::process::Stdio| {
+        let out = postrider(args).stdout(out).output().unwrap();
+        (out.status.code(), String::from_utf8(out.stderr).unwrap())
+    };
+    for args in [&["check", good][..], &["query", "SELECT 1"], &["explain", good]] {
+        let (status, err) = code(args, full().into());
+        assert_eq!(status, Some(1), "{args:?} {err}");
+        assert!(err.contains("the output could not be written: "), "{err}");
+        assert_eq!(code(args, closed().into()).0, Some(0), "{args:?}");
+    }
+    // Whether it is right is asked for even where nobody reads why.
+    let (wrong, bad) = (wrong.display().to_string(), bad.display().to_string());
+    assert_eq!(code(&["check", good, &bad], closed().into()).0, Some(2));
+    assert_eq!(code(&["test", &wrong], closed().into()).0, Some(1));
+}
+
+#[test]
 fn a_second_process_on_the_same_state_is_refused_with_75() {
     let dir = tempfile::tempdir().unwrap();
     let sql =
