@@ -185,7 +185,8 @@ pub(crate) struct TestArgs {
     pub(crate) bless: bool,
 }
 
-/// Lists what became of every trigger row: sent, not sent and why, in doubt.
+/// Lists what became of every trigger row that was decided about: sent, not sent and why, in doubt. Rows whose turn
+/// has not come are counted as still to do. While a pipeline runs, its sends on their way are `intended`.
 #[derive(Debug, Parser)]
 #[command(
     after_help = "Examples:\n  postrider outbox --state-dir .postrider/winback\n  postrider \

@@ -1,6 +1,12 @@
 //! `postrider outbox`: what became of every trigger row, read from the log.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs::{File, TryLockError},
+    io::ErrorKind,
+    path::Path,
+    sync::Arc,
+};
 
 use arrow::{
     array::{ArrayRef, RecordBatch, StringArray, UInt32Array, UInt64Array},
@@ -17,6 +23,9 @@ use crate::{
     console::{self, count, counted},
     outcome::{Failure, Outcome},
 };
+
+/// The file in a state directory that whoever writes its log has locked.
+const LOCK_FILE: &str = "LOCK";
 
 /// The outbox of a log, and what became of each of its rows. Rows with the same dedupe key share a send.
 pub(crate) struct Sends {
@@ -44,9 +53,9 @@ pub(crate) struct SendRow {
 }
 
 impl Sends {
-    /// Folds a log, as far as it goes now. With `ended`, nobody is writing: an intent without a
+    /// Folds a log, as far as it goes now. Where it has `ended`, nobody is writing: an intent without a
     /// result is in doubt.
-    pub(crate) fn read(mut reader: LogReader, ended: bool) -> Outcome<Self> {
+    pub(crate) fn read(mut reader: LogReader, ended: impl FnOnce() -> bool) -> Outcome<Self> {
         let damaged = |error: &dyn std::fmt::Display| Failure::failed(error.to_string());
         let (mut outbox, mut rows) = (Outbox::default(), BTreeMap::new());
         let mut last: Option<Frame> = None;
@@ -65,7 +74,7 @@ impl Sends {
             }
             last = Some(frame);
         }
-        if let Some(mut frame) = last.filter(|_| ended) {
+        if let Some(mut frame) = last.filter(|_| ended()) {
             // What the next process will find: its generation takes over from the writer.
             frame.kind = FrameKind::Opened;
             frame.generation.0 += 1;
@@ -146,8 +155,27 @@ fn open(dir: &Path) -> Outcome<Sends> {
             "there is no directory {shown}; give the --state-dir of a run"
         )));
     }
+    // A run that starts or ends while the log is read leaves its intents to the next look.
+    let was_free = is_free(dir)?;
     let reader = LogReader::of_directory(dir)?;
-    Sends::read(reader, true)
+    Sends::read(reader, || was_free && is_free(dir).unwrap_or(false))
+}
+
+/// Whether no process writes to this log. The look itself is shared and takes no time, so it hinders no run.
+fn is_free(dir: &Path) -> Outcome<bool> {
+    let path = dir.join(LOCK_FILE);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(Failure::failed(format!("{}: {error}", path.display()))),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => {
+            Err(Failure::failed(format!("{}: {error}", path.display())))
+        }
+    }
 }
 
 /// Prints how many trigger rows are in which state, if there are any.
@@ -160,8 +188,14 @@ pub(crate) fn print_counts(dir: &Path) -> Outcome {
 }
 
 /// Counts in words.
-pub(crate) fn describe(counts: &Counts) -> String {
-    let mut parts = vec![format!("{} accepted", count(counts.accepted))];
+fn describe(counts: &Counts) -> String {
+    let parts = fates(counts, "accepted");
+    format!("{}: {parts}", counted(counts.trigger_rows, "trigger row"))
+}
+
+/// How many rows came to which end, those that the provider has under the word `accepted`.
+pub(crate) fn fates(counts: &Counts, accepted: &str) -> String {
+    let mut parts = vec![format!("{} {accepted}", count(counts.accepted))];
     for (reason, rows) in &counts.not_sent {
         parts.push(format!("{} not sent: {reason}", count(*rows)));
     }
@@ -174,5 +208,5 @@ pub(crate) fn describe(counts: &Counts) -> String {
             parts.push(format!("{} {word}", count(rows)));
         }
     }
-    format!("{}: {}", counted(counts.trigger_rows, "trigger row"), parts.join(", "))
+    parts.join(", ")
 }

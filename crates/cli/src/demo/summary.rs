@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     args::DemoArgs,
-    commands::outbox::Sends,
+    commands::outbox::{Sends, fates},
     console::{self, count, milliseconds},
     outcome::{Failure, Outcome},
     services::Services,
@@ -44,7 +44,7 @@ impl Summary {
         dir: &Path,
     ) -> Outcome<Self> {
         let stats = services.collector.as_ref();
-        let sends = Sends::read(log.reader(log.start()), false)?;
+        let sends = Sends::read(log.reader(log.start()), || false)?;
         Ok(Self {
             loaded: loaded.copied(),
             accepted: stats.map_or(0, |stats| stats.accepted()),
@@ -80,7 +80,7 @@ impl Summary {
             count(self.rejected + self.seen.rejects),
         ));
         console::line(format!("triggers   {} rows", count(self.counts.trigger_rows)));
-        console::line(format!("emails     {}", self.emails()));
+        console::line(format!("emails     {}", fates(&self.counts, "sent")));
         console::line(format!(
             "mailbox    {} mails, {} of them twice",
             count(self.mails.files),
@@ -98,24 +98,6 @@ impl Summary {
             console::line(self.json(args).to_string());
         }
         Ok(())
-    }
-
-    fn emails(&self) -> String {
-        let counts = &self.counts;
-        let mut parts = vec![format!("{} sent", count(counts.accepted))];
-        for (reason, rows) in &counts.not_sent {
-            parts.push(format!("{} not sent: {reason}", count(*rows)));
-        }
-        for (rows, word) in [
-            (counts.rejected, "rejected"),
-            (counts.in_doubt, "in doubt"),
-            (counts.pending(), "still to do"),
-        ] {
-            if rows > 0 {
-                parts.push(format!("{} {word}", count(rows)));
-            }
-        }
-        parts.join(", ")
     }
 
     fn json(&self, args: &DemoArgs) -> serde_json::Value {

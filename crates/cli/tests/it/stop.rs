@@ -108,6 +108,27 @@ fn a_second_ctrl_c_ends_at_once() {
 }
 
 #[test]
+fn sends_on_their_way_are_in_doubt_only_once_their_process_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let smtp = format!("smtp://{}", silent.local_addr().unwrap());
+    let state = dir.path().join("state");
+    let mut running = Running::start(mails(dir.path(), &smtp));
+    let _connection = silent.accept().unwrap();
+    let mut outbox = Outbox::of(&state);
+    eventually("a send on its way", || {
+        outbox = Outbox::of(&state);
+        !outbox.ids("intended").is_empty()
+    });
+    assert_eq!(outbox.ids("in_doubt").len(), 0, "{outbox:?}");
+    assert_eq!(outbox.count("in doubt"), 0, "{outbox:?}");
+    running.kill();
+    let outbox = Outbox::of(&state);
+    assert_eq!(outbox.ids("intended").len(), 0, "{outbox:?}");
+    assert_ne!(outbox.ids("in_doubt").len(), 0, "{outbox:?}");
+}
+
+#[test]
 fn a_failed_start_leaves_no_send_in_doubt() {
     let dir = tempfile::tempdir().unwrap();
     let mailbox = Mailbox::start(&dir.path().join("mails"));
