@@ -1,6 +1,7 @@
 //! Which crate opens which table.
 
 use std::{
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -53,36 +54,56 @@ pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Checks the connector options of every table that a query uses.
+/// Checks the connector options of every table.
 pub(crate) fn check_tables(program: &Program) -> Vec<Diagnostic> {
-    let mut errors = Vec::new();
-    for table in program.tables.values() {
-        let is_sink = program
-            .queries
-            .iter()
-            .any(|query| matches!(&query.sink, SinkTarget::Table(sink) if sink.name == table.name));
-        let options = table.options.clone();
-        let found = match table.connector.as_str() {
-            COLLECTOR => CollectorOptions::read(options).err(),
-            "email" => None,
-            connector if is_sink => {
-                postrider_connect::check_sink(connector, options, &sink_schema(program, table))
-                    .err()
-            }
-            connector => {
-                postrider_connect::check_source(connector, options, &table.physical_schema()).err()
-            }
-        };
-        errors.extend(found.into_iter().flatten());
-    }
-    errors
+    program.tables.values().flat_map(|table| check_table(program, table)).collect()
 }
 
-/// The columns of a sink: its own, or those of the query that fills it.
-fn sink_schema(program: &Program, table: &Table) -> SchemaRef {
+fn check_table(program: &Program, table: &Table) -> Vec<Diagnostic> {
     let fills =
         |query: &&Query| matches!(&query.sink, SinkTarget::Table(sink) if sink.name == table.name);
     let filled = program.queries.iter().find(fills);
+    let options = table.options.clone();
+    let info = postrider_connect::connectors().iter().find(|info| info.name == table.connector);
+    match (table.connector.as_str(), info) {
+        (name, None) => {
+            vec![postrider_connect::unknown_connector(name, Some(connector_range(program, table)))]
+        }
+        (COLLECTOR, _) if filled.is_some() => vec![not_written(table)],
+        (COLLECTOR, _) => CollectorOptions::read(options).err().unwrap_or_default(),
+        ("email", _) => Vec::new(),
+        // What no query uses is a sink if it can't be anything else.
+        (name, Some(info)) if filled.is_some() || !info.source => {
+            let schema = sink_schema(filled, table);
+            postrider_connect::check_sink(name, options, &schema).err().unwrap_or_default()
+        }
+        (name, _) => {
+            let schema = table.physical_schema();
+            postrider_connect::check_source(name, options, &schema).err().unwrap_or_default()
+        }
+    }
+}
+
+/// Where the connector of a table is written.
+fn connector_range(program: &Program, table: &Table) -> Range<usize> {
+    let literal = format!("'{}'", table.connector);
+    let declared = table.range.end;
+    let found = program.sql.get(declared..).and_then(|text| text.find(&literal));
+    found.map_or_else(|| table.range.clone(), |at| declared + at..declared + at + literal.len())
+}
+
+fn not_written(table: &Table) -> Diagnostic {
+    let able = postrider_connect::connectors().iter().filter(|info| info.sink);
+    let able: Vec<_> = able.map(|info| info.name).collect();
+    let message = format!("table `{}`: a `{COLLECTOR}` table can't be written", table.name);
+    Diagnostic::error("PR0304", message).at(table.range.clone()).hint(format!(
+        "its rows are posted to it; connectors that can be written: {}",
+        able.join(", ")
+    ))
+}
+
+/// The columns of a sink: its own, or those of the query that fills it.
+fn sink_schema(filled: Option<&Query>, table: &Table) -> SchemaRef {
     match filled {
         Some(query) if table.columns.is_empty() => Arc::new(query.plan.schema().as_arrow().clone()),
         _ => table.schema(),

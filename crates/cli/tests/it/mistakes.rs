@@ -52,6 +52,31 @@ fn every_mistake_of_every_file_is_shown() {
 }
 
 #[test]
+fn tables_are_used_as_their_connectors_can_be() {
+    let generator = "CREATE TABLE g (a BIGINT) WITH (connector = 'generator', rows = 1);";
+    let err = check(&format!(
+        "{generator} CREATE TABLE c (a BIGINT) WITH (connector = 'collector'); INSERT INTO c SELECT a FROM g;"
+    ))
+    .fails_with(2);
+    assert!(
+        err.starts_with("error[PR0304]: table `c`: a `collector` table can't be written"),
+        "{err}"
+    );
+    assert!(err.contains("single_file, filesystem, stdout"), "{err}");
+    let err = check(
+        "CREATE TABLE g (a BIGINT) WITH (rows = 1,\n  connector = 'generatr'); SELECT a FROM g;",
+    )
+    .fails_with(2);
+    assert!(err.contains("a.sql:2:15") && err.contains("^^^^^^^^^^"), "{err}");
+    // A table that is declared for later is worth a warning.
+    let found = check(&format!(
+        "{generator} CREATE TABLE later (a BIGINT) WITH (connector = 'blackhole'); SELECT a FROM g;"
+    ));
+    assert!(found.err.starts_with("warning[PR0209]"), "{}", found.err);
+    found.ok();
+}
+
+#[test]
 fn email_sinks_are_checked_against_their_template() {
     let dir = tempfile::tempdir().unwrap();
     write(
