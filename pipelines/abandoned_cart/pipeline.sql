@@ -1,7 +1,8 @@
 -- Abandoned cart: one email, one hour after the last thing a customer did with a cart that still has something in it.
 
 -- Where events come in: HTTP, in the shape every Segment SDK sends. Postrider answers 2xx once an event is on disk.
--- Time waits a minute for events that are under way; one that comes after its session was closed is counted as late.
+-- Time waits a minute for events that are under way. One that comes later, when the hour behind it is over too, is late:
+-- it is counted and changes nothing.
 -- In a quiet shop the clock keeps running after two minutes without events, so the last cart of the night fires too.
 CREATE TABLE events (
   user_id     TEXT NOT NULL,

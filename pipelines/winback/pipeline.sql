@@ -2,7 +2,8 @@
 -- who comes back and goes silent again gets the next one.
 
 -- One JSON object a line. Purchases are booked by day, all at midnight, so a day stays open until the next has come.
--- The path is taken from the environment: PURCHASES=$PWD/purchases.ndjson postrider run pipelines/winback/pipeline.sql
+-- The path is taken from the environment:
+-- PURCHASES=$PWD/purchases.ndjson postrider run pipelines/winback/pipeline.sql --mail-dir mails
 CREATE TABLE purchases (
   customer_id  TEXT NOT NULL,
   ts           TIMESTAMP NOT NULL,

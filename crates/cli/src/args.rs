@@ -84,7 +84,7 @@ pub(crate) struct DemoArgs {
 /// Runs pipelines. Ends by itself when every source is bounded and drained; Ctrl-C ends cleanly.
 /// Started again on the same state, it continues where it stopped.
 #[derive(Debug, Parser)]
-#[command(after_help = "Examples:\n  PURCHASES=purchases.ndjson postrider run \
+#[command(after_help = "Examples:\n  PURCHASES=$PWD/purchases.ndjson postrider run \
     pipelines/winback/pipeline.sql --mail-dir mails\n  postrider run \
     pipelines/abandoned_cart/pipeline.sql --write-key server:sk_live_1 \\\n      --smtp \
     smtp://127.0.0.1:2525")]
@@ -146,14 +146,14 @@ pub(crate) struct ExplainArgs {
 /// aggregate is computed by the streaming engine, everything else by DataFusion.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Examples:\n  postrider query \"SELECT 1 + 1\"\n  PURCHASES=purchases.ndjson \
+    after_help = "Examples:\n  postrider query \"SELECT 1 + 1\"\n  PURCHASES=$PWD/purchases.ndjson \
     postrider query --file pipelines/winback/pipeline.sql \\\n      \"SELECT customer_id, \
     sum(amount) AS spent FROM purchases GROUP BY 1 ORDER BY 2 DESC LIMIT 5\""
 )]
 pub(crate) struct QueryArgs {
     /// The SELECT
-    pub(crate) sql: String,
     #[arg(allow_hyphen_values = true)]
+    pub(crate) sql: String,
     /// A pipeline file whose tables and views may be used
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
@@ -175,7 +175,7 @@ pub(crate) enum Format {
 
 /// Runs SQL fixtures: each as it is, with a restart after every step, and on three shards.
 #[derive(Debug, Parser)]
-#[command(after_help = "Examples:\n  postrider test\n  postrider test sql/sessions --bless")]
+#[command(after_help = "Examples:\n  postrider test\n  postrider test sql/windows --bless")]
 pub(crate) struct TestArgs {
     /// Fixture files or directories
     #[arg(default_value = "sql", value_name = "PATH")]
