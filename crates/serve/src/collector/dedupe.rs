@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
 use postrider_core::WorkspaceId;
+use postrider_store::KeyRole;
 use tokio::sync::watch;
 pub(super) use window::{Key, Window};
 
@@ -26,11 +27,18 @@ struct State {
 }
 
 impl Key {
-    /// The key of a message id, which is known only within its stream.
-    pub(super) fn of(workspace: WorkspaceId, stream: &str, message_id: &str) -> Self {
+    /// The key of a message id, which is known only within its stream and among the keys of one role: anybody can
+    /// read a browser's key, and must not make a server's event look like a duplicate.
+    pub(super) fn of(
+        workspace: WorkspaceId,
+        stream: &str,
+        role: KeyRole,
+        message_id: &str,
+    ) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("postrider 2026 message id");
         hasher.update(&workspace.0.to_le_bytes());
         hasher.update(&(stream.len() as u64).to_le_bytes()).update(stream.as_bytes());
+        hasher.update(&(role as i32).to_le_bytes());
         hasher.update(message_id.as_bytes());
         let hash = hasher.finalize();
         let (high, low) = hash.as_bytes().split_at(8);

@@ -115,6 +115,9 @@ fn admit(shared: &Shared, parts: &Parts) -> Result<(Client, OwnedSemaphorePermit
     Ok((client.clone(), place))
 }
 
+/// How the ids begin that events without one get.
+pub(super) const MINTED: &str = "minted-";
+
 /// Stores the events whose ids are new, and returns how many those were, once every event of the
 /// request is durable.
 async fn store(
@@ -124,7 +127,7 @@ async fn store(
     _place: OwnedSemaphorePermit,
 ) -> Result<usize, Refusal> {
     let now = shared.wall.now().0;
-    let key = |id: &String| Key::of(shared.workspace, &client.stream, id);
+    let key = |id: &String| Key::of(shared.workspace, &client.stream, client.role, id);
     let keys: Vec<_> = events.iter().map(|event| event.message_id.as_ref().map(key)).collect();
     let claim = shared.dedupe.claim(&keys, now);
     let new = events.into_iter().zip(claim.is_new()).filter(|(_, is_new)| **is_new);
@@ -140,7 +143,7 @@ async fn store(
 fn frame(shared: &Shared, client: &Client, event: Event, now: i64) -> NewFrame {
     let message_id = event.message_id.unwrap_or_else(|| {
         let id = BASE32_NOPAD.encode(&(shared.ids)().to_be_bytes());
-        format!("minted-{}", id.to_ascii_lowercase())
+        format!("{MINTED}{}", id.to_ascii_lowercase())
     });
     let record = EventRecord {
         stream: client.stream.clone(),

@@ -5,6 +5,7 @@ use postrider_store::{EventRecord, FrameKind, Log};
 use super::{
     CollectorError, CollectorLimits,
     dedupe::{Key, Window},
+    intake::MINTED,
 };
 
 /// The ids of all events of the log that are still within the window at `now`.
@@ -21,9 +22,10 @@ pub(super) fn message_ids(
             continue;
         }
         let record = EventRecord::decode(&frame.payload).map_err(|error| error.at(frame.lsn))?;
-        let has_id = !record.message_id.is_empty();
+        // Nobody can repeat an id that was made up here.
+        let has_id = !record.message_id.is_empty() && !record.message_id.starts_with(MINTED);
         if has_id && now.saturating_sub(record.received_at) < length {
-            let key = Key::of(frame.workspace, &record.stream, &record.message_id);
+            let key = Key::of(frame.workspace, &record.stream, record.role(), &record.message_id);
             window.insert(key, record.received_at, now);
         }
     }

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use postrider_core::WorkspaceId;
+use postrider_store::KeyRole;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 
 use super::{Claim, Dedupe, Key, Window};
@@ -10,7 +11,7 @@ use super::{Claim, Dedupe, Key, Window};
 const LENGTH: i64 = 100;
 
 fn key(id: u8) -> Key {
-    Key::of(WorkspaceId::DEFAULT, "default", &id.to_string())
+    Key::of(WorkspaceId::DEFAULT, "default", KeyRole::Server, &id.to_string())
 }
 
 fn dedupe() -> Arc<Dedupe> {
@@ -23,10 +24,12 @@ fn claim(dedupe: &Arc<Dedupe>, ids: &[u8], now: i64) -> Claim {
 }
 
 #[test]
-fn streams_do_not_share_ids() {
-    let of = |stream, id| Key::of(WorkspaceId::DEFAULT, stream, id);
+fn streams_and_roles_do_not_share_ids() {
+    let of = |stream, id| Key::of(WorkspaceId::DEFAULT, stream, KeyRole::Server, id);
     assert_ne!(of("ab", "c"), of("a", "bc"));
-    assert_ne!(of("a", "1"), Key::of(WorkspaceId(2), "a", "1"));
+    assert_ne!(of("a", "1"), Key::of(WorkspaceId(2), "a", KeyRole::Server, "1"));
+    // A browser's key is public: who guesses the id of an order must not make the order vanish.
+    assert_ne!(of("a", "1"), Key::of(WorkspaceId::DEFAULT, "a", KeyRole::Browser, "1"));
 }
 
 #[test]
