@@ -46,6 +46,7 @@ pub(crate) fn compose(
     let message_id = format!("<{send_id}@{domain}>");
     let seconds = date_ns.div_euclid(1_000_000_000).clamp(0, LAST_DATE);
     let date = UNIX_EPOCH + Duration::from_secs(seconds.unsigned_abs());
+    let boundary = boundary(send_id, &content);
     let envelope = Envelope::new(Some(sink.from.email.clone()), vec![to.clone()])?;
     let mut builder = Message::builder()
         .date(date)
@@ -62,14 +63,22 @@ pub(crate) fn compose(
     {
         builder = builder.raw_header(header("List-Id", list_id));
     }
-    // Fixed, so that the bytes are the same on every attempt. No part holds it by accident: the id is a
-    // hash, and quoted-printable never writes "=_" (RFC 2045 section 6.7).
     let parts = MultiPart::alternative()
-        .boundary(format!("=_{send_id}"))
+        .boundary(boundary)
         .singlepart(SinglePart::plain(content.text))
         .singlepart(SinglePart::html(content.html));
     let bytes = Bytes::from(builder.multipart(parts)?.formatted());
     Ok(Outgoing { send_id, attempt: 1, envelope, message_id, bytes })
+}
+
+/// The same on every attempt, because equal rows render equally; and no data can hold it, because it hashes all of the data.
+fn boundary(send_id: SendId, content: &Rendered) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("postrider 2026 MIME boundary");
+    hasher.update(send_id.to_string().as_bytes());
+    for part in [&content.text, &content.html] {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+    }
+    format!("=_{}", &hasher.finalize().to_hex()[..32])
 }
 
 fn header(name: &'static str, value: String) -> HeaderValue {

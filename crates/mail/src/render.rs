@@ -198,7 +198,7 @@ impl Renderer {
             let message = format!("it is larger than {PART_BYTES} bytes");
             return Err(fail(ErrorKind::WriteFailure, message));
         }
-        if out.contains('\0') { Ok(out.replace('\0', "")) } else { Ok(out) }
+        Ok(plain_lines(out))
     }
 
     fn environment(&self, part: Part) -> &Environment<'static> {
@@ -328,6 +328,16 @@ fn write_plain(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Re
         Some(text) => out.write_str(text).map_err(Error::from),
         None => write!(out, "{value}").map_err(Error::from),
     }
+}
+
+/// Text whose only controls are line feeds and tabs. A bare CR of the data would reach the mail server as it is, and servers differ
+/// in whether it ends a line: what stands behind it could become a command (SMTP smuggling; RFC 5321 section 2.3.8).
+fn plain_lines(text: String) -> String {
+    if !text.contains(|c: char| c.is_ascii_control() && c != '\n' && c != '\t') {
+        return text;
+    }
+    let unified = text.replace("\r\n", "\n").replace('\r', "\n");
+    unified.chars().filter(|c| !c.is_ascii_control() || matches!(c, '\n' | '\t')).collect()
 }
 
 /// A header value: line breaks and other control characters would start a new header (RFC 5322 section 2.2).

@@ -117,3 +117,16 @@ fn a_date_outside_of_the_calendar_is_clamped() {
         assert!(compose(&sink, SendId([0; 16]), &to, None, date, content).is_ok());
     }
 }
+
+#[test]
+fn data_does_not_know_the_boundary() {
+    let sink = sink(&[]);
+    let boundary = |text: &str| {
+        let bytes = mail(&sink, "s", text).bytes;
+        let mail = String::from_utf8(bytes.to_vec()).unwrap();
+        mail.split("boundary=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned()
+    };
+    assert_eq!(boundary("a"), boundary("a"));
+    // Who writes one mail's boundary into the data of the next gets another one.
+    assert_ne!(boundary(&format!("--{}", boundary("a"))), boundary("a"));
+}

@@ -10,6 +10,12 @@ use super::html::{SAFE_URL, is_safe_url};
 /// Adds our filters and takes away those that would switch escaping off.
 pub(super) fn install(environment: &mut Environment<'static>) {
     environment.remove_filter("safe");
+    // JSON is marked as safe, and its quotes end an attribute.
+    environment.remove_filter("tojson");
+    // What is printed is escaped anyhow; minijinja's own would mark JSON as safe under `{% autoescape 'json' %}`.
+    for name in ["escape", "e"] {
+        environment.add_filter(name, |value: Value| value);
+    }
     environment.remove_global("debug");
     environment.add_filter("money", money);
     environment.add_filter("number", number);

@@ -100,9 +100,11 @@ fn null_skips_a_condition_and_takes_a_default() {
 fn data_is_never_markup_and_never_a_template() {
     let renderer = compile(
         "{{ name }}",
-        &body("<a title=\"{{ name }}\" href=\"https://a.example/{{ name }}\">{{ name }}</a>{% autoescape false %}{{ name }}{% endautoescape %}"),
+        &body("<a title=\"{{ name }}\" href=\"https://a.example/{{ name }}\">{{ name }}</a>{% autoescape false %}{{ name }}{% endautoescape %}{% autoescape 'json' %}{{ name | escape }}{% endautoescape %}"),
     )
     .unwrap();
+    let json = compile("x", &body("<a title=\"{{ name | tojson }}\">x</a>"));
+    assert!(json.map_or(true, |json| json.render(&row(&[("name", "x")])).is_err()));
     for hostile in [
         "<script>alert(1)</script>",
         "\"><img src=x onerror=alert(1)>",
@@ -120,10 +122,21 @@ fn data_is_never_markup_and_never_a_template() {
         assert!(!mail.html.contains("49"), "{}", mail.html);
         let quoted = hostile.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         let quoted = quoted.replace('"', "&quot;").replace('\'', "&#39;");
-        assert_eq!(mail.html.matches(&quoted).count(), 4, "{hostile} in {}", mail.html);
+        assert_eq!(mail.html.matches(&quoted).count(), 5, "{hostile} in {}", mail.html);
         assert_eq!(mail.subject, hostile);
         assert!(mail.text.contains(hostile), "{}", mail.text);
     }
+}
+
+#[test]
+fn a_bare_carriage_return_never_leaves() {
+    let renderer = compile("{{ name }}", &body("{{ name }}")).unwrap();
+    let hostile = "x\r.\rMAIL FROM:<a@b.example>\r\nRCPT\n\u{b}\u{0}end";
+    let mail = renderer.render(&row(&[("name", hostile)])).unwrap();
+    for part in [&mail.html, &mail.text] {
+        assert!(!part.contains(['\r', '\u{b}', '\0']), "{part:?}");
+    }
+    assert!(mail.text.contains("x\n.\nMAIL FROM"), "{:?}", mail.text);
 }
 
 #[test]
