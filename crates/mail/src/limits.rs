@@ -28,7 +28,8 @@ pub(crate) const LOCAL_PART_BYTES: usize = 64;
 /// flood of stale mail.
 pub(crate) const DEFAULT_TTL_NS: i64 = 24 * 3_600 * 1_000_000_000;
 
-/// Attempts of one send. With the backoff below the last one comes after about an hour and a half.
+/// Attempts of one send that may have been delivered and asks for at least one mail. A send that certainly was not is tried
+/// until it expires.
 pub(crate) const MAX_ATTEMPTS: u32 = 12;
 
 /// Longest wait before the first repetition; it doubles with each attempt.

@@ -60,30 +60,37 @@ pub(super) struct Verdict {
     pub(super) again: Option<i64>,
 }
 
-/// Judges an outcome: a pure function.
-pub(super) fn judge(outcome: Outcome, attempt: u32, class: MailClass, backoff_ns: i64) -> Verdict {
-    let last = attempt >= MAX_ATTEMPTS;
+/// What came before an outcome.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct History {
+    /// The number of the attempt that ended.
+    pub(super) attempt: u32,
+    /// An earlier one may have delivered the mail.
+    pub(super) doubtful: bool,
+    pub(super) class: MailClass,
+}
+
+/// Judges an outcome: a pure function. A definite failure is tried again until the mail expires, and ends no doubt that an
+/// earlier attempt left.
+pub(super) fn judge(outcome: Outcome, history: &History, backoff_ns: i64) -> Verdict {
+    let failed = |outcome| if history.doubtful { SendOutcome::InDoubt } else { outcome };
     match outcome {
         Outcome::Accepted { response } => {
             Verdict { outcome: SendOutcome::Accepted, code: 0, detail: response, again: None }
         }
         Outcome::Rejected { code, reason } => {
-            Verdict { outcome: SendOutcome::Rejected, code, detail: reason, again: None }
+            Verdict { outcome: failed(SendOutcome::Rejected), code, detail: reason, again: None }
         }
-        Outcome::Retry { reason, .. } if last => Verdict {
-            outcome: SendOutcome::Rejected,
-            code: 0,
-            detail: format!("retries_exhausted: {reason}"),
-            again: None,
-        },
         Outcome::Retry { after, reason } => {
             let after =
                 after.map_or(0, |after| i64::try_from(after.as_nanos()).unwrap_or(i64::MAX));
-            let again = Some(after.max(backoff_ns));
-            Verdict { outcome: SendOutcome::Retry, code: 0, detail: reason, again }
+            let last = history.doubtful && history.attempt >= MAX_ATTEMPTS;
+            let again = (!last).then_some(after.max(backoff_ns));
+            Verdict { outcome: failed(SendOutcome::Retry), code: 0, detail: reason, again }
         }
         Outcome::InDoubt { reason } => {
-            let again = (class == MailClass::Transactional && !last).then_some(backoff_ns);
+            let repeats = history.class == MailClass::Transactional;
+            let again = (repeats && history.attempt < MAX_ATTEMPTS).then_some(backoff_ns);
             Verdict { outcome: SendOutcome::InDoubt, code: 0, detail: reason, again }
         }
     }
@@ -95,34 +102,36 @@ mod tests {
 
     use postrider_store::SendOutcome;
 
-    use super::judge;
+    use super::{History, judge};
     use crate::{MailClass, Outcome, limits::MAX_ATTEMPTS};
 
     #[test]
     fn outcomes_are_judged() {
         let retry = |after| Outcome::Retry { after, reason: "busy".to_owned() };
         let doubt = || Outcome::InDoubt { reason: "silence".to_owned() };
-        let (marketing, transactional) = (MailClass::Marketing, MailClass::Transactional);
+        let reject = || Outcome::Rejected { code: 550, reason: "unknown".to_owned() };
+        let of = |attempt, doubtful, class| History { attempt, doubtful, class };
+        let marketing = |attempt| of(attempt, false, MailClass::Marketing);
+        let transactional = |attempt| of(attempt, false, MailClass::Transactional);
+        let doubtful = |attempt| of(attempt, true, MailClass::Transactional);
+        let nine = Some(Duration::from_nanos(9));
         let cases = [
-            (retry(None), 1, marketing, SendOutcome::Retry, Some(7)),
-            (retry(Some(Duration::from_nanos(9))), 1, marketing, SendOutcome::Retry, Some(9)),
-            (retry(Some(Duration::from_nanos(5))), 1, marketing, SendOutcome::Retry, Some(7)),
-            (retry(None), MAX_ATTEMPTS, marketing, SendOutcome::Rejected, None),
-            (doubt(), 1, marketing, SendOutcome::InDoubt, None),
-            (doubt(), 1, transactional, SendOutcome::InDoubt, Some(7)),
-            (doubt(), MAX_ATTEMPTS, transactional, SendOutcome::InDoubt, None),
+            (retry(None), marketing(1), SendOutcome::Retry, Some(7)),
+            (retry(nine), marketing(1), SendOutcome::Retry, Some(9)),
+            (retry(Some(Duration::from_nanos(5))), marketing(1), SendOutcome::Retry, Some(7)),
+            (retry(None), marketing(10 * MAX_ATTEMPTS), SendOutcome::Retry, Some(7)),
+            (reject(), marketing(1), SendOutcome::Rejected, None),
+            (doubt(), marketing(1), SendOutcome::InDoubt, None),
+            (doubt(), transactional(1), SendOutcome::InDoubt, Some(7)),
+            (doubt(), transactional(MAX_ATTEMPTS), SendOutcome::InDoubt, None),
+            (retry(None), doubtful(2), SendOutcome::InDoubt, Some(7)),
+            (retry(None), doubtful(MAX_ATTEMPTS), SendOutcome::InDoubt, None),
+            (reject(), doubtful(2), SendOutcome::InDoubt, None),
         ];
-        for (outcome, attempt, class, expected, again) in cases {
-            let verdict = judge(outcome.clone(), attempt, class, 7);
-            assert_eq!(
-                (verdict.outcome, verdict.again),
-                (expected, again),
-                "{outcome:?} {attempt}"
-            );
+        for (outcome, history, expected, again) in cases {
+            let verdict = judge(outcome.clone(), &history, 7);
+            let found = (verdict.outcome, verdict.again);
+            assert_eq!(found, (expected, again), "{outcome:?} {history:?}");
         }
-        assert_eq!(
-            judge(retry(None), MAX_ATTEMPTS, marketing, 7).detail,
-            "retries_exhausted: busy"
-        );
     }
 }

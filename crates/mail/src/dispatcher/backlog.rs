@@ -5,6 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use postrider_core::{SendId, SendIdentity, SubjectId, WorkspaceId};
 use postrider_store::{RowRef, SealedTriggers};
 
+use super::attempt::History;
 use crate::{
     EmailSink, MailError,
     row::{TriggerRow, TriggerRows},
@@ -66,9 +67,16 @@ pub(super) struct Job {
     /// The row within the release.
     pub(super) index: usize,
     pub(super) attempt: u32,
+    /// An earlier attempt may have delivered it.
+    pub(super) doubtful: bool,
 }
 
 impl Job {
+    /// What a verdict about its next outcome depends on.
+    pub(super) fn history(&self) -> History {
+        History { attempt: self.attempt, doubtful: self.doubtful, class: self.sink().class }
+    }
+
     pub(super) fn row(&self) -> TriggerRow<'_> {
         self.release.rows.row(self.index)
     }
@@ -148,7 +156,7 @@ impl Backlog {
     pub(super) fn pop(&mut self) -> Option<Job> {
         let (release, rows) = self.queue.front_mut()?;
         let index = rows.next()?;
-        let job = Job { release: Arc::clone(release), index, attempt: 1 };
+        let job = Job { release: Arc::clone(release), index, attempt: 1, doubtful: false };
         if rows.len() == 0 {
             self.queue.pop_front();
         }

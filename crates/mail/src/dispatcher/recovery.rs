@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use postrider_core::{SendId, SubjectId, WorkspaceId};
+use postrider_core::{ClockTime, SendId, SubjectId, WorkspaceId};
 use postrider_store::{
     EpochSealed, Frame, FrameKind, IntentRecord, Outbox, ResultRecord, SendEntry, SendOutcome,
     SendState,
@@ -12,6 +12,7 @@ use super::{
     Dispatcher,
     backlog::{Job, Release},
     fold::outbox_reader,
+    retries::backoff_ns,
     turn::Batch,
 };
 use crate::{
@@ -25,6 +26,15 @@ struct OpenIntent {
     subject: SubjectId,
     trigger: String,
     attempt: u32,
+}
+
+/// A send that is tried again.
+#[derive(Debug, Clone, Copy)]
+struct Repeat {
+    /// The row within its epoch and sink.
+    row: u32,
+    attempt: u32,
+    doubtful: bool,
 }
 
 /// What the first reading of the log collects beside the outbox.
@@ -97,11 +107,17 @@ impl Dispatcher {
     /// Sends that are due for another attempt. Their rows were released long ago, so the log is read
     /// a second time to find them; that happens only if there are any.
     fn take_up_repeats(&mut self, history: &History) -> Result<(), MailError> {
-        let mut wanted: HashMap<(String, u64), Vec<(u32, u32)>> = HashMap::new();
+        let mut wanted: HashMap<(String, u64), Vec<Repeat>> = HashMap::new();
         for (send, entry) in self.outbox.sends() {
-            if let Some(attempt) = self.attempt_to_repeat(&entry, history.open.get(&send)) {
+            if let Some((attempt, doubtful)) =
+                self.attempt_to_repeat(&entry, history.open.get(&send))
+            {
                 let key = (format!("{}.{}", entry.pipeline, entry.sink), entry.epoch.0);
-                wanted.entry(key).or_default().push((entry.row, attempt + 1));
+                wanted.entry(key).or_default().push(Repeat {
+                    row: entry.row,
+                    attempt: attempt + 1,
+                    doubtful,
+                });
             }
         }
         if wanted.is_empty() {
@@ -121,12 +137,14 @@ impl Dispatcher {
                 triggers.moved_at = 0;
                 let clock = history.clock(&triggers.pipeline, triggers.epoch.0);
                 let release = Arc::new(Release::decode(&triggers, sink, clock, now.0)?);
-                for (row, attempt) in rows {
+                for &Repeat { row, attempt, doubtful } in rows {
                     let index = row.checked_sub(triggers.first_row);
                     if let Some(index) = index.filter(|index| *index < triggers.count) {
                         let release = Arc::clone(&release);
-                        let job = Job { release, index: index as usize, attempt: *attempt };
-                        self.retries.push(now, job);
+                        let job = Job { release, index: index as usize, attempt, doubtful };
+                        // As if it had waited since the restart: restarts in a row must not hammer a server that is down.
+                        let wait = backoff_ns(job.send_id(), attempt - 1);
+                        self.retries.push(ClockTime(now.0.saturating_add(wait)), job);
                     }
                 }
             }
@@ -134,18 +152,23 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// The attempt that another one follows: after a definite failure always, in doubt only where the
+    /// The attempt that another one follows, and whether it may have delivered the mail: after a definite failure always, in doubt only where the
     /// sink asks for at least one mail.
-    fn attempt_to_repeat(&self, entry: &SendEntry<'_>, open: Option<&OpenIntent>) -> Option<u32> {
+    fn attempt_to_repeat(
+        &self,
+        entry: &SendEntry<'_>,
+        open: Option<&OpenIntent>,
+    ) -> Option<(u32, bool)> {
         let name = format!("{}.{}", entry.pipeline, entry.sink);
         let sink = self.options.sinks.get(&name)?;
         let attempt = match (entry.state, open) {
-            (SendState::Retry { attempt }, None) => return Some(*attempt),
+            (SendState::Retry { attempt }, None) => return Some((*attempt, false)),
             (SendState::InDoubt { attempt }, _) => *attempt,
             (_, Some(open)) => open.attempt,
             _ => return None,
         };
-        (sink.class == MailClass::Transactional && attempt < MAX_ATTEMPTS).then_some(attempt)
+        (sink.class == MailClass::Transactional && attempt < MAX_ATTEMPTS)
+            .then_some((attempt, true))
     }
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use postrider_core::ClockTime;
-use postrider_store::{DecisionRecord, IntentRecord, LogError, NewFrame, ResultRecord, SendState};
+use postrider_store::{
+    DecisionRecord, IntentRecord, LogError, NewFrame, ResultRecord, SendOutcome, SendState,
+};
 
 use super::{
     Dispatcher, SendFacts,
@@ -108,6 +110,8 @@ impl Dispatcher {
     fn repeat(&self, job: Job, batch: &mut Batch) {
         match self.prepare(&job, false) {
             Ok(message) => self.launch(job, message, batch),
+            // It may have been delivered: to call it not sent would be a lie, and free its key for a second mail.
+            Err(_) if job.doubtful => {}
             Err(not) => self.decline(&job, not, batch),
         }
     }
@@ -178,7 +182,7 @@ impl Dispatcher {
         let now = self.options.wall.now();
         let send = job.send_id();
         let backoff = backoff_ns(send, job.attempt);
-        let verdict = judge(outcome.clone(), job.attempt, job.sink().class, backoff);
+        let verdict = judge(outcome.clone(), &job.history(), backoff);
         self.observe(&job, &outcome, &verdict, now);
         let record = ResultRecord {
             send_id: ResultRecord::send_id(send),
@@ -191,7 +195,8 @@ impl Dispatcher {
         batch.push(record.frame(job.release.workspace, job.subject()));
         if let Some(wait) = verdict.again {
             let due = ClockTime(now.0.saturating_add(wait));
-            self.retries.push(due, Job { attempt: job.attempt + 1, ..job });
+            let doubtful = verdict.outcome == SendOutcome::InDoubt;
+            self.retries.push(due, Job { attempt: job.attempt + 1, doubtful, ..job });
         }
         Ok(())
     }

@@ -212,7 +212,7 @@ async fn a_failed_attempt_is_repeated_with_the_same_message() {
 }
 
 #[tokio::test]
-async fn attempts_end_with_a_rejection() {
+async fn a_definite_failure_is_tried_again_until_it_is_none() {
     let log = Log::in_memory();
     let provider = Arc::new(RecordingProvider::answering("default", vec![retry(); 50]));
     let clock = ManualClock::at(NOON);
@@ -221,16 +221,37 @@ async fn attempts_end_with_a_rejection() {
     let running = start(opts);
     seal(&log, 1, &[row("a")]).await;
     let ended = async {
-        while counts(&log).rejected == 0 {
+        while counts(&log).accepted == 0 {
             clock.advance(HOUR);
             assert!(running.handle.settle().await);
         }
     };
     tokio::time::timeout(Duration::from_secs(20), ended).await.unwrap();
     running.end().await;
-    assert_eq!(provider.calls().len(), 12);
-    let (_, results) = attempts(&log);
-    assert_eq!(results.last().unwrap().detail, "retries_exhausted: busy");
+    assert_eq!(provider.calls().len(), 51);
+    assert_eq!(counts(&log).rejected, 0);
+}
+
+#[tokio::test]
+async fn a_mail_in_doubt_that_grows_stale_stays_in_doubt() {
+    let log = Log::in_memory();
+    let class = [("class", OptionValue::Text("transactional".to_owned()))];
+    let doubt = Outcome::InDoubt { reason: "silence".to_owned() };
+    let provider = Arc::new(RecordingProvider::answering("default", [doubt]));
+    let (wall, epoch) = (ManualClock::at(NOON), ManualClock::at(NOON));
+    let mut opts = options(&log, &sink(&class), provider.clone());
+    (opts.wall, opts.epoch_clock) = (wall.clone(), epoch.clone());
+    let running = start(opts);
+    seal(&log, 1, &[row("a")]).await;
+    assert!(running.handle.settle().await);
+    epoch.advance(25 * HOUR);
+    for _ in 0..5 {
+        wall.advance(HOUR);
+        assert!(running.handle.settle().await);
+    }
+    running.end().await;
+    assert_eq!((counts(&log).in_doubt, counts(&log).not_sent_total()), (1, 0));
+    assert_eq!(provider.calls().len(), 1);
 }
 
 #[tokio::test]

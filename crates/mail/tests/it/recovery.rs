@@ -9,7 +9,9 @@ use postrider_store::{Log, LogOptions, SendOutcome};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
-use crate::support::{attempts, counts, options, row, rows, seal, sink, start};
+use crate::support::{
+    HOUR, ManualClock, NOON, attempts, counts, options, row, rows, seal, sink, start,
+};
 
 /// Is called and never answers.
 #[derive(Debug)]
@@ -103,9 +105,13 @@ async fn a_transactional_mail_in_doubt_is_sent_again_under_the_same_id() {
     crash_with(dir.path(), &transactional(), 1).await;
     let log = open(dir.path());
     let provider = Arc::new(RecordingProvider::new("default"));
-    let running = start(options(&log, &sink(&transactional()), provider.clone()));
+    let clock = ManualClock::at(NOON);
+    let mut opts = options(&log, &sink(&transactional()), provider.clone());
+    opts.wall = clock.clone();
+    let running = start(opts);
     let sent = async {
         while counts(&log).accepted == 0 {
+            clock.advance(HOUR);
             assert!(running.handle.settle().await);
             tokio::task::yield_now().await;
         }
@@ -134,9 +140,13 @@ async fn a_send_that_waits_for_another_attempt_survives_a_restart() {
 
     let log = open(dir.path());
     let provider = Arc::new(RecordingProvider::new("default"));
-    let running = start(options(&log, &sink(&[]), provider.clone()));
+    let clock = ManualClock::at(NOON);
+    let mut opts = options(&log, &sink(&[]), provider.clone());
+    opts.wall = clock.clone();
+    let running = start(opts);
     let sent = async {
         while counts(&log).accepted < 3 {
+            clock.advance(HOUR);
             assert!(running.handle.settle().await);
             tokio::task::yield_now().await;
         }

@@ -194,11 +194,17 @@ fn is_closing(error: &Error) -> bool {
 fn outcome_of(error: &Error) -> Outcome {
     let code = code_of(error);
     let reason = detail(&error.to_string());
-    if error.is_permanent() && !ABOUT_US.contains(&code) {
+    if error.is_permanent() && !ABOUT_US.contains(&code) && !is_policy(&reason) {
         Outcome::Rejected { code: u32::from(code), reason }
     } else {
         Outcome::Retry { after: None, reason }
     }
+}
+
+/// An enhanced status of 5.7.x (RFC 3463 section 3.8): security and policy, such as a relay that wants a login first or a
+/// sender that is not allowed here. It is mended at our end, and the mail must still be there then.
+fn is_policy(reason: &str) -> bool {
+    reason.split_once(": ").is_some_and(|(_, text)| text.starts_with("5.7."))
 }
 
 fn reply_text(response: &Response) -> String {
