@@ -80,12 +80,11 @@ impl StoredSend {
         }
     }
 
-    /// Whether it may be decided not to go on with this send.
+    /// Whether it may be decided not to go on with this send: only while it certainly was not taken over. A decision about one
+    /// that may have been would hide the doubt and free its key for a second mail.
     pub(super) fn may_be_dropped(&self) -> Result<(), String> {
         match &self.state {
-            SendState::Intended { .. } | SendState::Retry { .. } | SendState::InDoubt { .. } => {
-                Ok(())
-            }
+            SendState::Retry { .. } => Ok(()),
             state => Err(format!("a decision can't follow {state:?}")),
         }
     }

@@ -264,13 +264,26 @@ fn results_that_come_late_change_nothing_but_accepted_is_a_fact() {
     fold.intent(send(1), 2, &only).unwrap();
     fold.result(send(1), 1, SendOutcome::Rejected).unwrap();
     assert_eq!(fold.counts().in_flight, 1, "attempt 1 is over");
-    fold.result(send(1), 2, SendOutcome::InDoubt).unwrap();
+    fold.result(send(1), 2, SendOutcome::Retry).unwrap();
     fold.decision(send(1), "gave_up", &only).unwrap();
     assert_eq!(fold.counts().not_sent["gave_up"], 1);
     fold.result(send(1), 2, SendOutcome::Rejected).unwrap();
     assert_eq!(fold.counts().not_sent["gave_up"], 1);
     fold.result(send(1), 1, SendOutcome::Accepted).unwrap();
     assert_eq!((fold.counts().accepted, fold.counts().not_sent.len()), (1, 0));
+}
+
+#[test]
+fn what_may_have_been_delivered_is_never_not_sent() {
+    let mut fold = Fold::new();
+    fold.triggers("mail", 1, 1);
+    fold.seal(1, 1).unwrap();
+    let only = row("mail", 1, 0);
+    fold.intent(send(1), 1, &only).unwrap();
+    assert!(fold.decision(send(1), "expired", &only).is_err(), "being called");
+    fold.result(send(1), 1, SendOutcome::InDoubt).unwrap();
+    assert!(fold.decision(send(1), "expired", &only).is_err(), "in doubt");
+    assert_eq!((fold.counts().in_doubt, fold.counts().not_sent_total()), (1, 0));
 }
 
 #[test]

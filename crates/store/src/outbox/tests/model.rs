@@ -151,7 +151,7 @@ fn step(fold: &mut Fold, model: &mut Model, step: &Step) {
             }
         }
         Step::Decide(index, reason) => {
-            let states = [State::Undecided, State::Retry, State::InDoubt, State::Intended];
+            let states = [State::Undecided, State::Retry];
             if let Some(found) = model.choose(*index, &states) {
                 found.state = State::NotSent(REASONS[*reason]);
                 let place = row(found.sink, found.epoch, found.row);
