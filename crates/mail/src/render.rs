@@ -330,8 +330,8 @@ fn write_plain(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Re
     }
 }
 
-/// Text whose only controls are line feeds and tabs. A bare CR of the data would reach the mail server as it is, and servers differ
-/// in whether it ends a line: what stands behind it could become a command (SMTP smuggling; RFC 5321 section 2.3.8).
+/// Text whose only controls are line feeds and tabs. A bare CR of the data would reach the mail server as it is, and servers
+/// differ in whether it ends a line: what stands behind it could become a command (SMTP smuggling; RFC 5321 section 2.3.8).
 fn plain_lines(text: String) -> String {
     if !text.contains(|c: char| c.is_ascii_control() && c != '\n' && c != '\t') {
         return text;

@@ -152,8 +152,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// The attempt that another one follows, and whether it may have delivered the mail: after a definite failure always, in doubt only where the
-    /// sink asks for at least one mail.
+    /// The attempt that another one follows, and whether it may have delivered the mail: after a definite failure always, in
+    /// doubt only where the sink asks for at least one mail.
     fn attempt_to_repeat(
         &self,
         entry: &SendEntry<'_>,

@@ -6,7 +6,10 @@ use mail_parser::{HeaderValue, MessageParser};
 use postrider_core::{OptionValue, SendId, TableOption, TableOptions};
 
 use super::{Outgoing, compose, list_id};
-use crate::{EmailSink, SinkColumn, TemplateLoader, render::Rendered};
+use crate::{
+    EmailSink, SinkColumn, TemplateLoader,
+    render::{Rendered, Renderer, TemplateSources},
+};
 
 struct Template;
 
@@ -129,4 +132,25 @@ fn data_does_not_know_the_boundary() {
     assert_eq!(boundary("a"), boundary("a"));
     // Who writes one mail's boundary into the data of the next gets another one.
     assert_ne!(boundary(&format!("--{}", boundary("a"))), boundary("a"));
+}
+
+#[test]
+fn every_line_of_the_bytes_ends_with_crlf_whatever_the_data_holds() {
+    let mjml =
+        "<mjml><mj-body><mj-section><mj-column><mj-text>{{ x }}</mj-text></mj-column></mj-section></mj-body></mjml>";
+    let sources = TemplateSources { subject: "s {{ x }}", mjml, text: Some("{{ x }}") };
+    let renderer = Renderer::compile(sources).unwrap();
+    let sink = sink(&[]);
+    let to: Address = "kim@x.example".parse().unwrap();
+    for end in ["\r", "\n", "\r\n", "\n\r", "\r\r\n"] {
+        // Short and long lines, ASCII or not, so that every transfer encoding is met.
+        for line in ["x".to_owned(), "ä".to_owned(), "long ".repeat(300), "日本".repeat(300)] {
+            let data = format!("{line}{end}.{end}MAIL FROM:<evil@x.example>{end}.{line}{end}");
+            let row = minijinja::Value::from_pairs([("x", data)]);
+            let content = renderer.render(&row).unwrap();
+            let bytes = compose(&sink, SendId([7; 16]), &to, None, 0, content).unwrap().bytes;
+            let bare = String::from_utf8(bytes.to_vec()).unwrap().replace("\r\n", "");
+            assert!(!bare.contains(['\r', '\n']), "{end:?} {line:.9}");
+        }
+    }
 }
