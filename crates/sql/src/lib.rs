@@ -40,6 +40,7 @@ mod planner_thread;
 mod prepass;
 mod program;
 mod query;
+mod projections;
 mod select;
 mod suggest;
 mod text;

@@ -7,13 +7,12 @@ use datafusion::{
     logical_expr::{LogicalPlan, planner::ContextProvider},
     optimizer::{
         Analyzer, Optimizer, OptimizerContext, OptimizerRule,
-        eliminate_duplicated_expr::EliminateDuplicatedExpr,
-        optimize_projections::OptimizeProjections, optimize_unions::OptimizeUnions,
+        eliminate_duplicated_expr::EliminateDuplicatedExpr, optimize_unions::OptimizeUnions,
         push_down_filter::PushDownFilter, simplify_expressions::SimplifyExpressions,
     },
 };
 
-use crate::{catalog::Catalog, checks::Input, lower};
+use crate::{catalog::Catalog, checks::Input, lower, projections::MergeProjections};
 
 /// Resolves types.
 pub(crate) fn analyze(catalog: &Catalog, plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -25,11 +24,11 @@ pub(crate) fn analyze(catalog: &Catalog, plan: LogicalPlan) -> Result<LogicalPla
 /// Projections are optimized once before lowering, while an aggregate that nobody uses can still
 /// be dropped; the lowered node keeps its columns.
 pub(crate) fn finish(plan: LogicalPlan, input: Input) -> Result<LogicalPlan> {
-    let pruned = run(vec![Arc::new(OptimizeProjections::new())], plan)?;
+    let pruned = run(vec![Arc::new(MergeProjections::default())], plan)?;
     let lowered = lower::windows(pruned)?;
     match input {
         Input::Stream => run(stream_rules(), lowered),
-        Input::Bounded => run(Optimizer::new().rules, lowered),
+        Input::Bounded => run(bounded_rules(), lowered),
     }
 }
 
@@ -41,8 +40,17 @@ fn stream_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(SimplifyExpressions::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
         Arc::new(PushDownFilter::new()),
-        Arc::new(OptimizeProjections::new()),
+        Arc::new(MergeProjections::default()),
     ]
+}
+
+/// All rules of DataFusion.
+fn bounded_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let ours: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(MergeProjections::default());
+    let replaced = |rule: Arc<dyn OptimizerRule + Send + Sync>| {
+        if rule.name() == ours.name() { Arc::clone(&ours) } else { rule }
+    };
+    Optimizer::new().rules.into_iter().map(replaced).collect()
 }
 
 /// Runs rules until nothing changes. No start time is given: `now()` must not become a constant.

@@ -90,6 +90,27 @@ fn the_time_of_the_query_is_one_for_all_its_parts() {
 }
 
 #[test]
+fn a_step_that_looks_like_the_one_before_is_done_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = tables(dir.path());
+    let steps = |step: &str, from: &str| {
+        format!("{}{from}{}", format!("SELECT {step} FROM (").repeat(3), ")".repeat(3))
+    };
+    for (step, from, rows) in [
+        ("v + 10 AS v", "SELECT v FROM events WHERE k = 'b'", "v\n32\n"),
+        ("v + 10 AS v", "SELECT 1 AS v", "v\n31\n"),
+        ("k, v * 2 AS v", "SELECT k, v FROM events WHERE k = 'b'", "k,v\nb,16\n"),
+        ("v, 'x' || k AS k", "SELECT k, v FROM events WHERE k = 'b'", "v,k\n2,xxxb\n"),
+        ("total + 10 AS total", "SELECT sum(v) AS total FROM events", "total\n77\n"),
+    ] {
+        assert_eq!(answer(&file, "csv", &steps(step, from)), rows, "{step} of {from}");
+    }
+    let filtered = "SELECT v + 10 AS v FROM (SELECT v + 10 AS v FROM (SELECT v + 10 AS v FROM (SELECT v FROM events)) \
+                    WHERE v > 13) WHERE v > 30 ORDER BY v DESC LIMIT 1";
+    assert_eq!(answer(&file, "csv", filtered), "v\n70\n");
+}
+
+#[test]
 fn queries_in_expressions_read_tables_too() {
     let dir = tempfile::tempdir().unwrap();
     let file = tables(dir.path());
