@@ -13,7 +13,7 @@ use datafusion::{
 use postrider_plan::{StreamTable, Table};
 use sqlparser::ast::{Ident, ObjectName};
 
-use crate::{functions::Functions, types::StreamTypes};
+use crate::{checks::Extent, functions::Functions, types::StreamTypes};
 
 /// Tables, views and functions.
 #[derive(Debug)]
@@ -30,8 +30,8 @@ pub(crate) struct Catalog {
 #[derive(Debug, Clone)]
 pub(crate) struct View {
     pub(crate) plan: Arc<LogicalPlan>,
-    /// How many tables it reads once everything is expanded.
-    pub(crate) relations: u64,
+    /// How large it is once everything is expanded.
+    pub(crate) extent: Extent,
 }
 
 impl Catalog {

@@ -19,7 +19,7 @@ use crate::{
     catalog::{Catalog, fold, only_part},
     codes,
     functions::{Functions, is_window},
-    limits::MAX_RELATIONS,
+    limits::{MAX_QUERY_DEPTH, MAX_RELATIONS},
     suggest,
     text::SourceText,
     window_calls::{self, Calls},
@@ -34,12 +34,51 @@ pub(crate) enum Input {
     Bounded,
 }
 
+/// How large a query is once views and CTEs are expanded.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Extent {
+    /// Tables it reads.
+    pub(crate) relations: u64,
+    /// Queries that are in each other, views and CTEs included.
+    pub(crate) depth: u64,
+}
+
+impl Extent {
+    const TABLE: Self = Self { relations: 1, depth: 0 };
+
+    /// Both beside each other.
+    fn add(&mut self, other: Self) {
+        self.relations = self.relations.saturating_add(other.relations);
+        self.depth = self.depth.max(other.depth);
+    }
+
+    fn refuse(self) -> Option<Diagnostic> {
+        if self.relations > MAX_RELATIONS {
+            let message = format!(
+                "the query reads more than {MAX_RELATIONS} tables once its views and CTEs are expanded"
+            );
+            return Some(
+                Diagnostic::error(codes::TOO_WIDE, message).hint("read each of them fewer times"),
+            );
+        }
+        if self.depth > MAX_QUERY_DEPTH {
+            let message = format!(
+                "more than {MAX_QUERY_DEPTH} queries are built on each other, views and CTEs included"
+            );
+            return Some(
+                Diagnostic::error(codes::TOO_DEEP, message)
+                    .hint("let one SELECT do the work of several"),
+            );
+        }
+        None
+    }
+}
+
 /// What a query's syntax tells.
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) errors: Vec<Diagnostic>,
-    /// Tables it reads once views and CTEs are expanded.
-    pub(crate) relations: u64,
+    pub(crate) extent: Extent,
 }
 
 /// Checks a query.
@@ -51,19 +90,10 @@ pub(crate) fn query(
 ) -> Checked {
     let mut checker = Checker::new(catalog, source, input);
     let ControlFlow::Continue(()) = query.visit(&mut checker);
-    let relations = checker.relations;
-    if relations > MAX_RELATIONS {
-        let range = source.range(query.span());
-        checker.errors.push(
-            Diagnostic::error(
-                codes::TOO_WIDE,
-                format!("the query reads more than {MAX_RELATIONS} tables once its views and CTEs are expanded"),
-            )
-            .at_option(range)
-            .hint("read each of them fewer times"),
-        );
-    }
-    Checked { errors: checker.errors, relations }
+    let extent = checker.extent;
+    let found = extent.refuse().map(|error| error.at_option(source.range(query.span())));
+    checker.errors.extend(found);
+    Checked { errors: checker.errors, extent }
 }
 
 /// Checks an expression over one row, as in a generated column.
@@ -95,13 +125,14 @@ struct Checker<'c, 's, 'a> {
     source: &'s SourceText<'a>,
     input: Input,
     errors: Vec<Diagnostic>,
-    /// CTE names of the statement, and how many tables each reads.
-    ctes: HashMap<String, u64>,
+    /// CTE names of the statement, and how large each is.
+    ctes: HashMap<String, Extent>,
     /// Names of the queries that are CTEs, by address.
     cte_queries: HashMap<usize, String>,
-    /// Tables read by each query around the current place.
-    reads: Vec<u64>,
-    relations: u64,
+    /// What each query around the current place reads, as far as it was visited.
+    reads: Vec<Extent>,
+    /// The largest query.
+    extent: Extent,
     /// Names that were refused already, by address.
     refused: HashSet<usize>,
 }
@@ -116,7 +147,7 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             ctes: HashMap::new(),
             cte_queries: HashMap::new(),
             reads: Vec::new(),
-            relations: 0,
+            extent: Extent::default(),
             refused: HashSet::new(),
         }
     }
@@ -312,7 +343,7 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
         let reads = if let Some(reads) = self.ctes.get(&folded) {
             *reads
         } else if let Some(view) = self.catalog.views.get(&key) {
-            view.relations
+            view.extent
         } else if let Some(table) = self.catalog.tables.get(&key) {
             if table.columns.is_empty() {
                 self.errors.push(
@@ -324,7 +355,7 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
                     .hint("declare its columns, or read the table that feeds it"),
                 );
             }
-            1
+            Extent::TABLE
         } else {
             let names = self.catalog.readable_names();
             let ctes: Vec<&str> = self.ctes.keys().map(String::as_str).collect();
@@ -335,10 +366,10 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
                     .at_option(place)
                     .hint(suggest::hint(&folded, "tables", all)),
             );
-            1
+            Extent::TABLE
         };
         if let Some(sum) = self.reads.last_mut() {
-            *sum = sum.saturating_add(reads);
+            sum.add(reads);
         }
     }
 }
@@ -353,22 +384,25 @@ impl Visitor for Checker<'_, '_, '_> {
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Infallible> {
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
             let name = fold(&cte.alias.name);
-            self.ctes.entry(name.clone()).or_insert(1);
+            self.ctes.entry(name.clone()).or_insert(Extent::TABLE);
             self.cte_queries.insert(address(cte.query.as_ref()), name);
         }
-        self.reads.push(0);
+        self.reads.push(Extent::default());
         self.tail(query);
         self.set_operation(&query.body);
         ControlFlow::Continue(())
     }
 
     fn post_visit_query(&mut self, query: &Query) -> ControlFlow<Infallible> {
-        let reads = self.reads.pop().unwrap_or_default();
-        self.relations = self.relations.max(reads);
+        let mut reads = self.reads.pop().unwrap_or_default();
+        reads.depth += 1;
+        self.extent.relations = self.extent.relations.max(reads.relations);
+        self.extent.depth = self.extent.depth.max(reads.depth);
         if let Some(name) = self.cte_queries.get(&address(query)) {
-            self.ctes.insert(name.clone(), reads.max(1));
+            reads.relations = reads.relations.max(1);
+            self.ctes.insert(name.clone(), reads);
         } else if let Some(sum) = self.reads.last_mut() {
-            *sum = sum.saturating_add(reads);
+            sum.add(reads);
         }
         ControlFlow::Continue(())
     }

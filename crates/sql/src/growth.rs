@@ -5,11 +5,8 @@ use std::ops::Range;
 
 use datafusion::{
     arrow::datatypes::DataType,
-    common::{
-        ScalarValue,
-        tree_node::{TreeNode, TreeNodeRecursion},
-    },
-    logical_expr::{Expr, LogicalPlan, expr::ScalarFunction},
+    common::ScalarValue,
+    logical_expr::{Expr, LogicalPlan, Operator, expr::ScalarFunction},
 };
 use postrider_core::Diagnostic;
 
@@ -33,6 +30,23 @@ const SIZED: [(&str, usize); 7] = [
 /// Functions that put one argument in many places of another.
 const REPLACING: [(&str, usize); 4] =
     [("replace", 2), ("regexp_replace", 2), ("array_to_string", 1), ("array_join", 1)];
+/// Functions that put their arguments together; one may stand there twice.
+const JOINING: [&str; 12] = [
+    "array_append",
+    "array_concat",
+    "array_prepend",
+    "array_union",
+    "arrays_zip",
+    "concat",
+    "concat_ws",
+    "make_array",
+    "map",
+    "named_struct",
+    "overlay",
+    "struct",
+];
+/// How much longer a byte becomes in `encode`: hexadecimal.
+const ENCODED: u64 = 2;
 /// Functions that make a list out of bounds.
 const SERIES: [&str; 2] = ["range", "generate_series"];
 
@@ -42,9 +56,7 @@ pub(crate) fn check(
     source: &SourceText<'_>,
     within: &Range<usize>,
 ) -> Option<Diagnostic> {
-    let mut worst = Growth::default();
-    walk::nodes(plan, |node| worst = worst.clone().max(of_plan(node)));
-    worst.refuse(source, within)
+    of_plan(plan).refuse(source, within)
 }
 
 /// Checks the calls of one expression.
@@ -61,11 +73,13 @@ pub(crate) fn check_expr(
 struct Growth {
     times: u64,
     by: String,
+    /// The argument that says so, as it is written.
+    size: Option<String>,
 }
 
 impl Default for Growth {
     fn default() -> Self {
-        Self { times: 1, by: String::new() }
+        Self { times: 1, by: String::new(), size: None }
     }
 }
 
@@ -78,48 +92,92 @@ impl Growth {
             format!("`{}` could make a value more than {MAX_GROWTH} times longer", self.by);
         Some(
             Diagnostic::error(codes::TOO_LARGE, message)
-                .at(source.find_name(&self.by, within).unwrap_or_else(|| within.clone()))
-                .hint("give its length as a small literal, such as 10"),
+                .at(self.place(source, within).unwrap_or_else(|| within.clone()))
+                .hint("give its length as a small literal, such as 10; copies of a copy multiply"),
         )
+    }
+
+    /// The call, which of several is told by the size that it is given.
+    fn place(&self, source: &SourceText<'_>, within: &Range<usize>) -> Option<Range<usize>> {
+        let names = source.find_names(&self.by, within);
+        let given = |name: &&Range<usize>| {
+            self.size.as_ref().is_some_and(|size| source.call_has(name, size))
+        };
+        names.iter().find(given).or_else(|| names.first()).cloned()
     }
 }
 
 fn of_plan(plan: &LogicalPlan) -> Growth {
     let below = plan.inputs().into_iter().map(of_plan).max().unwrap_or_default();
     let here = plan.expressions().iter().map(of_expr).max().unwrap_or_default();
-    let by = if here.times > 1 { here.by } else { below.by };
-    Growth { times: here.times.saturating_mul(below.times), by }
+    let times = here.times.saturating_mul(below.times);
+    let last = if here.times > 1 { here } else { below };
+    Growth { times, ..last }
 }
 
 fn of_expr(expr: &Expr) -> Growth {
-    let mut growth = Growth::default();
-    let walked = expr.apply_children(|part| {
-        growth = growth.clone().max(of_expr(part));
-        Ok(TreeNodeRecursion::Continue)
+    let (mut most, mut sum) = (Growth::default(), 0_u64);
+    walk::children(expr, |part| {
+        let growth = of_expr(part);
+        // Literals are as short as the program.
+        if !matches!(part, Expr::Literal(..)) {
+            sum = sum.saturating_add(growth.times);
+        }
+        most = std::mem::take(&mut most).max(growth);
     });
-    debug_assert!(walked.is_ok(), "no step fails");
-    if let Expr::ScalarFunction(call) = expr
-        && let Some(times) = times(call)
-    {
-        return Growth { times: growth.times.saturating_mul(times), by: call.name().to_owned() };
+    match expr {
+        Expr::ScalarFunction(call) if JOINING.contains(&call.name()) => {
+            joined(most, sum, call.name())
+        }
+        Expr::BinaryExpr(binary) if binary.op == Operator::StringConcat => joined(most, sum, "||"),
+        Expr::ScalarFunction(call) => match times(call) {
+            Some((times, size)) => {
+                let times = most.times.saturating_mul(times);
+                Growth { times, by: call.name().to_owned(), size }
+            }
+            None => most,
+        },
+        Expr::ScalarSubquery(query) => most.max(of_plan(&query.subquery)),
+        Expr::Exists(exists) => most.max(of_plan(&exists.subquery.subquery)),
+        Expr::InSubquery(part) => most.max(of_plan(&part.subquery.subquery)),
+        _ => most,
     }
-    growth
 }
 
-fn times(call: &ScalarFunction) -> Option<u64> {
+fn joined(most: Growth, sum: u64, by: &str) -> Growth {
+    if sum > most.times { Growth { times: sum, by: by.to_owned(), size: None } } else { most }
+}
+
+/// How many times longer than its arguments a call's result can be, and the argument that says so.
+fn times(call: &ScalarFunction) -> Option<(u64, Option<String>)> {
+    if call.name() == "encode" {
+        return Some((ENCODED, None));
+    }
     if SERIES.contains(&call.name()) {
         let bounds: Option<Vec<u64>> = call.args.iter().map(number).collect();
         let sum = |bounds: Vec<u64>| bounds.into_iter().fold(1, u64::saturating_add);
-        return Some(bounds.map_or(u64::MAX, sum));
+        let largest = call.args.iter().max_by_key(|bound| number(bound)).and_then(written);
+        return Some((bounds.map_or(u64::MAX, sum), largest));
     }
     let argument = |functions: &[(&str, usize)]| {
         let (_, at) = functions.iter().find(|(name, _)| *name == call.name())?;
         call.args.get(*at)
     };
     if let Some(size) = argument(&SIZED) {
-        return Some(number(size).map_or(u64::MAX, |size| size.max(1)));
+        return Some((number(size).map_or(u64::MAX, |size| size.max(1)), written(size)));
     }
-    argument(&REPLACING).map(|part| length(part).max(1))
+    argument(&REPLACING).map(|part| (length(part).max(1), None))
+}
+
+/// A literal or column as it stands in the text.
+fn written(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Cast(cast) => written(&cast.expr),
+        Expr::Negative(inner) => written(inner),
+        Expr::Literal(value, _) => Some(value.to_string()),
+        Expr::Column(column) => Some(column.name.clone()),
+        _ => None,
+    }
 }
 
 fn number(expr: &Expr) -> Option<u64> {

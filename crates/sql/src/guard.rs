@@ -49,11 +49,20 @@ enum Enclosure {
     Case,
 }
 
+/// An enclosure, and what it interrupted.
+struct Outer {
+    kind: Enclosure,
+    chain: usize,
+    longest: usize,
+}
+
 #[derive(Default)]
 struct Guard {
-    /// Each enclosure, and the length of the chain that it interrupted.
-    enclosures: Vec<(Enclosure, usize)>,
+    enclosures: Vec<Outer>,
+    /// Operators in a row up to here: those in parentheses before them are below them in the tree.
     chain: usize,
+    /// The longest chain in the current enclosure.
+    longest: usize,
     prefixes: usize,
     joins: usize,
     unions: usize,
@@ -77,12 +86,12 @@ impl Guard {
                 self.open(Enclosure::Bracket, range)?;
             }
             Token::RParen | Token::RBracket | Token::RBrace => {
-                while self.enclosures.last().is_some_and(|(kind, _)| *kind == Enclosure::Case) {
+                while self.enclosures.last().is_some_and(|outer| outer.kind == Enclosure::Case) {
                     self.close();
                 }
                 self.close();
             }
-            Token::Comma => self.chain = 0,
+            Token::Comma => self.unchain(),
             Token::SemiColon => *self = Self::default(),
             Token::Word(word) => {
                 let field = previous.is_some_and(|token| token.is(&Token::Period));
@@ -102,7 +111,9 @@ impl Guard {
     fn word(&mut self, keyword: Keyword, range: &Range<usize>) -> Result<(), Diagnostic> {
         match keyword {
             Keyword::CASE => self.open(Enclosure::Case, range)?,
-            Keyword::END if matches!(self.enclosures.last(), Some((Enclosure::Case, _))) => {
+            Keyword::END
+                if self.enclosures.last().is_some_and(|outer| outer.kind == Enclosure::Case) =>
+            {
                 self.close();
             }
             Keyword::JOIN | Keyword::APPLY => {
@@ -112,7 +123,7 @@ impl Guard {
                 }
             }
             Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT => {
-                self.chain = 0;
+                self.unchain();
                 self.unions += 1;
                 if self.unions > MAX_UNIONS {
                     return Err(too_many("UNIONs", MAX_UNIONS, range));
@@ -127,7 +138,7 @@ impl Guard {
             | Keyword::WHEN
             | Keyword::THEN
             | Keyword::ELSE
-            | Keyword::VALUES => self.chain = 0,
+            | Keyword::VALUES => self.unchain(),
             keyword if is_operator_word(keyword) => self.link(range)?,
             _ => {}
         }
@@ -135,15 +146,22 @@ impl Guard {
     }
 
     fn open(&mut self, kind: Enclosure, range: &Range<usize>) -> Result<(), Diagnostic> {
-        self.enclosures.push((kind, self.chain));
-        self.chain = 0;
+        self.enclosures.push(Outer { kind, chain: self.chain, longest: self.longest });
+        (self.chain, self.longest) = (0, 0);
         if self.enclosures.len() > MAX_NESTING { Err(too_deep(range)) } else { Ok(()) }
     }
 
     fn close(&mut self) {
-        if let Some((_, chain)) = self.enclosures.pop() {
-            self.chain = chain;
+        if let Some(outer) = self.enclosures.pop() {
+            self.chain = outer.chain.max(self.chain).max(self.longest);
+            self.longest = outer.longest;
         }
+    }
+
+    /// What follows is beside what came before, not above it.
+    fn unchain(&mut self) {
+        self.longest = self.longest.max(self.chain);
+        self.chain = 0;
     }
 
     fn link(&mut self, range: &Range<usize>) -> Result<(), Diagnostic> {

@@ -8,7 +8,7 @@ pub(crate) const MAX_TOKENS: usize = 20_000;
 /// Parentheses, brackets, CASEs and prefix operators around one token. The parser and every
 /// pass of the planner recurse on them.
 pub(crate) const MAX_NESTING: usize = 100;
-/// Operators in a row. A flat chain becomes a tree as deep as it is long.
+/// Operators in a row, those in parentheses before them included. A flat chain becomes a tree as deep as it is long.
 pub(crate) const MAX_CHAIN: usize = 500;
 /// JOINs of a statement: planning time grows with the orders they can be run in.
 pub(crate) const MAX_JOINS: usize = 8;
@@ -17,6 +17,15 @@ pub(crate) const MAX_UNIONS: usize = 64;
 /// Tables that a statement reads once views and CTEs are expanded. Forty CTEs that read the one
 /// before twice would otherwise be 10^12 tables.
 pub(crate) const MAX_RELATIONS: u64 = 256;
+/// Queries that are built on each other, views and CTEs included: each is a few more levels of the plan that every pass
+/// walks, for each statement that reads the last of them.
+pub(crate) const MAX_QUERY_DEPTH: u64 = 100;
+/// Levels of one expression in a planned query. Expressions of queries that are built on each other become one, and workers
+/// evaluate it recursively, on stacks of 2 MiB: this leaves each level 4 KiB, which an unoptimized build needs.
+pub(crate) const MAX_EXPRESSION_DEPTH: usize = 512;
+/// How often a value may stand in an expression because COALESCE, BETWEEN and short IN lists, each of which the optimizer
+/// writes out with its operand twice, are within each other: five levels. Its time grows faster than the expression.
+pub(crate) const MAX_COPIES: u64 = 1 << 5;
 /// Windows that a row of a `hop` is in: one a minute for a week. Each row is emitted once for every window, and each
 /// window is computed from as many slices.
 pub(crate) const MAX_WINDOWS_PER_ROW: u64 = 7 * 24 * 60;
@@ -26,7 +35,7 @@ pub(crate) const PARSER_RECURSION: usize = 1_200;
 /// build, with room to spare.
 pub(crate) const PLANNER_STACK_BYTES: usize = 64 * 1024 * 1024;
 /// How many times longer than its input `repeat`, `lpad`, `replace`.. may make a value, one feeding
-/// another: the planner computes constant calls itself, on literals as long as a program may be.
+/// another or itself (`a || a`): the planner computes constant calls itself, on literals as long as a program may be.
 pub(crate) const MAX_GROWTH: u64 = 1 << 12;
 /// How long a text is taken to be where it isn't known before rows arrive.
 pub(crate) const ASSUMED_LENGTH: u64 = 64;

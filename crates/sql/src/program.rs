@@ -185,7 +185,7 @@ impl<'s, 'a> Planner<'s, 'a> {
         let analyzed = select::analyze(&self.catalog, self.source, query, input, range)?;
         let plan = rename(analyzed.plan, create, self.source, range)?;
         self.warnings.extend(analyzed.warnings);
-        let view = View { plan: Arc::new(plan), relations: analyzed.relations };
+        let view = View { plan: Arc::new(plan), extent: analyzed.extent };
         self.catalog.views.insert(key, view);
         Ok(())
     }

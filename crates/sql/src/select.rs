@@ -13,8 +13,8 @@ use sqlparser::ast::{Query, Statement};
 use crate::{
     blame,
     catalog::Catalog,
-    checks::{self, Input},
-    codes, errors, growth, lower, optimize,
+    checks::{self, Extent, Input},
+    codes, depth, errors, growth, lower, optimize,
     parse::lower_first,
     text::SourceText,
     window_calls,
@@ -24,7 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Analyzed {
     pub(crate) plan: LogicalPlan,
-    pub(crate) relations: u64,
+    pub(crate) extent: Extent,
     pub(crate) warnings: Vec<Diagnostic>,
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn analyze(
     if let Some(error) = growth::check(&plan, source, within) {
         return Err(vec![error]);
     }
-    Ok(Analyzed { plan, relations: checked.relations, warnings })
+    Ok(Analyzed { plan, extent: checked.extent, warnings })
 }
 
 /// Lowers and optimizes what [`analyze`] made, and checks that it can run.
@@ -67,6 +67,9 @@ pub(crate) fn finish(
     source: &SourceText<'_>,
     within: &Range<usize>,
 ) -> std::result::Result<LogicalPlan, Vec<Diagnostic>> {
+    if let Some(error) = depth::check(&plan, within) {
+        return Err(vec![error]);
+    }
     let plan =
         optimize::finish(plan, input).map_err(|error| errors::explain(&error, source, within))?;
     let found = lower::check(&plan, input, source, within);

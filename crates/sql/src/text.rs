@@ -149,6 +149,25 @@ impl<'a> SourceText<'a> {
         self.find_names(name, within).into_iter().next()
     }
 
+    /// Whether the call whose name stands at `name` has this token among its arguments.
+    pub(crate) fn call_has(&self, name: &Range<usize>, token: &str) -> bool {
+        let mut open = 0_usize;
+        for lexeme in self.lexemes.iter().skip(self.index_at(name.end)) {
+            if lexeme.opens() {
+                open += 1;
+            } else if lexeme.closes() {
+                open = open.saturating_sub(1);
+            }
+            if open == 0 {
+                return false;
+            }
+            if lexeme.token.token.to_string() == token {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Everywhere that a name stands.
     pub(crate) fn find_names(&self, name: &str, within: &Range<usize>) -> Vec<Range<usize>> {
         let found = self.lexemes.iter().filter(|lexeme| {

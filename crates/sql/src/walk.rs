@@ -14,6 +14,15 @@ pub(crate) fn nodes(plan: &LogicalPlan, mut step: impl FnMut(&LogicalPlan)) {
     debug_assert!(walked.is_ok(), "no step fails");
 }
 
+/// What an expression is directly made of.
+pub(crate) fn children(expr: &Expr, mut step: impl FnMut(&Expr)) {
+    let walked = expr.apply_children(|part| {
+        step(part);
+        Ok(TreeNodeRecursion::Continue)
+    });
+    debug_assert!(walked.is_ok(), "no step fails");
+}
+
 /// Each part of an expression, itself first.
 pub(crate) fn parts(expr: &Expr, mut step: impl FnMut(&Expr)) {
     let walked = expr.apply(|part| {

@@ -212,6 +212,92 @@ fn plans_that_double_with_each_cte_or_view_are_refused() {
 }
 
 #[test]
+fn chains_of_views_are_refused_before_they_are_walked() {
+    let views = |depth: usize| {
+        let each = |n: usize| format!("CREATE VIEW v{n} AS SELECT a FROM v{};\n", n - 1);
+        let views: String = (1..depth).map(each).collect();
+        format!(
+            "CREATE VIEW v0 AS SELECT user_id AS a FROM events;\n{views}SELECT a FROM v{};",
+            depth - 1
+        )
+    };
+    assert_eq!(code(&views(1_300)), Some("PR0103"));
+    assert_eq!(code(&views(99)), None);
+    // The last of a chain, read by as many statements as fit.
+    let reads = "SELECT a FROM v98;\n".repeat(200);
+    assert_eq!(code(&format!("{}{reads}", views(99))), None, "many reads");
+    let ctes: String =
+        (1..1_500).map(|n| format!(", c{n} AS (SELECT a FROM c{})", n - 1)).collect();
+    let ctes = format!("WITH c0 AS (SELECT user_id AS a FROM events){ctes} SELECT a FROM c1499");
+    assert_eq!(code(&ctes), Some("PR0103"));
+    // Subqueries of views count as well.
+    let nested = nest("SELECT a FROM (", "SELECT a FROM v60", ")", 60);
+    assert_eq!(code(&format!("{}{nested}", views(61))), Some("PR0103"));
+}
+
+#[test]
+fn expressions_that_become_deep_by_being_merged_are_refused() {
+    let steps = |queries: usize, each: usize| {
+        let select = |n: usize| {
+            format!("SELECT a{n}{} AS a{}, quantity FROM (", "+quantity".repeat(each), n + 1)
+        };
+        let selects: String = (0..queries).rev().map(select).collect();
+        format!("{selects}SELECT quantity AS a0, quantity FROM events{}", ")".repeat(queries))
+    };
+    assert_eq!(code(&steps(10, 490)), Some("PR0104"));
+    assert_eq!(code(&steps(2, 300)), Some("PR0104"));
+    assert_eq!(code(&steps(19, 20)), None);
+    // Each level is the first operand of the next, so that the chains add up.
+    let left = |each: usize| nest("(", "price", &format!("){}", "+1".repeat(each)), 90);
+    refused("added up", &left(100), &["PR0104"]);
+    assert_eq!(code(&format!("SELECT {} AS x FROM events", left(4))), None);
+    let cases = nest("CASE ", "price", &format!("{} WHEN 1 THEN 2 END", "+1".repeat(100)), 90);
+    refused("added up by CASE", &cases, &["PR0104"]);
+}
+
+#[test]
+fn expressions_that_the_optimizer_doubles_are_refused() {
+    for (open, close) in [
+        ("coalesce(nullif(", ", 1), 2)"),
+        ("nvl(nullif(", ", 1), 2)"),
+        ("nvl2(nullif(", ", 1), 2, 3)"),
+        ("(nullif(", ", 1) BETWEEN 1 AND 2)::INT"),
+        ("(nullif(", ", 1) IN (1, 2, 3))::INT"),
+    ] {
+        let found = |depth: usize| {
+            code(&format!("SELECT {} AS x FROM events", nest(open, "quantity", close, depth)))
+        };
+        assert_eq!(found(30), Some("PR0103"), "{open}");
+        assert_eq!(found(5), None, "{open}");
+    }
+    let many =
+        vec!["coalesce(nullif(coalesce(nullif(quantity, 1), 2), 3), 4) AS x"; 300].join(", ");
+    assert!(code(&format!("SELECT {many} FROM events")).is_some());
+}
+
+#[test]
+fn values_that_double_with_each_query_are_refused() {
+    for doubled in [
+        "a || a",
+        "concat(a, a)",
+        "concat_ws(',', a, a)",
+        "encode(a, 'hex')",
+        "'x' || a || lower(a)",
+        "replace(a, 'a', 'aa')",
+        "overlay(a PLACING a FROM 2)",
+    ] {
+        let select = format!("SELECT {doubled} AS a FROM (");
+        let queries = |levels: usize| nest(&select, "SELECT event AS a FROM events", ")", levels);
+        assert_eq!(code(&queries(60)), Some("PR0413"), "{doubled}");
+        assert_eq!(code(&queries(3)), None, "{doubled}");
+    }
+    let lists = nest("SELECT [a, a] AS a FROM (", "SELECT event AS a FROM events", ")", 60);
+    assert_eq!(code(&lists), Some("PR0413"));
+    let prefixed = nest("SELECT 'x' || a AS a FROM (", "SELECT event AS a FROM events", ")", 60);
+    assert_eq!(code(&prefixed), None);
+}
+
+#[test]
 fn deep_types_and_long_declarations() {
     let column = |data_type: &str| {
         code(&format!(
