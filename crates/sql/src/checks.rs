@@ -9,8 +9,9 @@ use std::{
 use postrider_core::Diagnostic;
 use sqlparser::{
     ast::{
-        Expr, Function, GroupByExpr, LimitClause, ObjectName, OrderByKind, Query, Select, SetExpr,
-        SetOperator, SetQuantifier, Spanned, TableFactor, Value, ValueWithSpan, Visit, Visitor,
+        Expr, Function, GroupByExpr, LimitClause, ObjectName, OrderByKind, Query, Select,
+        SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Value,
+        ValueWithSpan, Visit, Visitor,
     },
     keywords::Keyword,
 };
@@ -192,6 +193,10 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             });
             self.refuse("LIMIT", range, HINT);
         }
+        if !query.locks.is_empty() || query.for_clause.is_some() {
+            let range = self.source.keyword_after(Keyword::FOR, self.start_of(query));
+            self.unsupported("FOR behind a query", range, "remove it: nothing is locked");
+        }
         if query.fetch.is_some() {
             let range = self.source.keyword_after(Keyword::FETCH, self.start_of(query));
             self.refuse("FETCH", range, HINT);
@@ -205,6 +210,12 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
                     .hint("remove RECURSIVE"),
             );
         }
+    }
+
+    fn unsupported(&mut self, what: &str, range: Option<Range<usize>>, hint: &str) {
+        let message = format!("{what} is not supported");
+        self.errors
+            .push(Diagnostic::error(codes::UNSUPPORTED, message).at_option(range).hint(hint));
     }
 
     fn start_of(&self, query: &Query) -> usize {
@@ -250,9 +261,12 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             let range = self.source.keyword_after(Keyword::DISTINCT, start);
             self.refuse("DISTINCT", range, "group by a window and the columns instead");
         }
+        if select.into.is_some() {
+            let range = self.source.keyword_after(Keyword::INTO, start);
+            self.unsupported("SELECT .. INTO", range, "write INSERT INTO table SELECT ..");
+        }
         if select.from.is_empty() {
-            let range = self.source.range(select.span());
-            self.refuse("SELECT without FROM", range, "read rows from a table: SELECT .. FROM ..");
+            self.no_from(select);
         }
         let joined = select.from.iter().flat_map(|from| &from.joins).map(|join| {
             let range = self.source.balanced(join.relation.span());
@@ -284,6 +298,33 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
         {
             let range = self.source.keyword_after(Keyword::GROUP, start);
             self.refuse("GROUP BY with totals", range, "write one INSERT for each grouping");
+        }
+    }
+
+    /// A name in a SELECT without FROM is more likely meant as a column than a stream without rows.
+    fn no_from(&mut self, select: &Select) {
+        let named = select.projection.iter().find_map(|item| match item {
+            SelectItem::UnnamedExpr(Expr::Identifier(ident))
+            | SelectItem::ExprWithAlias { expr: Expr::Identifier(ident), .. } => Some(ident),
+            _ => None,
+        });
+        match named.filter(|_| self.input == Input::Stream && self.reads.len() == 1) {
+            Some(ident) => self.errors.push(
+                Diagnostic::error(
+                    codes::UNKNOWN_COLUMN,
+                    format!("column `{}` does not exist", fold(ident)),
+                )
+                .at_option(self.source.range(ident.span))
+                .hint("say where it comes from: SELECT .. FROM table"),
+            ),
+            None => {
+                let range = self.source.range(select.span());
+                self.refuse(
+                    "SELECT without FROM",
+                    range,
+                    "read rows from a table: SELECT .. FROM ..",
+                );
+            }
         }
     }
 

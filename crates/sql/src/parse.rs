@@ -34,6 +34,9 @@ pub(crate) struct Located {
     pub(crate) range: Range<usize>,
 }
 
+/// As many words as `CREATE OR REPLACE TEMPORARY TABLE` has.
+const CREATE_WORDS: usize = 5;
+
 const STATEMENTS: &str =
     "a program consists of CREATE TABLE, CREATE VIEW, INSERT INTO .. SELECT and SELECT statements";
 
@@ -48,8 +51,8 @@ pub(crate) fn statement(
     let start = lexemes.first().map_or(0, |lexeme| lexeme.range.start);
     let end = lexemes.last().map_or(start, |lexeme| lexeme.range.end);
     check_kind(lexemes)?;
-    let is_table = lexemes.iter().take(3).any(|lexeme| lexeme.is_keyword(Keyword::TABLE))
-        && lexemes.first().is_some_and(|lexeme| lexeme.is_keyword(Keyword::CREATE));
+    let is_table = lexemes.first().is_some_and(|lexeme| lexeme.is_keyword(Keyword::CREATE))
+        && lexemes.iter().take(CREATE_WORDS).any(|lexeme| lexeme.is_keyword(Keyword::TABLE));
     let (lexemes, watermark) =
         if is_table { prepass::cut_watermark(source, lexemes)? } else { (lexemes.to_vec(), None) };
     let mut parsing = Parsing::new(source, &lexemes, end);
@@ -83,7 +86,7 @@ fn check_kind(lexemes: &[Lexeme]) -> Result<(), Diagnostic> {
     let known = starts_query
         || first.is_keyword(Keyword::INSERT)
         || first.is_keyword(Keyword::CREATE)
-            && lexemes.iter().skip(1).take(3).any(|lexeme| {
+            && lexemes.iter().take(CREATE_WORDS).any(|lexeme| {
                 lexeme.is_keyword(Keyword::TABLE) || lexeme.is_keyword(Keyword::VIEW)
             });
     if known {

@@ -9,7 +9,7 @@ use std::{
 use datafusion::logical_expr::LogicalPlan;
 use postrider_core::{Diagnostic, Diagnostics, PipelineName, Severity};
 use postrider_plan::{Program, Query, SinkTarget, TableRole};
-use sqlparser::ast::{self, CreateView, Insert, Spanned, TableObject};
+use sqlparser::ast::{self, CreateTableOptions, CreateView, Insert, Spanned, TableObject};
 
 use crate::{
     catalog::{Catalog, View, fold, only_part},
@@ -167,7 +167,7 @@ impl<'s, 'a> Planner<'s, 'a> {
         };
         let name = fold(ident);
         let place = self.source.range(ident.span).unwrap_or_else(|| range.clone());
-        if create.materialized || create.or_replace || create.temporary || create.if_not_exists {
+        if !is_plain_view(create) {
             let message = "only plain views are supported";
             return Err(vec![
                 Diagnostic::error(codes::UNSUPPORTED, message)
@@ -231,8 +231,7 @@ impl<'s, 'a> Planner<'s, 'a> {
         let Some(query) = &insert.source else {
             return Err(vec![unsupported_insert(range.clone())]);
         };
-        let extra = insert.on.is_some() || insert.returning.is_some() || insert.overwrite;
-        if extra || insert.partitioned.is_some() || !insert.assignments.is_empty() {
+        if !is_plain_insert(insert) {
             return Err(vec![unsupported_insert(range.clone())]);
         }
         let input = Input::Stream;
@@ -382,6 +381,40 @@ impl<'s, 'a> Planner<'s, 'a> {
             .collect();
         Ok(Program { name, sql: Arc::from(sql), queries, warnings: self.warnings, tables })
     }
+}
+
+/// Whether nothing says that some rows are to be replaced, left out or given back.
+const fn is_plain_insert(insert: &Insert) -> bool {
+    insert.or.is_none()
+        && !insert.ignore
+        && !insert.overwrite
+        && !insert.replace_into
+        && insert.on.is_none()
+        && insert.returning.is_none()
+        && insert.output.is_none()
+        && insert.priority.is_none()
+        && insert.partitioned.is_none()
+        && insert.after_columns.is_empty()
+        && insert.assignments.is_empty()
+        && insert.table_alias.is_none()
+        && insert.insert_alias.is_none()
+        && insert.settings.is_none()
+        && insert.format_clause.is_none()
+        && insert.multi_table_insert_type.is_none()
+}
+
+/// Whether a view has a name, perhaps columns, a query, and nothing else.
+const fn is_plain_view(view: &CreateView) -> bool {
+    let replaces = view.or_alter || view.or_replace || view.if_not_exists;
+    let other_kind = view.materialized || view.secure || view.temporary || view.to.is_some();
+    !replaces
+        && !other_kind
+        && matches!(view.options, CreateTableOptions::None)
+        && view.cluster_by.is_empty()
+        && view.comment.is_none()
+        && !view.with_no_schema_binding
+        && !view.copy_grants
+        && view.params.is_none()
 }
 
 fn unsupported_insert(range: Range<usize>) -> Diagnostic {

@@ -44,7 +44,7 @@ fn every_mistake_of_every_file_is_shown() {
         "did you mean 'generator'",
         "has no option `rws`",
         "one.sql: 2 errors",
-        "two.sql:1:1",
+        "two.sql:1:8",
         "two.sql: 1 error",
     ] {
         assert!(err.contains(words), "{words} in {err}");
