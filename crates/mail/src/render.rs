@@ -1,6 +1,6 @@
 //! Rendering: MJML and template text become one mail's subject, HTML and text.
 //!
-//! Everything that can be done once is done by [`Renderer::compile`]: MJML to HTML, guarding of URLs, the
+//! Everything that can be done once is done by [`Renderer::compile`]: MJML to HTML, guarding of URLs and styles, the
 //! text part, parsing of the templates. One mail then costs three template runs.
 //!
 //! Invariants: what a row holds is data, never a template; HTML is escaped whatever the template says;
@@ -248,7 +248,7 @@ fn compile_body(
         TemplateFault::new(Part::Html, FaultKind::Syntax, message)
     })?;
     let page = mjml::to_html(&protected)?;
-    let guarded = html::guard_urls(&page.html).map_err(|fault| match fault {
+    let guarded = html::guard(&page.html, &protected).map_err(|fault| match fault {
         html::HtmlFault::Syntax(error) => TemplateFault::new(
             Part::Html,
             FaultKind::Markup,

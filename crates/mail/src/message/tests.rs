@@ -136,8 +136,7 @@ fn data_does_not_know_the_boundary() {
 
 #[test]
 fn every_line_of_the_bytes_ends_with_crlf_whatever_the_data_holds() {
-    let mjml =
-        "<mjml><mj-body><mj-section><mj-column><mj-text>{{ x }}</mj-text></mj-column></mj-section></mj-body></mjml>";
+    let mjml = "<mjml><mj-body><mj-section><mj-column><mj-text>{{ x }}</mj-text></mj-column></mj-section></mj-body></mjml>";
     let sources = TemplateSources { subject: "s {{ x }}", mjml, text: Some("{{ x }}") };
     let renderer = Renderer::compile(sources).unwrap();
     let sink = sink(&[]);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use chrono::DateTime;
 use minijinja::{Environment, Error, ErrorKind, Value};
 
-use super::html::{SAFE_URL, is_safe_url};
+use super::html::{SAFE_CSS, SAFE_URL, is_safe_css, is_safe_url};
 
 /// Adds our filters and takes away those that would switch escaping off.
 pub(super) fn install(environment: &mut Environment<'static>) {
@@ -21,6 +21,7 @@ pub(super) fn install(environment: &mut Environment<'static>) {
     environment.add_filter("number", number);
     environment.add_filter("date", date);
     environment.add_filter(SAFE_URL, safe_url);
+    environment.add_filter(SAFE_CSS, safe_css);
 }
 
 /// `{{ total | money("EUR") }}`: two decimals (none for yen and won), thousands grouped, sign in front.
@@ -75,6 +76,17 @@ fn safe_url(url: &Value) -> Result<Value, Error> {
     Err(Error::new(
         ErrorKind::InvalidOperation,
         "a link or image must start with https:, http:, mailto:, tel:, cid: or #",
+    ))
+}
+
+/// Lets what a style prints through, or fails the render.
+fn safe_css(css: &Value) -> Result<Value, Error> {
+    if is_safe_css(css.as_str().unwrap_or_default()) {
+        return Ok(css.clone());
+    }
+    Err(Error::new(
+        ErrorKind::InvalidOperation,
+        "a value in a style must not hold quotes, line breaks, ; { } ( ) @ \\ or a comment",
     ))
 }
 

@@ -1,18 +1,29 @@
-//! What HTML escaping alone can't make safe: tags in URLs, in scripts, and outside of quotes.
+//! What HTML escaping alone can't make safe: tags in URLs, in CSS, in scripts, and outside of quotes.
 //!
 //! The check happens once, at compile time, on the HTML that MJML became: a URL attribute that
-//! holds a tag is wrapped in the `safe_url` filter, and a tag in a place where escaping does not help is
+//! holds a tag is wrapped in the `safe_url` filter, a value in a `style` attribute (which is also what MJML attributes such as
+//! `color` become) in the `safe_css` filter, and a tag in a place where escaping does not help is
 //! refused (OWASP Cross Site Scripting Prevention Cheat Sheet, "Dangerous Contexts").
 
-use htmlparser::{ElementEnd, Token, Tokenizer};
+use htmlparser::{ElementEnd, StrSpan, Token, Tokenizer};
 
-use super::tags::has_tag;
+use super::tags::{Protected, has_tag};
 
 /// The filter that lets a value through as a URL or fails the render.
 pub(super) const SAFE_URL: &str = "safe_url";
 
+/// The filter that lets a value through as part of one CSS value or fails the render.
+pub(super) const SAFE_CSS: &str = "safe_css";
+
 const URL_ATTRIBUTES: [&str; 8] =
     ["href", "src", "background", "action", "formaction", "poster", "cite", "srcset"];
+
+/// Elements whose text is read as another language.
+const RAW_ELEMENTS: [&str; 2] = ["script", "style"];
+
+/// Statements that print nothing but what stands between them.
+const FLOW: [&str; 10] =
+    ["if", "elif", "else", "endif", "for", "endfor", "set", "endset", "with", "endwith"];
 
 /// Why a template can't be made safe.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,12 +34,13 @@ pub(crate) enum HtmlFault {
     UnsafeTag(String),
 }
 
-/// Wraps every URL that holds a tag in the `safe_url` filter.
-pub(super) fn guard_urls(html: &str) -> Result<String, HtmlFault> {
-    let mut out = String::with_capacity(html.len() + 1024);
-    let mut copied = 0;
+/// Wraps every URL and every CSS value that holds a tag in its filter.
+pub(super) fn guard(html: &str, tags: &Protected) -> Result<String, HtmlFault> {
+    let mut guarded =
+        Guarded { html, tags, out: String::with_capacity(html.len() + 1024), copied: 0 };
     let mut element = "";
-    let mut in_script = false;
+    // The script or style sheet that we are in, and where its text starts.
+    let mut raw: Option<(&str, usize)> = None;
     for token in Tokenizer::from(html) {
         match token.map_err(|error| HtmlFault::Syntax(error.to_string()))? {
             Token::ElementStart { local, .. } => {
@@ -37,34 +49,104 @@ pub(super) fn guard_urls(html: &str) -> Result<String, HtmlFault> {
                     return Err(unsafe_tag("as the name of an element"));
                 }
             }
-            Token::Attribute { local, value, .. } => {
-                let name = local.as_str();
-                if has_tag(name) {
-                    return Err(unsafe_tag(&format!("as an attribute of <{element}>")));
-                }
-                let Some(value) = value.filter(|value| has_tag(value.as_str())) else { continue };
-                check_place(html, element, name, value.start())?;
-                if URL_ATTRIBUTES.contains(&name.to_ascii_lowercase().as_str()) {
-                    out.push_str(&html[copied..value.start()]);
-                    out.push_str(&format!(
-                        "{{% filter {SAFE_URL} %}}{}{{% endfilter %}}",
-                        value.as_str()
-                    ));
-                    copied = value.end();
-                }
+            Token::Attribute { local, value, .. } => guarded.attribute(element, local, value)?,
+            Token::ElementEnd { end: ElementEnd::Open, span } if raw.is_none() => {
+                raw = RAW_ELEMENTS
+                    .into_iter()
+                    .find(|name| element.eq_ignore_ascii_case(name))
+                    .map(|name| (name, span.end()));
             }
-            Token::ElementEnd { end: ElementEnd::Open, .. } => {
-                in_script = element.eq_ignore_ascii_case("script");
-            }
-            Token::ElementEnd { .. } => in_script = false,
-            Token::Text { text } if in_script && has_tag(text.as_str()) => {
-                return Err(unsafe_tag("in a <script>"));
+            Token::ElementEnd { end: ElementEnd::Close(_, local), span } => {
+                if let Some((name, start)) = raw
+                    && local.as_str().eq_ignore_ascii_case(name)
+                {
+                    check_raw(name, &html[start..span.start()])?;
+                    raw = None;
+                }
             }
             _ => {}
         }
     }
-    out.push_str(&html[copied..]);
-    Ok(out)
+    if let Some((name, start)) = raw {
+        check_raw(name, &html[start..])?;
+    }
+    Ok(guarded.finish())
+}
+
+/// The HTML as it is copied, with filters put in.
+struct Guarded<'a> {
+    html: &'a str,
+    tags: &'a Protected,
+    out: String,
+    copied: usize,
+}
+
+impl Guarded<'_> {
+    fn attribute(
+        &mut self,
+        element: &str,
+        local: StrSpan<'_>,
+        value: Option<StrSpan<'_>>,
+    ) -> Result<(), HtmlFault> {
+        let name = local.as_str().to_ascii_lowercase();
+        if has_tag(&name) {
+            return Err(unsafe_tag(&format!("as an attribute of <{element}>")));
+        }
+        let Some(value) = value.filter(|value| has_tag(value.as_str())) else { return Ok(()) };
+        check_place(self.html, element, &name, value.start())?;
+        if URL_ATTRIBUTES.contains(&name.as_str()) {
+            self.replace(value, &filtered(SAFE_URL, value.as_str()));
+        } else if name == "style" {
+            let css = self.css(element, value.as_str())?;
+            self.replace(value, &css);
+        }
+        Ok(())
+    }
+
+    /// Each value that a style prints, in the filter; what the author wrote around them stays free.
+    fn css(&self, element: &str, value: &str) -> Result<String, HtmlFault> {
+        let mut out = String::with_capacity(value.len() + 64);
+        let mut copied = 0;
+        for (range, tag) in self.tags.tags_in(value) {
+            out.push_str(&value[copied..range.start]);
+            let word = &value[range.clone()];
+            if tag.starts_with("{{") {
+                out.push_str(&filtered(SAFE_CSS, word));
+            } else if FLOW.contains(&keyword(tag)) {
+                out.push_str(word);
+            } else {
+                let place = format!("`{}` in a style of <{element}>", keyword(tag));
+                return Err(unsafe_tag(&place));
+            }
+            copied = range.end;
+        }
+        out.push_str(&value[copied..]);
+        Ok(out)
+    }
+
+    fn replace(&mut self, value: StrSpan<'_>, with: &str) {
+        self.out.push_str(&self.html[self.copied..value.start()]);
+        self.out.push_str(with);
+        self.copied = value.end();
+    }
+
+    fn finish(mut self) -> String {
+        self.out.push_str(&self.html[self.copied..]);
+        self.out
+    }
+}
+
+fn filtered(filter: &str, text: &str) -> String {
+    format!("{{% filter {filter} %}}{text}{{% endfilter %}}")
+}
+
+fn keyword(tag: &str) -> &str {
+    let inner = tag.trim_start_matches(['{', '%', '-', '+']).trim_start();
+    inner.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default()
+}
+
+fn check_raw(name: &str, text: &str) -> Result<(), HtmlFault> {
+    if has_tag(text) { Err(unsafe_tag(&format!("in a <{name}>"))) } else { Ok(()) }
 }
 
 fn check_place(html: &str, element: &str, name: &str, value_start: usize) -> Result<(), HtmlFault> {
@@ -72,8 +154,11 @@ fn check_place(html: &str, element: &str, name: &str, value_start: usize) -> Res
     if !quoted {
         return Err(unsafe_tag(&format!("in <{element} {name}=..> without quotes")));
     }
-    if name.len() > 2 && name[..2].eq_ignore_ascii_case("on") {
+    if name.starts_with("on") && name.len() > 2 {
         return Err(unsafe_tag(&format!("in the script attribute `{name}` of <{element}>")));
+    }
+    if name == "srcdoc" {
+        return Err(unsafe_tag(&format!("in the page `{name}` of <{element}>")));
     }
     Ok(())
 }
@@ -92,11 +177,28 @@ pub(super) fn is_safe_url(url: &str) -> bool {
     ALLOWED.iter().any(starts) && !url.chars().any(char::is_control)
 }
 
+/// Whether an escaped text may stand within a CSS value: it must not end the value, open a function, or start a string, an
+/// escape or a comment.
+pub(super) fn is_safe_css(escaped: &str) -> bool {
+    // `&amp;` comes last: what it stands for must not become another of them.
+    let text = escaped.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+    let ends = |c: char| {
+        c.is_control() || matches!(c, ';' | '{' | '}' | '(' | ')' | '\\' | '@' | '"' | '\'')
+    };
+    !text.contains(ends) && !text.contains("/*") && !text.contains("*/")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{HtmlFault, guard_urls, is_safe_url};
+    use super::{HtmlFault, Protected, guard, is_safe_css, is_safe_url};
 
-    const TAG: &str = "\u{27E6}pr:0\u{27E7}";
+    const TAG: &str = "{{ x }}";
+
+    /// What becomes of a template that is HTML.
+    fn guarded(html: &str) -> Result<String, HtmlFault> {
+        let tags = Protected::new(html).unwrap();
+        guard(&tags.text, &tags).map(|html| tags.restore(&html))
+    }
 
     #[test]
     fn urls_with_tags_are_guarded_and_nothing_else_changes() {
@@ -111,7 +213,7 @@ mod tests {
              <a href=\"https://fixed/\">b</a>\
              <!--[if mso]><v:rect href=\"{{% filter safe_url %}}{TAG}{{% endfilter %}}\"></v:rect><![endif]--></html>"
         );
-        assert_eq!(guard_urls(&html).unwrap(), expected);
+        assert_eq!(guarded(&html).unwrap(), expected);
     }
 
     #[test]
@@ -121,13 +223,53 @@ mod tests {
             format!("<p {TAG}></p>"),
             format!("<p title={TAG}></p>"),
             format!("<script>{TAG}</script>"),
+            format!("<script>'<b>' + {TAG}</script>"),
+            format!("<style>p {{ color: {TAG} }}</style>"),
+            format!("<STYLE><!-- p {{ color: {TAG} }} --></STYLE>"),
+            format!("<style>p {{ color: {TAG} }}"),
+            format!("<iframe srcdoc=\"{TAG}\"></iframe>"),
+            "<p style=\"{% call m() %}x{% endcall %}\"></p>".to_owned(),
             format!("<{TAG}></{TAG}>"),
         ];
         for html in cases {
             assert!(
-                matches!(guard_urls(&html), Err(HtmlFault::UnsafeTag(_) | HtmlFault::Syntax(_))),
+                matches!(guarded(&html), Err(HtmlFault::UnsafeTag(_) | HtmlFault::Syntax(_))),
                 "{html}"
             );
+        }
+    }
+
+    #[test]
+    fn values_in_styles_are_guarded_and_what_the_author_wrote_is_not() {
+        let html = "<p style=\"color: {{ a }}; {% if b %}width: calc({{ c }}px){% endif %}\">x</p>";
+        let expected = "<p style=\"color: {% filter safe_css %}{{ a }}{% endfilter %}; \
+            {% if b %}width: calc({% filter safe_css %}{{ c }}{% endfilter %}px){% endif %}\">x</p>";
+        assert_eq!(guarded(html).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_css_value_can_not_be_left() {
+        for value in ["red", "#1a2b3c", "12px", "50%", "", "https://a.example/b.png?x=1&amp;y=2"] {
+            assert!(is_safe_css(value), "{value}");
+        }
+        for value in [
+            "red; x",
+            "a}b",
+            "{",
+            "url(x",
+            ")",
+            "\\3b",
+            "@import",
+            "/*",
+            "*/",
+            "&quot;",
+            "'",
+            "&#39;",
+            "&amp;lt;",
+            "&amp;#59;",
+            "a\nb",
+        ] {
+            assert!(!is_safe_css(value), "{value}");
         }
     }
 

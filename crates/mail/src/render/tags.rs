@@ -3,6 +3,8 @@
 //! MJML and HTML tools would trip over quotes, angle brackets and loops. Each tag becomes one
 //! opaque word, survives every transformation of the markup around it, and is put back afterwards.
 
+use std::ops::Range;
+
 /// Frames of an opaque word. They must be printable: mrml writes attributes through `Debug`, which would
 /// escape anything else.
 const OPEN: &str = "\u{27E6}pr:";
@@ -47,6 +49,18 @@ impl Protected {
         }
         protected.text.push_str(rest);
         Ok(protected)
+    }
+
+    /// The tags in a piece of [`Self::text`], and where their words stand in it.
+    pub(crate) fn tags_in<'a>(
+        &'a self,
+        text: &'a str,
+    ) -> impl Iterator<Item = (Range<usize>, &'a str)> {
+        text.match_indices(OPEN).filter_map(|(start, _)| {
+            let (number, _) = text[start + OPEN.len()..].split_once(CLOSE)?;
+            let tag = self.tags.get(number.parse::<usize>().ok()?)?;
+            Some((start..start + OPEN.len() + number.len() + CLOSE.len(), tag.as_str()))
+        })
     }
 
     /// Puts the tags back into a text made from [`Self::text`].

@@ -200,6 +200,15 @@ fn mistakes_are_named_with_their_line() {
         (format!("<mjml><mj-body>{}", "<mj-section>".repeat(30_000)), FaultKind::Markup, "nested"),
         (body("<p onclick=\"{{ a }}\">x</p>"), FaultKind::UnsafeTag, "onclick"),
         (body("<script>{{ a }}</script>"), FaultKind::UnsafeTag, "script"),
+        (body("<iframe srcdoc=\"{{ a }}\"></iframe>"), FaultKind::UnsafeTag, "srcdoc"),
+        (
+            body("x").replace(
+                "<mj-body>",
+                "<mj-head><mj-style>p { color: {{ a }} }</mj-style></mj-head><mj-body>",
+            ),
+            FaultKind::UnsafeTag,
+            "style",
+        ),
     ];
     for (mjml, kind, words) in cases {
         let faults = compile("s", &mjml).map(drop).expect_err(words);
@@ -210,6 +219,24 @@ fn mistakes_are_named_with_their_line() {
     }
     let faults = compile("{{ a", &body("x")).unwrap_err();
     assert_eq!((faults[0].0, faults[0].1), (Part::Subject, FaultKind::Syntax));
+}
+
+#[test]
+fn data_never_leaves_its_place_in_a_style() {
+    let styled = body("<p style=\"color: {{ a }}; margin: 0\">x</p>");
+    let attribute = body("x").replace("<mj-text>", "<mj-text color=\"{{ a }}\">");
+    let button = body("x")
+        .replace("<mj-text>", "<mj-button background-color=\"{{ a }}\">")
+        .replace("</mj-text>", "</mj-button>");
+    for mjml in [styled, attribute, button] {
+        let renderer = compile("s", &mjml).unwrap();
+        let html = renderer.render(&row(&[("a", "#ff8800")])).unwrap().html;
+        assert!(html.contains("#ff8800"), "{html}");
+        for hostile in ["red; background: url(https://evil.example)", "red\\3b x", "x/*", "'"] {
+            let error = renderer.render(&row(&[("a", hostile)])).unwrap_err();
+            assert!(error.message.contains("in a style"), "{error}");
+        }
+    }
 }
 
 #[test]
