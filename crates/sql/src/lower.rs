@@ -113,7 +113,15 @@ pub(crate) fn check(
             LogicalPlan::Extension(extension) => {
                 if let Some(node) = extension.node.as_any().downcast_ref::<WindowAggregate>() {
                     let tables = tables(&node.input);
-                    errors.extend(tables.iter().filter_map(|table| no_event_time(table)));
+                    let place = |table: &Table| match input {
+                        Input::Stream => table.range.clone(),
+                        // Its declaration is in another text.
+                        Input::Bounded => {
+                            source.find_name(&table.name, within).unwrap_or_else(|| within.clone())
+                        }
+                    };
+                    let timeless = tables.iter().filter(|table| table.watermark.is_none());
+                    errors.extend(timeless.map(|table| no_event_time(table, place(table))));
                 }
             }
             LogicalPlan::Projection(_)
@@ -153,21 +161,14 @@ fn window_inside(expr: &Expr) -> Option<String> {
     found
 }
 
-fn no_event_time(table: &Table) -> Option<Diagnostic> {
-    if table.watermark.is_some() {
-        return None;
-    }
+fn no_event_time(table: &Table, place: Range<usize>) -> Diagnostic {
     let times = |column: &&Column| matches!(column.data_type, DataType::Timestamp(_, None));
     let column =
         table.columns.iter().find(times).map_or("event_time", |column| column.name.as_str());
-    Some(
-        Diagnostic::error(
-            codes::NO_EVENT_TIME,
-            format!("`{}` has no event time, so its rows fall in no window", table.name),
-        )
-        .at(table.range.clone())
-        .hint(format!(
-            "add to its columns: WATERMARK FOR {column} AS {column} - INTERVAL '5 seconds'"
-        )),
+    Diagnostic::error(
+        codes::NO_EVENT_TIME,
+        format!("`{}` has no event time, so its rows fall in no window", table.name),
     )
+    .at(place)
+    .hint(format!("add to its columns: WATERMARK FOR {column} AS {column} - INTERVAL '5 seconds'"))
 }
