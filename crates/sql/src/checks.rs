@@ -1,5 +1,8 @@
 //! What can be refused by looking at the syntax tree, where every part still knows its place.
 
+mod clauses;
+mod extent;
+
 use std::{
     collections::{HashMap, HashSet},
     convert::Infallible,
@@ -7,20 +10,17 @@ use std::{
 };
 
 use postrider_core::Diagnostic;
-use sqlparser::{
-    ast::{
-        Expr, Function, GroupByExpr, LimitClause, ObjectName, OrderByKind, Query, Select,
-        SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Value,
-        ValueWithSpan, Visit, Visitor,
-    },
-    keywords::Keyword,
+use sqlparser::ast::{
+    Expr, Function, ObjectName, Query, Select, Spanned, TableFactor, Value, ValueWithSpan, Visit,
+    Visitor,
 };
+
+pub(crate) use extent::Extent;
 
 use crate::{
     catalog::{Catalog, fold, only_part},
     codes,
     functions::{Functions, is_window},
-    limits::{MAX_QUERY_DEPTH, MAX_RELATIONS},
     suggest,
     text::SourceText,
     window_calls::{self, Calls},
@@ -33,46 +33,6 @@ pub(crate) enum Input {
     Stream,
     /// All rows there are.
     Bounded,
-}
-
-/// How large a query is once views and CTEs are expanded.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Extent {
-    /// Tables it reads.
-    pub(crate) relations: u64,
-    /// Queries that are in each other, views and CTEs included.
-    pub(crate) depth: u64,
-}
-
-impl Extent {
-    const TABLE: Self = Self { relations: 1, depth: 0 };
-
-    /// Both beside each other.
-    fn add(&mut self, other: Self) {
-        self.relations = self.relations.saturating_add(other.relations);
-        self.depth = self.depth.max(other.depth);
-    }
-
-    fn refuse(self) -> Option<Diagnostic> {
-        if self.relations > MAX_RELATIONS {
-            let message = format!(
-                "the query reads more than {MAX_RELATIONS} tables once its views and CTEs are expanded"
-            );
-            return Some(
-                Diagnostic::error(codes::TOO_WIDE, message).hint("read each of them fewer times"),
-            );
-        }
-        if self.depth > MAX_QUERY_DEPTH {
-            let message = format!(
-                "more than {MAX_QUERY_DEPTH} queries are built on each other, views and CTEs included"
-            );
-            return Some(
-                Diagnostic::error(codes::TOO_DEEP, message)
-                    .hint("let one SELECT do the work of several"),
-            );
-        }
-        None
-    }
 }
 
 /// What a query's syntax tells.
@@ -162,56 +122,6 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
         }
     }
 
-    fn tail(&mut self, query: &Query) {
-        const HINT: &str =
-            "a stream has no last row to sort or count to; remove it, or ask `postrider query`";
-        if let Some(order_by) = &query.order_by {
-            let span = match &order_by.kind {
-                OrderByKind::Expressions(exprs) => {
-                    exprs.iter().map(Spanned::span).reduce(|a, b| a.union(&b))
-                }
-                OrderByKind::All(_) => None,
-            };
-            let range = span.and_then(|span| self.source.balanced(span));
-            let range = range.map(|range| self.source.since_keyword(Keyword::ORDER, range));
-            self.refuse("ORDER BY", range, HINT);
-        }
-        if let Some(limit) = &query.limit_clause {
-            let span = match limit {
-                LimitClause::LimitOffset { limit: Some(limit), .. }
-                | LimitClause::OffsetCommaLimit { limit, .. } => Some(limit.span()),
-                LimitClause::LimitOffset { offset, .. } => offset.as_ref().map(|o| o.value.span()),
-            };
-            let range = span.and_then(|span| self.source.range(span));
-            let range = range.map(|range| {
-                let from_limit = self.source.since_keyword(Keyword::LIMIT, range.clone());
-                if from_limit == range {
-                    self.source.since_keyword(Keyword::OFFSET, range)
-                } else {
-                    from_limit
-                }
-            });
-            self.refuse("LIMIT", range, HINT);
-        }
-        if !query.locks.is_empty() || query.for_clause.is_some() {
-            let range = self.source.keyword_after(Keyword::FOR, self.start_of(query));
-            self.unsupported("FOR behind a query", range, "remove it: nothing is locked");
-        }
-        if query.fetch.is_some() {
-            let range = self.source.keyword_after(Keyword::FETCH, self.start_of(query));
-            self.refuse("FETCH", range, HINT);
-        }
-        if let Some(with) = query.with.as_ref().filter(|with| with.recursive) {
-            let from = self.source.range(with.with_token.0.span).map_or(0, |range| range.start);
-            let range = self.source.keyword_after(Keyword::RECURSIVE, from);
-            self.errors.push(
-                Diagnostic::error(codes::UNSUPPORTED, "recursive CTEs are not supported")
-                    .at_option(range)
-                    .hint("remove RECURSIVE"),
-            );
-        }
-    }
-
     fn unsupported(&mut self, what: &str, range: Option<Range<usize>>, hint: &str) {
         let message = format!("{what} is not supported");
         self.errors
@@ -220,112 +130,6 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
 
     fn start_of(&self, query: &Query) -> usize {
         self.source.range(query.span()).map_or(0, |range| range.start)
-    }
-
-    fn set_operation(&mut self, body: &SetExpr) {
-        match body {
-            SetExpr::SetOperation { op, set_quantifier, left, right } => {
-                let all = matches!(set_quantifier, SetQuantifier::All);
-                if !all || *op != SetOperator::Union {
-                    let range = self.source.range(right.span()).and_then(|range| {
-                        let before = self.source.index_at(range.start).checked_sub(1)?;
-                        let lexemes = self.source.lexemes().get(..=before)?;
-                        let operator = lexemes.iter().rfind(|lexeme| {
-                            [Keyword::UNION, Keyword::EXCEPT, Keyword::INTERSECT]
-                                .iter()
-                                .any(|keyword| lexeme.is_keyword(*keyword))
-                        })?;
-                        Some(operator.range.clone())
-                    });
-                    self.refuse(
-                        &op.to_string(),
-                        range,
-                        "UNION ALL keeps every row and is supported",
-                    );
-                }
-                self.set_operation(left);
-                self.set_operation(right);
-            }
-            SetExpr::Values(values) => {
-                let range = self.source.balanced(values.span());
-                let range = range.map(|range| self.source.since_keyword(Keyword::VALUES, range));
-                self.refuse("VALUES", range, "read rows from a table: SELECT .. FROM ..");
-            }
-            _ => {}
-        }
-    }
-
-    fn select_clauses(&mut self, select: &Select) {
-        let start = self.source.range(select.select_token.0.span).map_or(0, |range| range.start);
-        if select.distinct.is_some() {
-            let range = self.source.keyword_after(Keyword::DISTINCT, start);
-            self.refuse("DISTINCT", range, "group by a window and the columns instead");
-        }
-        if select.into.is_some() {
-            let range = self.source.keyword_after(Keyword::INTO, start);
-            self.unsupported("SELECT .. INTO", range, "write INSERT INTO table SELECT ..");
-        }
-        if select.from.is_empty() {
-            self.no_from(select);
-        }
-        let joined = select.from.iter().flat_map(|from| &from.joins).map(|join| {
-            let range = self.source.balanced(join.relation.span());
-            range.map(|range| self.source.since_keyword(Keyword::JOIN, range))
-        });
-        let listed = select.from.iter().skip(1).map(|from| self.source.balanced(from.span()));
-        for range in joined.chain(listed).collect::<Vec<_>>() {
-            self.refuse(
-                "JOIN",
-                range,
-                "bring the streams together with UNION ALL and a window for now",
-            );
-        }
-        if let Some(qualify) = &select.qualify {
-            let range = self.source.balanced(qualify.span());
-            let range = range.map(|range| self.source.since_keyword(Keyword::QUALIFY, range));
-            self.refuse("QUALIFY", range, "filter groups with HAVING");
-        }
-        if !select.named_window.is_empty() {
-            self.refuse(
-                "WINDOW",
-                self.source.keyword_after(Keyword::WINDOW, start),
-                "use GROUP BY tumble(..)",
-            );
-        }
-        if let GroupByExpr::Expressions(_, modifiers) | GroupByExpr::All(modifiers) =
-            &select.group_by
-            && !modifiers.is_empty()
-        {
-            let range = self.source.keyword_after(Keyword::GROUP, start);
-            self.refuse("GROUP BY with totals", range, "write one INSERT for each grouping");
-        }
-    }
-
-    /// A name in a SELECT without FROM is more likely meant as a column than a stream without rows.
-    fn no_from(&mut self, select: &Select) {
-        let named = select.projection.iter().find_map(|item| match item {
-            SelectItem::UnnamedExpr(Expr::Identifier(ident))
-            | SelectItem::ExprWithAlias { expr: Expr::Identifier(ident), .. } => Some(ident),
-            _ => None,
-        });
-        match named.filter(|_| self.input == Input::Stream && self.reads.len() == 1) {
-            Some(ident) => self.errors.push(
-                Diagnostic::error(
-                    codes::UNKNOWN_COLUMN,
-                    format!("column `{}` does not exist", fold(ident)),
-                )
-                .at_option(self.source.range(ident.span))
-                .hint("say where it comes from: SELECT .. FROM table"),
-            ),
-            None => {
-                let range = self.source.range(select.span());
-                self.refuse(
-                    "SELECT without FROM",
-                    range,
-                    "read rows from a table: SELECT .. FROM ..",
-                );
-            }
-        }
     }
 
     fn call(&mut self, call: &Function) {

@@ -248,6 +248,26 @@ impl Target<'_, '_, '_> {
     }
 }
 
+/// Whether nothing in an INSERT says that some rows are to be replaced, left out or given back.
+pub(crate) const fn is_plain(insert: &Insert) -> bool {
+    insert.or.is_none()
+        && !insert.ignore
+        && !insert.overwrite
+        && !insert.replace_into
+        && insert.on.is_none()
+        && insert.returning.is_none()
+        && insert.output.is_none()
+        && insert.priority.is_none()
+        && insert.partitioned.is_none()
+        && insert.after_columns.is_empty()
+        && insert.assignments.is_empty()
+        && insert.table_alias.is_none()
+        && insert.insert_alias.is_none()
+        && insert.settings.is_none()
+        && insert.format_clause.is_none()
+        && insert.multi_table_insert_type.is_none()
+}
+
 fn is_identifier(name: &str) -> bool {
     let mut chars = name.chars();
     chars.next().is_some_and(|first| first.is_alphabetic() || first == '_')

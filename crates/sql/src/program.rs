@@ -1,22 +1,19 @@
 //! A whole program: declarations first, then views in order, then queries.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Range,
-    sync::Arc,
-};
+mod roles;
+
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use datafusion::logical_expr::LogicalPlan;
-use postrider_core::{Diagnostic, Diagnostics, PipelineName, Severity};
-use postrider_plan::{Program, Query, SinkTarget, TableRole};
+use postrider_core::{Diagnostic, Diagnostics, PipelineName};
+use postrider_plan::{Program, Query, SinkTarget};
 use sqlparser::ast::{self, CreateTableOptions, CreateView, Insert, Spanned, TableObject};
 
 use crate::{
     catalog::{Catalog, View, fold, only_part},
     checks::Input,
     codes, ddl, guard,
-    insert::Target,
-    lower,
+    insert::{self, Target},
     parse::{self, Located, Statement},
     prepass, select, suggest,
     text::SourceText,
@@ -231,7 +228,7 @@ impl<'s, 'a> Planner<'s, 'a> {
         let Some(query) = &insert.source else {
             return Err(vec![unsupported_insert(range.clone())]);
         };
-        if !is_plain_insert(insert) {
+        if !insert::is_plain(insert) {
             return Err(vec![unsupported_insert(range.clone())]);
         }
         let input = Input::Stream;
@@ -297,61 +294,6 @@ impl<'s, 'a> Planner<'s, 'a> {
         ])
     }
 
-    /// A table is a source or a sink, not both, and not against its `type`.
-    fn check_roles(&mut self) {
-        let mut read: BTreeMap<String, Range<usize>> = BTreeMap::new();
-        for query in &self.queries {
-            for table in lower::tables(&query.plan) {
-                read.entry(table.name.to_lowercase()).or_insert_with(|| query.range.clone());
-            }
-        }
-        let mut written = BTreeSet::new();
-        for query in &self.queries {
-            let Some(key) = &query.sink else { continue };
-            let Some(table) = self.catalog.tables.get(key) else { continue };
-            written.insert(key.clone());
-            if read.contains_key(key) || table.common.role == Some(TableRole::Source) {
-                self.errors.push(
-                    Diagnostic::error(
-                        codes::WRONG_ROLE,
-                        format!("`{}` is a source, so it can't be written", table.name),
-                    )
-                    .at(query.name_range.clone())
-                    .hint("declare another table for the result"),
-                );
-            }
-        }
-        for (key, range) in &read {
-            let Some(table) = self.catalog.tables.get(key) else { continue };
-            if table.common.role == Some(TableRole::Sink) || table.is_email() {
-                let place = self.source.find_name(&table.name, range);
-                self.errors.push(
-                    Diagnostic::error(
-                        codes::WRONG_ROLE,
-                        format!("`{}` is a sink, so it can't be read", table.name),
-                    )
-                    .at(place.unwrap_or_else(|| range.clone()))
-                    .hint("read the table that feeds it"),
-                );
-            }
-        }
-        for (key, table) in &self.catalog.tables {
-            if !read.contains_key(key) && !written.contains(key) {
-                self.warnings.push(
-                    Diagnostic {
-                        severity: Severity::Warning,
-                        ..Diagnostic::error(
-                            codes::UNUSED_TABLE,
-                            format!("no query uses table `{}`", table.name),
-                        )
-                    }
-                    .at(table.range.clone())
-                    .hint("remove it, or INSERT INTO it"),
-                );
-            }
-        }
-    }
-
     fn finish(
         mut self,
         sql: &str,
@@ -381,26 +323,6 @@ impl<'s, 'a> Planner<'s, 'a> {
             .collect();
         Ok(Program { name, sql: Arc::from(sql), queries, warnings: self.warnings, tables })
     }
-}
-
-/// Whether nothing says that some rows are to be replaced, left out or given back.
-const fn is_plain_insert(insert: &Insert) -> bool {
-    insert.or.is_none()
-        && !insert.ignore
-        && !insert.overwrite
-        && !insert.replace_into
-        && insert.on.is_none()
-        && insert.returning.is_none()
-        && insert.output.is_none()
-        && insert.priority.is_none()
-        && insert.partitioned.is_none()
-        && insert.after_columns.is_empty()
-        && insert.assignments.is_empty()
-        && insert.table_alias.is_none()
-        && insert.insert_alias.is_none()
-        && insert.settings.is_none()
-        && insert.format_clause.is_none()
-        && insert.multi_table_insert_type.is_none()
 }
 
 /// Whether a view has a name, perhaps columns, a query, and nothing else.

@@ -1,0 +1,69 @@
+//! Which tables are read, which are written, and which are neither.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
+
+use postrider_core::{Diagnostic, Severity};
+use postrider_plan::TableRole;
+
+use super::Planner;
+use crate::{codes, lower};
+
+impl Planner<'_, '_> {
+    /// A table is a source or a sink, not both, and not against its `type`.
+    pub(super) fn check_roles(&mut self) {
+        let mut read: BTreeMap<String, Range<usize>> = BTreeMap::new();
+        for query in &self.queries {
+            for table in lower::tables(&query.plan) {
+                read.entry(table.name.to_lowercase()).or_insert_with(|| query.range.clone());
+            }
+        }
+        let mut written = BTreeSet::new();
+        for query in &self.queries {
+            let Some(key) = &query.sink else { continue };
+            let Some(table) = self.catalog.tables.get(key) else { continue };
+            written.insert(key.clone());
+            if read.contains_key(key) || table.common.role == Some(TableRole::Source) {
+                self.errors.push(
+                    Diagnostic::error(
+                        codes::WRONG_ROLE,
+                        format!("`{}` is a source, so it can't be written", table.name),
+                    )
+                    .at(query.name_range.clone())
+                    .hint("declare another table for the result"),
+                );
+            }
+        }
+        for (key, range) in &read {
+            let Some(table) = self.catalog.tables.get(key) else { continue };
+            if table.common.role == Some(TableRole::Sink) || table.is_email() {
+                let place = self.source.find_name(&table.name, range);
+                self.errors.push(
+                    Diagnostic::error(
+                        codes::WRONG_ROLE,
+                        format!("`{}` is a sink, so it can't be read", table.name),
+                    )
+                    .at(place.unwrap_or_else(|| range.clone()))
+                    .hint("read the table that feeds it"),
+                );
+            }
+        }
+        for (key, table) in &self.catalog.tables {
+            if !read.contains_key(key) && !written.contains(key) {
+                self.warnings.push(
+                    Diagnostic {
+                        severity: Severity::Warning,
+                        ..Diagnostic::error(
+                            codes::UNUSED_TABLE,
+                            format!("no query uses table `{}`", table.name),
+                        )
+                    }
+                    .at(table.range.clone())
+                    .hint("remove it, or INSERT INTO it"),
+                );
+            }
+        }
+    }
+}
