@@ -49,7 +49,7 @@ pub use stats::Stats;
 use tokio::sync::Semaphore;
 
 use crate::limits::{
-    BODY_BYTES_MAX, BODY_TIME_MAX, DEDUPE_IDS_MAX, DEDUPE_WINDOW, EVENT_BYTES_MAX,
+    BODY_BYTES_MAX, BODY_TIME_MAX, DEDUPE_IDS_MAX, DEDUPE_WINDOW, DISCARDS_MAX, EVENT_BYTES_MAX,
     EVENTS_PER_REQUEST_MAX, IN_FLIGHT_REQUESTS_MAX, LOG_QUEUE_TIME_MAX,
 };
 
@@ -178,6 +178,8 @@ struct Shared {
     limits: CollectorLimits,
     dedupe: Arc<Dedupe>,
     places: Arc<Semaphore>,
+    /// Refused bodies that may be read and dropped.
+    discards: Semaphore,
     stats: Arc<Stats>,
 }
 
@@ -201,6 +203,7 @@ impl Collector {
         let shared = Shared {
             dedupe: Arc::new(Dedupe::new(settled)),
             places: Arc::new(Semaphore::new(limits.in_flight.min(Semaphore::MAX_PERMITS))),
+            discards: Semaphore::new(DISCARDS_MAX),
             stats: Arc::new(Stats::default()),
             log,
             workspace,

@@ -15,7 +15,8 @@
 //! - an event is answered `accepted` or `duplicate` only when its first copy is durable;
 //! - of any number of posts of one message id within the window, exactly one is accepted;
 //! - an event that came with a browser key never names a recipient;
-//! - a body is read only for a known write key and a free place among the requests in flight.
+//! - a body is kept only for a known write key and a free place among the requests in flight; of others, a bounded part is
+//!   read and dropped, so that their senders get to read the reason.
 //!
 //! The path of a request: `collector::auth` (who) -> `collector::body` (bounded read) ->
 //! `collector::slice` (request into events) -> `collector::event` (facts and refusals) ->

@@ -19,8 +19,24 @@ pub(crate) const EVENT_DEPTH_MAX: usize = 16;
 /// The longest message id, user id and anonymous id. A UUID has 36 characters.
 pub(crate) const ID_BYTES_MAX: usize = 256;
 
-/// Requests that are between their head and their answer. Together with [`BODY_BYTES_MAX`] it
-/// bounds the memory of the collector: 128 MiB.
+/// Open connections of one server. An idle one ends after [`HEAD_TIME_MAX`], and processes may often open no more than
+/// 1,024 files.
+pub const CONNECTIONS_MAX: usize = 512;
+
+/// The head of a request. A connection has one buffer of at most this size for reading and one for writing, so
+/// [`CONNECTIONS_MAX`] of them take at most 64 MiB.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a connection may take to send the head of its next request, so that silent clients do not hold all of
+/// [`CONNECTIONS_MAX`] places. Browsers and SDKs connect again without being asked.
+pub const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long a server waits after it could not accept a connection: time for others to close files.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Requests whose bodies are read or stored at the same time. Each holds its body, in a buffer that grows by doubling, and
+/// then also the frames that are made of it: three times [`BODY_BYTES_MAX`] at most, and 384 MiB for all. The log has a
+/// queue and bounds of its own.
 pub const IN_FLIGHT_REQUESTS_MAX: usize = 128;
 
 /// How long a body may take to arrive, so that a slow client can't hold one of
@@ -30,6 +46,10 @@ pub const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 /// How much of a refused body is read and dropped before the answer, and for how long: a server
 /// that closes a connection with unread input makes the client see a reset instead of the answer.
 pub(crate) const DISCARD_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
+
+/// Refused bodies that are read and dropped at the same time. Those of other clients are not read: under a flood of
+/// refusals it matters less who gets to read the reason.
+pub(crate) const DISCARDS_MAX: usize = 64;
 
 /// See [`DISCARD_BYTES_MAX`].
 pub(crate) const DISCARD_TIME_MAX: Duration = Duration::from_secs(1);
@@ -44,8 +64,8 @@ pub(crate) const RETRY_AFTER_SECONDS: u32 = 1;
 /// failed job within days.
 pub const DEDUPE_WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// How many message ids are remembered at most, at about 80 bytes each: 320 MiB. Above it the
-/// oldest are forgotten early, and counted.
+/// How many message ids are remembered at most. An id takes 50 bytes in a hash table that is half full and 48 in a
+/// queue that is, so all take about 400 MiB. Above it the oldest are forgotten early, and counted.
 pub const DEDUPE_IDS_MAX: usize = 4 * 1024 * 1024;
 
 /// Expired message ids dropped for each one added, so that expiry is spread evenly and still

@@ -8,7 +8,7 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::refusal::Refusal;
 use crate::limits::{DISCARD_BYTES_MAX, DISCARD_TIME_MAX};
@@ -43,9 +43,12 @@ pub(super) async fn read(
 }
 
 /// Drops a body that nobody wants, so that the client gets to read the answer.
-pub(super) async fn discard(headers: &HeaderMap, body: Body) {
+pub(super) async fn discard(places: &Semaphore, headers: &HeaderMap, body: Body) {
     // A client that asked first (RFC 9110 10.1.1) has not sent anything and will not.
-    if !headers.contains_key(header::EXPECT) {
+    if headers.contains_key(header::EXPECT) {
+        return;
+    }
+    if let Ok(_place) = places.try_acquire() {
         discard_stream(body.into_data_stream()).await;
     }
 }
@@ -84,5 +87,27 @@ async fn discard_stream(mut stream: BodyDataStream) {
     };
     if timeout(DISCARD_TIME_MAX, discarding).await.is_err() {
         tracing::debug!("a client was still sending a refused body; its connection is closed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::HeaderMap};
+    use bytes::Bytes;
+    use futures::stream;
+    use tokio::sync::Semaphore;
+
+    use super::discard;
+
+    #[tokio::test]
+    async fn only_so_many_refused_bodies_are_read() {
+        let places = Semaphore::new(1);
+        let headers = HeaderMap::new();
+        let endless = || Body::from_stream(stream::pending::<std::io::Result<Bytes>>());
+        let mut first = Box::pin(discard(&places, &headers, endless()));
+        assert!(futures::poll!(&mut first).is_pending(), "it is being read");
+        assert!(futures::poll!(Box::pin(discard(&places, &headers, endless()))).is_ready());
+        drop(first);
+        assert!(futures::poll!(Box::pin(discard(&places, &headers, endless()))).is_pending());
     }
 }

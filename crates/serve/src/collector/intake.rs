@@ -70,7 +70,7 @@ async fn answer(
     let (client, place) = match admit(shared, parts) {
         Ok(admitted) => admitted,
         Err(refusal) => {
-            body::discard(&parts.headers, body).await;
+            body::discard(&shared.discards, &parts.headers, body).await;
             return Err(refusal);
         }
     };
