@@ -12,7 +12,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use postrider_core::{Diagnostic, Polled, Position, Source, SourceError, TableOptions};
+use postrider_core::{Diagnostic, ErrorKind, Polled, Position, Source, SourceError, TableOptions};
 
 use super::lines::LineFile;
 use crate::{
@@ -142,16 +142,28 @@ impl FileSource {
     }
 }
 
+/// Whether all of a file was read that is no longer there is unknown, so the rest of it may be lost.
+fn vanished(part: &str, offset: u64) -> SourceError {
+    SourceError {
+        kind: ErrorKind::Data,
+        message: format!(
+            "{part} is gone, but {offset} bytes of it were read before; put the old file back, or start with a new state directory"
+        ),
+    }
+}
+
 #[async_trait]
 impl Source for FileSource {
     async fn seek(&mut self, position: Option<Position>) -> Result<(), SourceError> {
         (self.current, self.offset, self.open) = (0, 0, None);
         let Some(Position { part, offset }) = position else { return Ok(()) };
         self.current = self.parts.partition_point(|(name, _)| *name < part);
-        if self.parts.get(self.current).is_some_and(|(name, _)| *name == part)
-            && let Some(file) = self.file()?
-        {
-            self.offset = file.record_start(offset)?;
+        if self.parts.get(self.current).is_some_and(|(name, _)| *name == part) {
+            if let Some(file) = self.file()? {
+                self.offset = file.record_start(offset)?;
+            }
+        } else if offset > 0 {
+            return Err(vanished(&part, offset));
         }
         Ok(())
     }

@@ -119,6 +119,20 @@ async fn a_file_that_vanished_is_an_error_that_names_it() {
 }
 
 #[tokio::test]
+async fn a_part_that_vanished_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("b");
+    fs::write(&path, "{}\n").unwrap();
+    let mut source = FileSource::new(vec![("b".to_owned(), path)]);
+    for part in ["a", "c"] {
+        let position = Position { part: part.to_owned(), offset: 5 };
+        let error = source.seek(Some(position)).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Data);
+        assert!(error.message.contains("put the old file back"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn parts_are_read_in_the_order_of_their_names() {
     let dir = tempfile::tempdir().unwrap();
     let mut parts = Vec::new();
@@ -128,8 +142,8 @@ async fn parts_are_read_in_the_order_of_their_names() {
         parts.push((name.to_owned(), path));
     }
     let mut source = FileSource::new(parts);
-    // A part that is gone: reading goes on behind it.
-    source.seek(Some(Position { part: "aa".to_owned(), offset: 5 })).await.unwrap();
+    // A part that is gone and of which nothing was read: reading goes on behind it.
+    source.seek(Some(Position { part: "aa".to_owned(), offset: 0 })).await.unwrap();
     let until = Position { part: "bb".to_owned(), offset: 0 };
     assert!(matches!(source.poll(Some(&until)).await.unwrap(), Polled::Chunk(_)));
     assert!(matches!(source.poll(Some(&until)).await.unwrap(), Polled::Empty));
