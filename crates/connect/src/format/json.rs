@@ -84,13 +84,16 @@ impl JsonDecoder {
     /// A decoder for these columns.
     ///
     /// # Errors
-    /// One diagnostic for each column whose type JSON can't fill.
+    /// One diagnostic for each column whose type JSON can't fill, or which can't hold the time that an event was received at.
     pub fn new(schema: SchemaRef, options: JsonOptions) -> Result<Self, Vec<Diagnostic>> {
         let faults: Vec<Diagnostic> = schema
             .fields()
             .iter()
-            .filter(|field| Column::new(field, "", 0).is_none())
-            .map(|field| unsupported(field))
+            .filter_map(|field| match field {
+                field if Column::new(field, "", 0).is_none() => Some(unsupported(field)),
+                field if options.envelope && !Envelope::takes(field) => Some(no_time(field)),
+                _ => None,
+            })
             .collect();
         if !faults.is_empty() {
             return Err(faults);
@@ -107,6 +110,12 @@ fn unsupported(field: &Field) -> Diagnostic {
         format!("column `{}` is {name}, which JSON can't hold", field.name()),
     )
     .hint("declare it as TEXT: it then gets the field's JSON text")
+}
+
+fn no_time(field: &Field) -> Diagnostic {
+    let (name, kind) = (field.name(), sql_name(field.data_type()));
+    let message = format!("column `{name}` is {kind}, but holds when an event was received");
+    Diagnostic::error("PR0210", message).hint("declare it as TIMESTAMP")
 }
 
 impl Decoder for JsonDecoder {

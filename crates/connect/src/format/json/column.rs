@@ -13,6 +13,8 @@ use super::{
     time::{Moment, moment, time_of_day},
 };
 
+const NS_PER_DAY: i64 = 24 * 3_600 * 1_000_000_000;
+
 /// The values of a column by physical type.
 #[derive(Debug)]
 pub(super) enum Values {
@@ -311,6 +313,10 @@ impl Column {
                     return Ok(false);
                 };
                 values.push(value);
+            }
+            Values::Date(values) => {
+                let Ok(day) = i32::try_from(ns.div_euclid(NS_PER_DAY)) else { return Ok(false) };
+                values.push(day);
             }
             Values::Int64(values) => values.push(ns.div_euclid(1_000_000)),
             Values::Text(values) => {

@@ -11,14 +11,14 @@
 //! 5. for `ts` and `timestamp`: when Postrider received the event.
 //!
 //! `received_at` is always when Postrider received the event, where that is known: a producer
-//! can't forge it.
+//! can't forge it, so that only types that hold such a time are taken.
 //!
 //! A value that ranks higher may come later in the text, so values are first located and then
 //! parsed; only what a column may read is entered.
 
 use std::ops::Range;
 
-use arrow_schema::Schema;
+use arrow_schema::{DataType, Field, Schema};
 
 use super::{
     cursor::Cursor,
@@ -27,6 +27,9 @@ use super::{
     reason::Parsed,
 };
 use crate::limits::CONTEXT_WORDS_MAX;
+
+/// The column that producers have no say in.
+const RECEIVED_AT: &str = "received_at";
 
 /// Where each column may be found.
 #[derive(Debug)]
@@ -75,7 +78,7 @@ impl Envelope {
         for (column, field) in schema.fields().iter().enumerate() {
             let name = field.name();
             envelope.stamps.push(match name.as_str() {
-                "received_at" => Stamp::Always,
+                RECEIVED_AT => Stamp::Always,
                 "ts" | "timestamp" => Stamp::IfMissing,
                 _ => Stamp::Never,
             });
@@ -84,6 +87,20 @@ impl Envelope {
             }
         }
         envelope
+    }
+
+    /// Whether a column can take what it is stamped with.
+    pub(super) fn takes(field: &Field) -> bool {
+        let holds_moments = matches!(
+            field.data_type(),
+            DataType::Timestamp(..)
+                | DataType::Date32
+                | DataType::Int64
+                | DataType::Utf8
+                | DataType::LargeUtf8
+                | DataType::Utf8View
+        );
+        holds_moments || field.name() != RECEIVED_AT
     }
 
     /// Room for what is located in a record; reused from record to record.
@@ -131,18 +148,16 @@ impl Envelope {
         for ((column, best), stamp) in
             fields.columns.iter_mut().zip(&located.best).zip(&self.stamps)
         {
-            let stamped = match (received_at, stamp, best) {
+            match (received_at, stamp, best) {
                 (Some(ns), Stamp::Always, _) | (Some(ns), Stamp::IfMissing, None) => {
-                    column.append_moment(ns)?
+                    if !column.append_moment(ns)? {
+                        column.append_missing()?;
+                    }
                 }
-                _ => false,
-            };
-            match best {
-                _ if stamped => {}
-                Some((_, place)) => {
+                (_, _, Some((_, place))) => {
                     column.append(&mut cursor.on(place.clone()), scratch)?;
                 }
-                None => column.append_missing()?,
+                (_, _, None) => column.append_missing()?,
             }
         }
         fields.end_row();

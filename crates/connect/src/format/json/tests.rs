@@ -308,6 +308,31 @@ fn envelope_columns_come_from_where_segment_puts_them() {
 }
 
 #[test]
+fn a_producer_can_not_forge_when_an_event_was_received() {
+    const DAY: i64 = 86_400_000_000_000;
+    let forged = r#"{"received_at":"1999-01-01","properties":{"received_at":"1999-01-01"}}"#;
+    let decode = |kind: DataType| {
+        let schema = schema(&[("received_at", kind, true)]);
+        let decoder = JsonDecoder::new(schema, JsonOptions { envelope: true })?;
+        let records = vec![record(forged, DAY + 5_000_000)];
+        let (start, end) = (Position::at(7), Position::at(8));
+        let chunk = Chunk { start, end, data: ChunkData::Records(records) };
+        Ok::<_, Vec<postrider_core::Diagnostic>>(as_json(&decoder.decode(&chunk).unwrap()))
+    };
+    for (kind, expected) in [
+        (NS, json!("1970-01-02T00:00:00.005Z")),
+        (DataType::Date32, json!("1970-01-02")),
+        (DataType::Int64, json!(86_400_005)),
+        (DataType::Utf8, json!("1970-01-02T00:00:00.005Z")),
+    ] {
+        assert_eq!(decode(kind).unwrap(), [json!({ "received_at": expected })]);
+    }
+    for kind in [DataType::Time64(TimeUnit::Nanosecond), DataType::Float64, DataType::Boolean] {
+        assert_eq!(decode(kind).unwrap_err()[0].code, "PR0210");
+    }
+}
+
+#[test]
 fn a_type_that_json_cannot_hold_is_refused() {
     let schema = schema(&[("d", DataType::Duration(TimeUnit::Second), true)]);
     let faults = JsonDecoder::new(schema, JsonOptions::default()).unwrap_err();
@@ -512,7 +537,8 @@ fn check_garbage(bytes: &[u8]) -> Result<(), TestCaseError> {
     let mut lines = 0;
     let mut offset = 100;
     for line in bytes.split(|byte| *byte == b'\n') {
-        if !line.iter().all(u8::is_ascii_whitespace) {
+        // A form feed is white space, but none of JSON's (RFC 8259 section 2).
+        if !line.iter().all(|byte| b" \t\r".contains(byte)) {
             lines += 1;
             let syntax: Result<serde::de::IgnoredAny, _> = serde_json::from_slice(line);
             let rejected = decoded.rejects.iter().any(|reject| reject.position.offset == offset);
