@@ -1,14 +1,11 @@
-//! Options, names and examples.
+//! Options and names.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use postrider_core::{OptionValue, TableOption, TableOptions};
 
-use super::{check_sink, check_source, connectors, unknown_connector};
+use super::{check_sink, check_source, unknown_connector};
 
 fn options(values: &[(&str, &str)]) -> TableOptions {
     let option =
@@ -94,14 +91,4 @@ fn a_missing_file_and_a_missing_variable_are_named() {
     assert!(fault.message.contains("none.ndjson"), "{fault}");
     assert_eq!(open("{{ DATA }}").code, "PR0305");
     assert!(open(".").hint.unwrap().contains("filesystem"));
-}
-
-#[test]
-fn every_example_names_its_connector() {
-    for info in connectors() {
-        assert!(info.example.contains(&format!("connector = '{}'", info.name)), "{}", info.name);
-        assert!(info.source || info.sink);
-    }
-    let shared: crate::SharedWriter = Arc::new(Mutex::new(Vec::new()));
-    drop(shared);
 }
