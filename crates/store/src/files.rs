@@ -11,7 +11,7 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use crate::Lsn;
 
-pub(crate) use disk::{DirectoryLock, DiskFiles};
+pub(crate) use disk::{DirectoryLock, DiskFiles, create_dir};
 pub(crate) use memory::MemoryFiles;
 
 /// One segment file.

@@ -1,8 +1,10 @@
-//! The one log: every event, seal, trigger row and send of a state directory, in order, fsynced.
+//! The one log: every event, seal, trigger row and send of a state directory, in order, fsynced. Beside it,
+//! checkpoints, so that a restart need not go through all of it.
 //!
 //! Owns: the format of segment files and frames, the writer thread and its group commit, recovery after
-//! a crash, the records inside frames, and the outbox as a pure fold over them. Does not own: what an
-//! epoch contains (`engine`) or what becomes of a trigger row (`mail`).
+//! a crash, the records inside frames, the outbox as a pure fold over them, and checkpoints in an object
+//! store (see `checkpoint.rs`). Does not own: what an epoch contains (`engine`) or what becomes of a
+//! trigger row (`mail`).
 //!
 //! Nouns: *frame* (one record with its place, writer and subject), *segment* (one file of frames),
 //! *[`Lsn`]* (the place of a frame), *group* (the frames of one write and one fsync), *durable prefix*
@@ -21,6 +23,7 @@
 //! Flow: 1. [`Log::submit`] queues frames  2. the writer thread encodes a group, writes and syncs it
 //! 3. the durable end moves, tickets resolve  4. each [`LogReader`] reads on  5. [`Outbox::apply`] folds.
 
+mod checkpoint;
 mod error;
 mod files;
 mod frame;
@@ -36,6 +39,11 @@ mod shared;
 mod window;
 mod writer;
 
+pub use checkpoint::{
+    BlobRef, Checkpoint, CheckpointContents, CheckpointError, CheckpointStore, Collected, Manifest,
+    NonceSource, OperatorState, PartState, Recovered, Recovery, Retention, SinkState, SourceState,
+    StateFileWriter, VerifiedBytes, local_checkpoints,
+};
 pub use error::{LogError, RecordError};
 pub use frame::{Frame, FrameKind, NewFrame};
 pub use limits::{FRAME_PAYLOAD_BYTES_MAX, SEGMENT_BYTES_DEFAULT};

@@ -1,4 +1,4 @@
-//! Every limit of the log, with its reason.
+//! Every limit of the log and of checkpoints, with its reason.
 
 /// The largest payload of a frame. A bad length is noticed before memory is taken for it; events are
 /// refused far below it, and an epoch with more trigger rows writes several frames.
@@ -25,3 +25,29 @@ pub(crate) const GROUP_BYTES_MAX: usize = 4 << 20;
 /// Bytes that a reader asks a file for at a time: system calls become rare against frames of some
 /// hundred bytes, and one chunk fits the second-level cache.
 pub(crate) const READ_BYTES: usize = 256 << 10;
+
+/// The size at which a state file ends. It is written in one request and may be read in one, so it is in
+/// memory as a whole; objects much smaller than this cost more in requests than in bytes.
+pub(crate) const STATE_FILE_BYTES: u64 = 64 << 20;
+
+/// The largest manifest, so that a wrong object is noticed before memory is taken for it. 10,000 parts take
+/// 3.5 MiB.
+pub(crate) const MANIFEST_BYTES_MAX: u64 = 64 << 20;
+
+/// Ids that one commit tries. In its way are only its own earlier tries whose outcome was unknown; who meets
+/// so many competes with a process that is not fenced.
+pub(crate) const COMMIT_IDS_MAX: u64 = 64;
+
+/// How often taking over is tried. Each loss means that another process committed just then; one that is about
+/// to end does so once.
+pub(crate) const TAKE_OVERS_MAX: u64 = 8;
+
+/// How often bytes with a wrong checksum are read: a fault on the way passes, one in the store stays.
+pub(crate) const READ_ATTEMPTS_MAX: u32 = 2;
+
+/// State files that are read at a time: enough to hide the latency of an object store, with few buffers.
+pub(crate) const READ_FILES_AT_ONCE: usize = 8;
+
+/// Bytes between two blobs that are read along, rather than asked for separately: at 100 MB/s they take
+/// about as long as a request.
+pub(crate) const READ_GAP_BYTES_MAX: u64 = 1 << 20;

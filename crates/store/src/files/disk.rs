@@ -107,7 +107,7 @@ pub(crate) struct DirectoryLock {
 impl DirectoryLock {
     /// Takes the lock on a directory, which is created if it is missing.
     pub(crate) fn take(dir: &Path) -> Result<Self, LogError> {
-        create_dir(dir, |parent| File::open(parent)?.sync_all())?;
+        create_dir(dir)?;
         let path = dir.join("LOCK");
         let mut options = OpenOptions::new();
         let mut file = options
@@ -131,8 +131,16 @@ impl DirectoryLock {
     }
 }
 
-/// Creates a directory, if it is missing, so that it survives a crash. `sync` makes the names in a directory durable.
-fn create_dir(dir: &Path, mut sync: impl FnMut(&Path) -> io::Result<()>) -> Result<(), LogError> {
+/// Creates a directory, if it is missing, so that it survives a crash.
+pub(crate) fn create_dir(dir: &Path) -> Result<(), LogError> {
+    create_dir_with(dir, |parent| File::open(parent)?.sync_all())
+}
+
+/// `sync` makes the names in a directory durable.
+fn create_dir_with(
+    dir: &Path,
+    mut sync: impl FnMut(&Path) -> io::Result<()>,
+) -> Result<(), LogError> {
     let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.is_dir();
     let created: Vec<_> = dir.ancestors().take_while(missing).collect();
     fs::create_dir_all(dir).map_err(at("create", dir))?;
@@ -171,7 +179,7 @@ fn holder(path: &Path) -> String {
 mod tests {
     use std::{fs, io};
 
-    use super::create_dir;
+    use super::create_dir_with;
 
     #[test]
     fn every_name_on_the_way_to_a_new_directory_is_synced() {
@@ -180,7 +188,7 @@ mod tests {
         let dir = root.join("a/b/c");
         let synced = || {
             let mut synced = Vec::new();
-            create_dir(&dir, |parent| {
+            create_dir_with(&dir, |parent| {
                 assert!(dir.is_dir());
                 synced.push(parent.to_owned());
                 Ok(())
@@ -198,11 +206,11 @@ mod tests {
     fn a_parent_that_only_its_owner_may_open_is_left_to_the_owner() {
         let root = tempfile::tempdir().unwrap();
         let denied = |_: &_| Err(io::ErrorKind::PermissionDenied.into());
-        create_dir(root.path(), denied).unwrap();
-        let error = create_dir(&root.path().join("new"), denied).unwrap_err();
+        create_dir_with(root.path(), denied).unwrap();
+        let error = create_dir_with(&root.path().join("new"), denied).unwrap_err();
         assert!(error.to_string().starts_with("can't sync"), "{error}");
         let failed = |_: &_| Err(io::Error::other("bad block"));
-        let error = create_dir(root.path(), failed).unwrap_err();
+        let error = create_dir_with(root.path(), failed).unwrap_err();
         assert!(error.to_string().contains("bad block"), "{error}");
     }
 }

@@ -17,10 +17,22 @@ pub enum SealKind {
 }
 
 /// What a source was doing at the end of an epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, prost::Enumeration)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    prost::Enumeration,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
 #[repr(i32)]
 pub enum SourceStatus {
     /// Never written.
+    #[serde(skip)]
     Unspecified = 0,
     /// Its watermark counts.
     Active = 1,

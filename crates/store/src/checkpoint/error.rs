@@ -1,0 +1,136 @@
+//! Why a checkpoint could not be written, read or collected.
+
+use postrider_core::ErrorKind;
+
+use crate::LogError;
+
+/// Why an operation on the checkpoint store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The object store refused something, or can't be reached. Whether a write took place is unknown;
+    /// it may be tried again.
+    #[error(
+        "can't {operation} {path} in the checkpoint store: {source}; check that the store can be reached, \
+         and that Postrider may list, read, write and delete there"
+    )]
+    Store {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// On which object or folder.
+        path: String,
+        /// What the object store said.
+        source: object_store::Error,
+    },
+    /// An object is not what was written, or is gone.
+    #[error(
+        "{path} in the checkpoint store is damaged: {reason}; restore the object from a copy, or go on from \
+         the checkpoint before it"
+    )]
+    Damaged {
+        /// The object.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The object store overwrites where it was told to create, so two processes could not be kept apart.
+    #[error(
+        "the checkpoint store {store} does not honour put-if-absent: {reason}; use a store that does, such \
+         as a local directory, S3, Google Cloud Storage or Azure, and leave conditional puts on"
+    )]
+    NoConditionalPut {
+        /// The object store, as it calls itself.
+        store: String,
+        /// What it did.
+        reason: String,
+    },
+    /// Another process goes on with the pipeline.
+    #[error(
+        "another process took over the checkpoints of pipeline `{pipeline}`: {reason}; stop this process"
+    )]
+    Fenced {
+        /// The pipeline.
+        pipeline: String,
+        /// How it was noticed.
+        reason: String,
+    },
+    /// A checkpoint without the position of one of the pipeline's sources; a restart from it would read
+    /// that source again from its beginning.
+    #[error(
+        "a checkpoint of pipeline `{pipeline}` lacks the position of source `{table}`; report this as a fault of Postrider"
+    )]
+    MissingSource {
+        /// The pipeline.
+        pipeline: String,
+        /// The source's table.
+        table: String,
+    },
+    /// A checkpoint that contradicts itself was to be written.
+    #[error("a checkpoint can't be written: {reason}; report this as a fault of Postrider")]
+    Inconsistent {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A later version of Postrider wrote the manifest.
+    #[error(
+        "{path} in the checkpoint store was written by a later version of Postrider (format {format}, this \
+         version reads up to {known}); use that version or a later one"
+    )]
+    TooNew {
+        /// The manifest.
+        path: String,
+        /// Its format.
+        format: u32,
+        /// The last format that is known here.
+        known: u32,
+    },
+    /// The checkpoint is intact, and does not fit what it is to be restored into.
+    #[error("checkpoint {id} can't be restored here: {reason}; the one before it is tried")]
+    Unfit {
+        /// The manifest's id.
+        id: u64,
+        /// What does not fit.
+        reason: String,
+    },
+    /// Others committed every time.
+    #[error(
+        "other processes write checkpoints of pipeline `{pipeline}` faster than this one ({tried} ids were \
+         taken); stop them, the next checkpoint is tried on its own"
+    )]
+    Contended {
+        /// The pipeline.
+        pipeline: String,
+        /// How many ids were taken.
+        tried: u64,
+    },
+    /// The directory for local checkpoints can't be used.
+    #[error(transparent)]
+    Directory(LogError),
+}
+
+impl CheckpointError {
+    /// What the caller should do.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Store { source, .. } => store_kind(source),
+            Self::NoConditionalPut { .. } | Self::TooNew { .. } => ErrorKind::Invalid,
+            Self::Damaged { .. } | Self::Unfit { .. } => ErrorKind::Data,
+            Self::Fenced { .. } => ErrorKind::Fenced,
+            Self::MissingSource { .. } | Self::Inconsistent { .. } => ErrorKind::Bug,
+            Self::Contended { .. } => ErrorKind::Retry,
+            Self::Directory(error) => error.kind(),
+        }
+    }
+}
+
+/// Refusals that only new settings can change are told from what may pass.
+const fn store_kind(error: &object_store::Error) -> ErrorKind {
+    match error {
+        object_store::Error::InvalidPath { .. }
+        | object_store::Error::NotSupported { .. }
+        | object_store::Error::NotImplemented { .. }
+        | object_store::Error::PermissionDenied { .. }
+        | object_store::Error::Unauthenticated { .. }
+        | object_store::Error::UnknownConfigurationKey { .. } => ErrorKind::Invalid,
+        _ => ErrorKind::Retry,
+    }
+}

@@ -1,0 +1,285 @@
+//! An object store in memory that fails on command, or at random by a seed.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, Result, memory::InMemory, path::Path,
+};
+
+/// What is done to a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation {
+    List,
+    Size,
+    Read,
+    Write,
+    Delete,
+}
+
+/// What goes wrong with one operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Nothing.
+    None,
+    /// Nothing is done.
+    Error,
+    /// It is done, and an error is reported.
+    ErrorAfter,
+    /// It is done, the answer is lost, and the client tries again.
+    RetriedWrite,
+    /// The last byte does not come.
+    Truncated,
+    /// A bit of what comes is wrong.
+    Flipped,
+    /// The object that was written last is not shown yet.
+    StaleList,
+}
+
+/// Operations at random that fail, in a thousand.
+#[derive(Debug, Clone, Copy)]
+struct Chance {
+    seed: u64,
+    per_mille: u64,
+}
+
+#[derive(Debug, Default)]
+struct Faults {
+    planned: Vec<(Operation, Fault)>,
+    chance: Option<Chance>,
+    /// How many operations are left until the process dies, and whether the last one is done.
+    death: Option<(u64, bool)>,
+    operations: u64,
+    ignores_create: bool,
+    written: Vec<Path>,
+}
+
+/// The store. Clones share everything.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FaultyStore {
+    pub(super) objects: Arc<InMemory>,
+    faults: Arc<Mutex<Faults>>,
+}
+
+impl FaultyStore {
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock().unwrap()
+    }
+
+    /// The next operation of a kind has a fault.
+    pub(super) fn plan(&self, operation: Operation, fault: Fault) {
+        self.faults().planned.push((operation, fault));
+    }
+
+    /// From now on operations have faults at random.
+    pub(super) fn flaky(&self, seed: u64, per_mille: u64) {
+        self.faults().chance = Some(Chance { seed, per_mille });
+    }
+
+    /// The process dies at its `operation`-th operation from now, before it is done or after.
+    pub(super) fn die_at(&self, operation: u64, done: bool) {
+        self.faults().death = Some((operation, done));
+    }
+
+    /// Whether the process got as far as its death. A new one takes its place, and nothing is planned.
+    pub(super) fn heal(&self) -> bool {
+        let mut faults = self.faults();
+        faults.planned.clear();
+        faults.chance = None;
+        matches!(faults.death.take(), Some((0, _)))
+    }
+
+    /// Lets creates overwrite.
+    pub(super) fn ignore_create(&self) {
+        self.faults().ignores_create = true;
+    }
+
+    /// How many operations there were.
+    pub(super) fn operations(&self) -> u64 {
+        self.faults().operations
+    }
+
+    /// Changes the bytes of an object behind everybody's back.
+    pub(super) async fn change(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = self.objects.get(path).await.unwrap().bytes().await.unwrap().to_vec();
+        change(&mut bytes);
+        self.objects.put(path, PutPayload::from(bytes)).await.unwrap();
+    }
+
+    /// The names of all objects, in order.
+    pub(super) async fn names(&self) -> Vec<String> {
+        let listed: Vec<_> = self.objects.list(None).try_collect().await.unwrap();
+        let mut names: Vec<_> = listed.iter().map(|object| object.location.to_string()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Counts an operation, and says what goes wrong with it.
+    fn next(&self, operation: Operation) -> Result<Option<Fault>> {
+        let mut faults = self.faults();
+        faults.operations += 1;
+        match &mut faults.death {
+            Some((0, _)) => return Err(broken("the process is dead")),
+            Some((left, done)) => {
+                *left -= 1;
+                if *left == 0 {
+                    return Ok(Some(if *done { Fault::ErrorAfter } else { Fault::Error }));
+                }
+            }
+            None => {}
+        }
+        if let Some(place) = faults.planned.iter().position(|(planned, _)| *planned == operation) {
+            return Ok(Some(faults.planned.remove(place).1));
+        }
+        Ok(faults.chance.as_mut().and_then(|chance| chance.fault(operation)))
+    }
+
+    async fn run<T>(
+        &self,
+        operation: Operation,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<(T, Option<Fault>)> {
+        match self.next(operation)? {
+            Some(Fault::Error) => Err(broken("no answer")),
+            Some(Fault::ErrorAfter) => {
+                work.await?;
+                Err(broken("the answer is lost"))
+            }
+            fault => Ok((work.await?, fault)),
+        }
+    }
+}
+
+impl Chance {
+    fn fault(&mut self, operation: Operation) -> Option<Fault> {
+        let faults: &[_] = match operation {
+            Operation::List | Operation::Size => &[Fault::Error],
+            Operation::Read => &[Fault::Error, Fault::Truncated, Fault::Flipped],
+            Operation::Write => &[Fault::Error, Fault::ErrorAfter, Fault::RetriedWrite],
+            Operation::Delete => &[Fault::Error, Fault::ErrorAfter],
+        };
+        let now = self.random() % 1000 < self.per_mille;
+        let which = self.random() as usize % faults.len();
+        now.then(|| faults[which])
+    }
+
+    /// SplitMix64.
+    fn random(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.seed ^ (self.seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+fn broken(reason: &str) -> Error {
+    Error::Generic { store: "faulty", source: reason.into() }
+}
+
+impl fmt::Display for FaultyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FaultyStore")
+    }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for FaultyStore {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        mut options: PutOptions,
+    ) -> Result<PutResult> {
+        if self.faults().ignores_create {
+            options.mode = PutMode::Overwrite;
+        }
+        let work = self.objects.put_opts(location, payload.clone(), options.clone());
+        let done = self.run(Operation::Write, work).await;
+        self.faults().written.push(location.clone());
+        match done? {
+            (_, Some(Fault::RetriedWrite)) => {
+                self.objects.put_opts(location, payload, options).await
+            }
+            (result, _) => Ok(result),
+        }
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        if options.head {
+            let work = self.objects.get_opts(location, options);
+            return Ok(self.run(Operation::Size, work).await?.0);
+        }
+        let work = self.objects.get_opts(location, options);
+        let (mut result, fault) = self.run(Operation::Read, work).await?;
+        let (meta, range, attributes) =
+            (result.meta.clone(), result.range.clone(), result.attributes.clone());
+        let extensions = std::mem::take(&mut result.extensions);
+        let mut bytes = result.bytes().await?.to_vec();
+        match fault {
+            Some(Fault::Truncated) => drop(bytes.pop()),
+            Some(Fault::Flipped) => {
+                let middle = bytes.len() / 2;
+                bytes.iter_mut().skip(middle).take(1).for_each(|byte| *byte ^= 1);
+            }
+            _ => {}
+        }
+        let body = stream::iter([Ok(Bytes::from(bytes))]).boxed();
+        let payload = GetResultPayload::Stream(body);
+        Ok(GetResult { payload, meta, range, attributes, extensions })
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        let store = self.clone();
+        locations
+            .then(move |location| {
+                let store = store.clone();
+                async move {
+                    let location = location?;
+                    store.run(Operation::Delete, store.objects.delete(&location)).await?;
+                    Ok(location)
+                }
+            })
+            .boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (store, prefix) = (self.clone(), prefix.cloned());
+        let listed = async move {
+            let work = store.objects.list(prefix.as_ref()).try_collect::<Vec<_>>();
+            let (mut listed, fault) = store.run(Operation::List, work).await?;
+            if fault == Some(Fault::StaleList) {
+                let faults = store.faults();
+                let shown = |path: &&Path| listed.iter().any(|object| object.location == **path);
+                let hidden = faults.written.iter().rev().find(shown).cloned();
+                listed.retain(|object| Some(&object.location) != hidden.as_ref());
+            }
+            Ok::<_, Error>(stream::iter(listed.into_iter().map(Ok)))
+        };
+        stream::once(listed).try_flatten().boxed()
+    }
+
+    async fn list_with_delimiter(&self, _: Option<&Path>) -> Result<ListResult> {
+        unimplemented!("nobody asks for it")
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        _: &Path,
+        _: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        unimplemented!("nobody asks for it")
+    }
+
+    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
+        unimplemented!("nobody asks for it")
+    }
+}

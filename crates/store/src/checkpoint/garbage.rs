@@ -1,0 +1,96 @@
+//! Which objects no checkpoint needs any more: decided as a whole, before anything is deleted.
+//!
+//! Needed are the manifests from the oldest retained one on, and the files they refer to. A file as young
+//! as the newest checkpoint, or younger, may belong to one that is being written, so it is kept as well.
+
+use std::collections::HashSet;
+
+use super::{lineage::Summary, names::state_epoch_of, objects::Listed};
+
+/// How long checkpoints are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// The newest checkpoints that are kept at least, counted by their epochs, so that a process that
+    /// restarts often does not push out older ones; 0 is taken as 1.
+    pub manifests: usize,
+    /// Checkpoints younger than this are kept beside them, in nanoseconds.
+    pub age_ns: i64,
+}
+
+impl Default for Retention {
+    /// Three checkpoints, and those of a day.
+    fn default() -> Self {
+        Self { manifests: 3, age_ns: 24 * 3_600_000_000_000 }
+    }
+}
+
+impl Retention {
+    /// Whether a manifest is kept, if newer ones of these epochs are. `base` is the one the process stands on.
+    pub(super) fn keeps(
+        &self,
+        newer: &HashSet<u64>,
+        id: u64,
+        base: u64,
+        summary: &Summary,
+        now: i64,
+    ) -> bool {
+        newer.len() < self.manifests.max(1)
+            || newer.contains(&summary.epoch)
+            || id >= base
+            || summary.created_at > now.saturating_sub(self.age_ns.max(0))
+    }
+}
+
+/// What is in the store.
+#[derive(Debug)]
+pub(super) struct Survey {
+    /// All manifests, ascending.
+    pub(super) manifests: Vec<u64>,
+    /// All boundaries, ascending.
+    pub(super) boundaries: Vec<u64>,
+    /// All objects in the folder of state files.
+    pub(super) files: Vec<Listed>,
+    /// The retained manifests that can be read, newest first.
+    pub(super) retained: Vec<(u64, Summary)>,
+    /// The manifest that the process stands on, which a listing may not show yet.
+    pub(super) base: Summary,
+}
+
+/// What to delete, each in the order in which it is deleted.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Garbage {
+    /// State files.
+    pub(super) files: Vec<Listed>,
+    /// The boundary that has to be there before a manifest is deleted; its id is the last one given up.
+    pub(super) boundary: u64,
+    /// Manifests.
+    pub(super) manifests: Vec<u64>,
+    /// Boundaries that a greater one has replaced.
+    pub(super) boundaries: Vec<u64>,
+}
+
+impl Survey {
+    /// Decides what is garbage.
+    pub(super) fn garbage(self) -> Garbage {
+        let (Some((newest, oldest)), old_boundary) = (
+            self.retained.first().zip(self.retained.last()),
+            self.boundaries.last().copied().unwrap_or_default(),
+        ) else {
+            return Garbage::default();
+        };
+        let boundary = old_boundary.max(oldest.0.saturating_sub(1));
+        let young = newest.1.epoch.min(self.base.epoch);
+        let kept = self.retained.iter().map(|(_, summary)| summary).chain([&self.base]);
+        let needed: HashSet<&String> = kept.flat_map(|summary| &summary.files).collect();
+        let is_garbage = |file: &Listed| {
+            state_epoch_of(&file.name).is_some_and(|epoch| epoch < young)
+                && !needed.contains(&file.name)
+        };
+        Garbage {
+            files: self.files.iter().filter(|file| is_garbage(file)).cloned().collect(),
+            boundary,
+            manifests: self.manifests.into_iter().filter(|id| *id <= boundary).collect(),
+            boundaries: self.boundaries.into_iter().filter(|old| *old < boundary).collect(),
+        }
+    }
+}
