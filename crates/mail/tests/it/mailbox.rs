@@ -106,7 +106,9 @@ async fn no_message_can_be_smuggled_into_another() {
         );
         talk(address, input.as_bytes()).await;
     }
-    for (_, content) in files(dir.path()) {
+    let files = files(dir.path());
+    assert_eq!(files.len(), 4, "each is one message, and not refused");
+    for (_, content) in files {
         let text = String::from_utf8(content).unwrap();
         assert!(text.starts_with("X-Envelope-From: <a@b.example>"), "{text}");
     }
