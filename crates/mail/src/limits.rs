@@ -51,11 +51,13 @@ pub(crate) const DECIDE_ROWS: usize = 1_024;
 /// Bytes of frames after which a batch takes no more rows. Keys may be long; the log refuses batches over 64 MiB.
 pub(crate) const BATCH_BYTES: usize = 4 << 20;
 
-/// Rows that wait in memory for a free place. Behind that the rest stays in the log.
+/// Rows that wait in memory for a free place; while it is reached, the rest stays in the log. A restart does not keep to
+/// it: it reads the whole log, because what became of a row stands behind it, and then holds every row that is undecided.
 pub(crate) const BACKLOG_ROWS: usize = 100_000;
 
 /// Sends that wait in memory for another attempt. Behind that no new rows are taken: a provider that
-/// refuses this many will refuse the next ones too.
+/// refuses this many will refuse the next ones too. A restart takes up all that waited, which are this many and those
+/// that were in flight, but with their whole batches of rows.
 pub(crate) const RETRIES_WAITING: usize = 10_000;
 
 /// How many stale connections one send may meet before it gives up; each is gone afterwards.
