@@ -6,7 +6,8 @@
 //! Invariants:
 //! - An intent is durable before its provider is called.
 //! - At most `max_in_flight` intents are without a result, so that is how many sends a crash leaves in doubt.
-//! - A send in doubt is tried again only by a transactional sink.
+//! - A send in doubt is tried again only by a transactional sink, and only an accepted attempt ends the doubt.
+//! - A send that certainly was not delivered is tried again until it expires.
 //! - It is the only writer of decisions, intents and results.
 //!
 //! Flow of one turn: 1. fold new frames of the log  2. take results of attempts  3. decide about rows, as many as there
@@ -63,7 +64,7 @@ pub struct SendFacts<'a> {
 pub trait MailObserver: Send + Sync {
     /// A provider took a message over.
     fn accepted(&self, _facts: &SendFacts<'_>) {}
-    /// A provider refused a message for good, or too often.
+    /// A provider refused a message for good.
     fn rejected(&self, _facts: &SendFacts<'_>) {}
     /// An attempt failed and another one will follow.
     fn retried(&self, _facts: &SendFacts<'_>) {}

@@ -212,10 +212,14 @@ impl Dispatcher {
         let observer = &self.options.observer;
         match outcome {
             Outcome::Accepted { .. } => observer.accepted(&facts),
-            Outcome::Rejected { .. } => observer.rejected(&facts),
-            Outcome::Retry { .. } if verdict.again.is_none() => observer.rejected(&facts),
-            Outcome::Retry { .. } => observer.retried(&facts),
-            Outcome::InDoubt { .. } => observer.in_doubt(facts.trigger),
+            Outcome::Retry { .. } if verdict.again.is_some() => observer.retried(&facts),
+            Outcome::Rejected { .. } if verdict.outcome == SendOutcome::Rejected => {
+                observer.rejected(&facts);
+            }
+            // A failure ends no doubt that an earlier attempt left.
+            Outcome::Rejected { .. } | Outcome::Retry { .. } | Outcome::InDoubt { .. } => {
+                observer.in_doubt(facts.trigger);
+            }
         }
     }
 }

@@ -329,6 +329,14 @@ impl MailObserver for Tally {
         self.0.lock().unwrap().push(line);
     }
 
+    fn rejected(&self, facts: &SendFacts<'_>) {
+        self.0.lock().unwrap().push(format!("{} rejected", facts.trigger));
+    }
+
+    fn in_doubt(&self, trigger: &str) {
+        self.0.lock().unwrap().push(format!("{trigger} in doubt"));
+    }
+
     fn not_sent(&self, trigger: &str, reason: &str) {
         self.0.lock().unwrap().push(format!("{trigger} {reason}"));
     }
@@ -349,6 +357,32 @@ async fn metrics_are_told() {
     let mut told = tally.0.lock().unwrap().clone();
     told.sort();
     assert_eq!(told, ["shop.mails 1 0", "shop.mails duplicate"]);
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_second_attempt_ends_no_doubt_about_the_first() {
+    let log = Log::in_memory();
+    let class = [("class", OptionValue::Text("transactional".to_owned()))];
+    let doubt = Outcome::InDoubt { reason: "silence".to_owned() };
+    let refusal = Outcome::Rejected { code: 550, reason: "unknown".to_owned() };
+    let provider = Arc::new(RecordingProvider::answering("default", [doubt, refusal]));
+    let (clock, tally) = (ManualClock::at(NOON), Arc::new(Tally::default()));
+    let mut opts = options(&log, &sink(&class), provider.clone());
+    (opts.wall, opts.observer) = (clock.clone(), tally.clone());
+    let running = start(opts);
+    seal(&log, 1, &[row("a")]).await;
+    let ended = async {
+        while provider.calls().len() < 2 {
+            assert!(running.handle.settle().await);
+            clock.advance(HOUR);
+            tokio::task::yield_now().await;
+        }
+        assert!(running.handle.settle().await);
+    };
+    tokio::time::timeout(Duration::from_secs(20), ended).await.unwrap();
+    running.end().await;
+    assert_eq!((counts(&log).in_doubt, counts(&log).rejected), (1, 0));
+    assert_eq!(*tally.0.lock().unwrap(), ["shop.mails in doubt", "shop.mails in doubt"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
