@@ -74,6 +74,11 @@ pub(super) fn examine(raw: Bytes, context: &Context) -> Result<Event, Rejection>
     })
 }
 
+/// The message id that stands in an event, if it has one.
+pub(super) fn sent_id(raw: &[u8]) -> Option<String> {
+    first_id(read(raw).ok()?.message_ids()).ok().flatten()
+}
+
 fn read(raw: &[u8]) -> Result<Facts<'_>, Rejection> {
     // The request was already checked to be UTF-8.
     let text = std::str::from_utf8(raw)

@@ -5,6 +5,7 @@ use postrider_store::{EventRecord, FrameKind, Log};
 use super::{
     CollectorError, CollectorLimits,
     dedupe::{Key, Window},
+    event::sent_id,
     intake::MINTED,
 };
 
@@ -22,12 +23,18 @@ pub(super) fn message_ids(
             continue;
         }
         let record = EventRecord::decode(&frame.payload).map_err(|error| error.at(frame.lsn))?;
-        // Nobody can repeat an id that was made up here.
-        let has_id = !record.message_id.is_empty() && !record.message_id.starts_with(MINTED);
-        if has_id && now.saturating_sub(record.received_at) < length {
+        let is_recent = now.saturating_sub(record.received_at) < length;
+        if is_recent && was_sent(&record) {
             let key = Key::of(frame.workspace, &record.stream, record.role(), &record.message_id);
             window.insert(key, record.received_at, now);
         }
     }
     Ok(window)
+}
+
+/// Whether the id came with the event. One that was made up here can't be repeated, but a sender may send again what it
+/// exported, made-up ids included.
+fn was_sent(record: &EventRecord) -> bool {
+    !record.message_id.is_empty()
+        && (!record.message_id.starts_with(MINTED) || sent_id(&record.body).is_some())
 }

@@ -7,7 +7,9 @@ use postrider_serve::{Collector, CollectorLimits};
 use postrider_store::{Log, LogOptions};
 use serde_json::{Value, json};
 
-use crate::harness::{BROWSER_KEY, Running, answer_of, options, serving, start, start_with};
+use crate::harness::{
+    BROWSER_KEY, Running, SERVER_KEY, answer_of, options, serving, start, start_with,
+};
 
 const DAY: i64 = 24 * 3600 * 1_000_000_000;
 
@@ -35,6 +37,38 @@ async fn streams_have_their_own_ids() {
     assert_eq!(counts(&running.answer("/v1/events", event).await), (1, 0));
     let browser = answer_of(running.post("/v1/events", BROWSER_KEY, event)).await;
     assert_eq!(counts(&browser), (1, 0));
+}
+
+#[tokio::test]
+async fn a_browser_can_not_make_an_event_of_a_server_a_duplicate() {
+    let log = Log::in_memory();
+    let event = r#"{"messageId":"order-1"}"#;
+    for (round, expected) in [(1, (1, 0)), (2, (0, 1))] {
+        let clock = start_with(log.clone(), CollectorLimits::default()).await.clock;
+        let mut options = options(&log, &clock, CollectorLimits::default());
+        options.keys.iter_mut().for_each(|key| "web".clone_into(&mut key.stream));
+        let collector = Collector::open(options).unwrap();
+        let server = serving(collector.router()).await;
+        let running = Running { collector, log: log.clone(), clock, server };
+        for key in [BROWSER_KEY, SERVER_KEY] {
+            let answer = answer_of(running.post("/v1/events", key, event)).await;
+            assert_eq!(counts(&answer), expected, "round {round} {key}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_a_restart_only_ids_that_were_sent_take_memory() {
+    let log = Log::in_memory();
+    let limits = CollectorLimits { dedupe_ids: 64, ..CollectorLimits::default() };
+    let running = start_with(log.clone(), limits.clone()).await;
+    // What an export of earlier events looks like.
+    let sent = r#"{"messageId":"minted-aaaaaaaaaaaaaaaaaaaaaaaaaa"}"#;
+    assert_eq!(counts(&running.answer("/v1/events", sent).await), (1, 0));
+    assert_eq!(counts(&running.answer("/v1/events", "{}".repeat(300)).await), (300, 0));
+    let later = start_with(log, limits).await;
+    assert_eq!(later.collector.forgotten_message_ids(), 0);
+    assert_eq!(counts(&later.answer("/v1/events", sent).await), (0, 1));
 }
 
 #[tokio::test]
