@@ -6,7 +6,7 @@
 //! The boundary comes before the first manifest goes, because an id without a manifest looks free to a
 //! process that slept meanwhile; it reads the boundary after it took one.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use object_store::PutPayload;
 
@@ -84,14 +84,13 @@ impl CheckpointStore {
     }
 
     /// As much of a manifest as is needed here, from memory if it was read before.
-    async fn summary(&self, id: u64) -> Result<Summary, CheckpointError> {
+    async fn summary(&self, id: u64) -> Result<Arc<Summary>, CheckpointError> {
         let known = self.lineage().summary(id);
         if let Some(known) = known {
             return Ok(known);
         }
-        let summary = Summary::of(&self.load(id).await?);
-        self.lineage().remember(id, summary.clone());
-        Ok(summary)
+        let manifest = self.load(id).await?;
+        Ok(self.lineage().remember(&manifest))
     }
 
     async fn delete(

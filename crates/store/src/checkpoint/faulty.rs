@@ -57,6 +57,8 @@ struct Faults {
     death: Option<(u64, bool)>,
     operations: u64,
     ignores_create: bool,
+    /// An object that listings do not show yet.
+    hidden: Option<Path>,
     written: Vec<Path>,
 }
 
@@ -82,6 +84,11 @@ impl FaultyStore {
         self.faults().chance = Some(Chance { seed, per_mille });
     }
 
+    /// Listings do not show an object yet.
+    pub(super) fn hide(&self, name: &str) {
+        self.faults().hidden = Some(Path::from(name));
+    }
+
     /// The process dies at its `operation`-th operation from now, before it is done or after.
     pub(super) fn die_at(&self, operation: u64, done: bool) {
         self.faults().death = Some((operation, done));
@@ -92,6 +99,7 @@ impl FaultyStore {
         let mut faults = self.faults();
         faults.planned.clear();
         faults.chance = None;
+        faults.hidden = None;
         matches!(faults.death.take(), Some((0, _)))
     }
 
@@ -256,8 +264,9 @@ impl ObjectStore for FaultyStore {
         let listed = async move {
             let work = store.objects.list(prefix.as_ref()).try_collect::<Vec<_>>();
             let (mut listed, fault) = store.run(Operation::List, work).await?;
+            let faults = store.faults();
+            listed.retain(|object| Some(&object.location) != faults.hidden.as_ref());
             if fault == Some(Fault::StaleList) {
-                let faults = store.faults();
                 let shown = |path: &&Path| listed.iter().any(|object| object.location == **path);
                 let hidden = faults.written.iter().rev().find(shown).cloned();
                 listed.retain(|object| Some(&object.location) != hidden.as_ref());

@@ -3,7 +3,7 @@
 //! Needed are the manifests from the oldest retained one on, and the files they refer to. A file as young
 //! as the newest checkpoint, or younger, may belong to one that is being written, so it is kept as well.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{lineage::Summary, names::state_epoch_of, objects::Listed};
 
@@ -51,9 +51,9 @@ pub(super) struct Survey {
     /// All objects in the folder of state files.
     pub(super) files: Vec<Listed>,
     /// The retained manifests that can be read, newest first.
-    pub(super) retained: Vec<(u64, Summary)>,
+    pub(super) retained: Vec<(u64, Arc<Summary>)>,
     /// The manifest that the process stands on, which a listing may not show yet.
-    pub(super) base: Summary,
+    pub(super) base: Arc<Summary>,
 }
 
 /// What to delete, each in the order in which it is deleted.
@@ -81,10 +81,11 @@ impl Survey {
         let boundary = old_boundary.max(oldest.0.saturating_sub(1));
         let young = newest.1.epoch.min(self.base.epoch);
         let kept = self.retained.iter().map(|(_, summary)| summary).chain([&self.base]);
-        let needed: HashSet<&String> = kept.flat_map(|summary| &summary.files).collect();
+        let needed: HashSet<&str> =
+            kept.flat_map(|summary| &summary.files).map(|name| &**name).collect();
         let is_garbage = |file: &Listed| {
             state_epoch_of(&file.name).is_some_and(|epoch| epoch < young)
-                && !needed.contains(&file.name)
+                && !needed.contains(&*file.name)
         };
         Garbage {
             files: self.files.iter().filter(|file| is_garbage(file)).cloned().collect(),
@@ -92,5 +93,52 @@ impl Survey {
             manifests: self.manifests.into_iter().filter(|id| *id <= boundary).collect(),
             boundaries: self.boundaries.into_iter().filter(|old| *old < boundary).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Garbage, Listed, Summary, Survey};
+    use crate::checkpoint::names::state_name;
+
+    fn file(epoch: u64) -> Listed {
+        Listed { name: state_name(epoch, 0), bytes: epoch }
+    }
+
+    fn summary(epoch: u64, files: &[u64]) -> Arc<Summary> {
+        let files = files.iter().map(|epoch| file(*epoch).name.into()).collect();
+        Arc::new(Summary { created_at: 0, epoch, files })
+    }
+
+    #[test]
+    fn a_base_that_no_listing_shows_keeps_its_files() {
+        let survey = Survey {
+            manifests: vec![3, 4, 5, 6],
+            boundaries: vec![1, 2],
+            files: (1..=6).map(file).collect(),
+            retained: vec![(6, summary(6, &[3, 6])), (5, summary(5, &[3, 5]))],
+            base: summary(5, &[1, 4]),
+        };
+        let garbage = Garbage {
+            files: vec![file(2)],
+            boundary: 4,
+            manifests: vec![3, 4],
+            boundaries: vec![1, 2],
+        };
+        assert_eq!(survey.garbage(), garbage);
+    }
+
+    #[test]
+    fn where_no_manifest_can_be_read_nothing_is_garbage() {
+        let survey = Survey {
+            manifests: vec![3],
+            boundaries: vec![2],
+            files: vec![file(1)],
+            retained: Vec::new(),
+            base: summary(9, &[]),
+        };
+        assert_eq!(survey.garbage(), Garbage::default());
     }
 }

@@ -1,6 +1,9 @@
 //! What this process knows of the manifests without asking the store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use super::Manifest;
 
@@ -10,25 +13,17 @@ pub(super) struct Lineage {
     base: Option<u64>,
     newest: Option<u64>,
     /// Manifests never change, so each is read once. They are many when they are kept for long.
-    summaries: BTreeMap<u64, Summary>,
+    summaries: BTreeMap<u64, Arc<Summary>>,
+    /// The names in them. A file is in many manifests, and its name is here once.
+    names: HashSet<Arc<str>>,
 }
 
 /// As much of a manifest as garbage collection needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Summary {
     pub(super) created_at: i64,
     pub(super) epoch: u64,
-    pub(super) files: BTreeSet<String>,
-}
-
-impl Summary {
-    pub(super) fn of(manifest: &Manifest) -> Self {
-        Self {
-            created_at: manifest.created_at,
-            epoch: manifest.checkpoint.epoch,
-            files: manifest.files(),
-        }
-    }
+    pub(super) files: Vec<Arc<str>>,
 }
 
 impl Lineage {
@@ -51,20 +46,38 @@ impl Lineage {
     pub(super) fn stand_on(&mut self, manifest: &Manifest) {
         self.base = Some(manifest.id);
         self.taken(manifest.id);
-        self.remember(manifest.id, Summary::of(manifest));
+        self.remember(manifest);
     }
 
-    pub(super) fn summary(&self, id: u64) -> Option<Summary> {
+    pub(super) fn summary(&self, id: u64) -> Option<Arc<Summary>> {
         self.summaries.get(&id).cloned()
     }
 
-    pub(super) fn remember(&mut self, id: u64, summary: Summary) {
-        self.summaries.insert(id, summary);
+    /// Keeps what garbage collection needs of a manifest.
+    pub(super) fn remember(&mut self, manifest: &Manifest) -> Arc<Summary> {
+        let names: BTreeSet<&str> = manifest.checkpoint.blobs().map(|blob| &*blob.file).collect();
+        let summary = Arc::new(Summary {
+            created_at: manifest.created_at,
+            epoch: manifest.checkpoint.epoch,
+            files: names.into_iter().map(|name| self.name(name)).collect(),
+        });
+        self.summaries.insert(manifest.id, Arc::clone(&summary));
+        summary
+    }
+
+    fn name(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.names.get(name) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = name.into();
+        self.names.insert(Arc::clone(&new));
+        new
     }
 
     /// Drops what is known of the manifests up to one, except of the one this process stands on.
     pub(super) fn forget(&mut self, boundary: u64) {
         let base = self.base;
         self.summaries.retain(|id, _| *id > boundary || Some(*id) == base);
+        self.names.retain(|name| Arc::strong_count(name) > 1);
     }
 }

@@ -3,8 +3,6 @@
 //! The text is JSON for people and tools, and ends with a checksum of everything before it. Every later
 //! format keeps that ending, so that damage is told from a later version.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use super::{Checkpoint, CheckpointError, names::is_nonce};
@@ -34,17 +32,6 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// The names of the state files it refers to.
-    pub(super) fn files(&self) -> BTreeSet<String> {
-        let mut files = BTreeSet::new();
-        for blob in self.checkpoint.blobs() {
-            if !files.contains(&blob.file) {
-                files.insert(blob.file.clone());
-            }
-        }
-        files
-    }
-
     /// What must hold of the manifest of a pipeline under an id.
     fn check(&self, id: u64, pipeline: &str) -> Result<(), String> {
         if self.id != id {
