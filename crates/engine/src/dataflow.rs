@@ -68,6 +68,8 @@ pub(crate) struct StageWords {
     pub(crate) keys: Vec<String>,
     /// The aggregates.
     pub(crate) aggregates: Vec<String>,
+    /// What each column of a result is.
+    pub(crate) results: Vec<String>,
     /// What it remembers and until when.
     pub(crate) state: String,
 }

@@ -386,6 +386,7 @@ impl Builder<'_> {
                     router,
                     links,
                     reports: reports.clone(),
+                    names: self.flow.stages[index].words.results.clone().into(),
                     rejects: Vec::new(),
                 };
                 self.spawn(reports, task.run());

@@ -207,8 +207,11 @@ impl Planner {
 }
 
 fn words(node: &WindowAggregate) -> StageWords {
-    let aggregates = node.aggr_exprs.iter().map(of_expression).collect();
+    let aggregates: Vec<_> = node.aggr_exprs.iter().map(of_expression).collect();
     let keys: Vec<_> = node.group_exprs.iter().map(of_expression).collect();
+    let mut results = keys.clone();
+    results.insert(node.window_index.min(results.len()), "window".to_owned());
+    results.extend(aggregates.iter().cloned());
     let each =
         if keys.is_empty() { "".to_owned() } else { format!(" for each {}", keys.join(", ")) };
     let state = match node.window {
@@ -226,7 +229,7 @@ fn words(node: &WindowAggregate) -> StageWords {
             format_duration(gap_ns)
         ),
     };
-    StageWords { what: node.window.to_string(), keys, aggregates, state }
+    StageWords { what: node.window.to_string(), keys, aggregates, results, state }
 }
 
 fn unsupported(plan: &LogicalPlan) -> Diagnostics {

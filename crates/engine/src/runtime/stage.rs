@@ -1,5 +1,8 @@
 //! The task of one stage instance: an operator between its inputs and its links.
 
+use std::sync::Arc;
+
+use arrow::{array::RecordBatch, datatypes::Schema};
 use arrow_json::LineDelimitedWriter;
 use datafusion::common::{DataFusionError, Result as DataFusionResult};
 use postrider_core::{Batch, Epoch, Position, Reject};
@@ -12,6 +15,7 @@ use super::{
 };
 use crate::{
     EngineError,
+    chain::new_batch,
     exchange::in_order,
     operator::{Advanced, Operator},
 };
@@ -26,6 +30,8 @@ pub(crate) struct Stage {
     pub(crate) router: Router,
     pub(crate) links: Links,
     pub(crate) reports: mpsc::Sender<Report>,
+    /// What people call the columns of a result.
+    pub(crate) names: Arc<[String]>,
     /// Results of this epoch that could not be computed further.
     pub(crate) rejects: Vec<Reject>,
 }
@@ -104,6 +110,18 @@ impl Stage {
         Ok(all)
     }
 
+    /// A result under names that mean something to the author of the query.
+    fn named(&self, rows: &RecordBatch) -> DataFusionResult<RecordBatch> {
+        let schema = rows.schema();
+        let fields = schema.fields().iter().zip(self.names.iter());
+        let fields = fields.map(|(field, name)| field.as_ref().clone().with_name(name));
+        new_batch(
+            &Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+            rows.columns().to_vec(),
+            rows.num_rows(),
+        )
+    }
+
     fn reject(
         &mut self,
         row: &Batch,
@@ -111,7 +129,7 @@ impl Stage {
         error: &DataFusionError,
     ) -> DataFusionResult<()> {
         let mut json = LineDelimitedWriter::new(Vec::new());
-        json.write(&row.rows)?;
+        json.write(&self.named(&row.rows)?)?;
         json.finish()?;
         let mut raw = json.into_inner();
         raw.truncate(raw.trim_ascii_end().len());
