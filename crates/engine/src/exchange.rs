@@ -55,6 +55,26 @@ pub(crate) fn split(batch: &Batch, route: Route, shards: usize) -> Result<Vec<Op
     Ok(parts)
 }
 
+/// The rows of a batch that each shard owns, in order. As [`split`], for rows that have no times.
+pub(crate) fn rows_by_route(
+    rows: &RecordBatch,
+    route: Route,
+    shards: usize,
+) -> Result<Vec<Vec<u32>>> {
+    match route {
+        Route::Hash { keys } if keys > 0 && shards > 1 => {
+            rows_by_shard(&rows.columns()[..keys], rows.num_rows(), shards)
+        }
+        _ => {
+            let mut all = vec![Vec::new(); shards];
+            if let Some(first) = all.first_mut() {
+                *first = (0..u32::try_from(rows.num_rows()).unwrap_or(u32::MAX)).collect();
+            }
+            Ok(all)
+        }
+    }
+}
+
 fn rows_by_shard(keys: &[ArrayRef], rows: usize, shards: usize) -> Result<Vec<Vec<u32>>> {
     let mut hashes = vec![0; rows];
     create_hashes(keys, &RandomState::with_seed(EXCHANGE_SEED), &mut hashes)?;

@@ -4,11 +4,15 @@
 //! channels, epochs and seals belong to [`crate::runtime`].
 
 mod aggregate;
+#[cfg(test)]
+mod conformance;
 mod session;
 mod slicing;
+mod state;
 #[cfg(test)]
 mod testing;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 use postrider_core::{Batch, Watermark};
 use postrider_plan::Window;
@@ -18,6 +22,8 @@ use crate::limits::{ADVANCE_BATCHES, ADVANCE_ROWS};
 pub(crate) use aggregate::{AggregateCall, AggregateSpec};
 use session::SessionWindows;
 use slicing::SlicingWindows;
+use state::merged_from;
+pub(crate) use state::{RestoredPart, StatePart, StateSnapshot, reroute};
 
 /// The contract of a stateful operator.
 ///
@@ -28,8 +34,27 @@ use slicing::SlicingWindows;
 ///   A watermark may finish more than fits into memory, such as all windows that a row is in, so one call
 ///   appends at most [`ADVANCE_BATCHES`] batches and stops behind [`ADVANCE_ROWS`] rows. Until it returns
 ///   [`Advanced::Whole`], it is called again with the same watermark and nothing in between.
-/// - State may depend only on the rows and watermarks given: not on the clock, on batch borders
+/// - State may depend only on the rows, watermarks and snapshots given: not on the clock, on batch borders
 ///   beyond floating-point grouping, or on the number of shards.
+///
+/// # State
+///
+/// - `snapshot(n)` is called at the end of an epoch, after `advance` returned [`Advanced::Whole`], with growing numbers. It lists
+///   the *parts* that the whole state consists of, and gives the rows of those that are new: what changed since the
+///   snapshot before becomes at most one new part, with the id `n`. Rows of a part never change; an operator whose rows end one
+///   by one says which no longer count in a bitmap. It costs what changed, now and then (amortised to a logarithm) more, and
+///   nothing is written while it runs: encoding and writing happen elsewhere.
+/// - Snapshots are journaled with the epoch and repeated by a replay, because they cut partial states: a float sum that was cut
+///   elsewhere has other bits. For the same reason partial states may be merged only by rules that look at the key's own
+///   history and at `n`, never at how much else the instance holds.
+/// - The first columns of a part are the key. So a state is split and merged for another number of shards without the
+///   operator: the rows of all instances are hashed anew ([`reroute`]), and parts of one number become one.
+/// - `restore` is called on a new operator, before anything else, with the parts of a snapshot `n` and the watermark that was
+///   last given before it. Afterwards it behaves bit by bit as the one that made the snapshot, timers and lateness included,
+///   and lists the same parts. Rows that the watermark has finished may still be in a part; they are ignored.
+/// - Timers are not saved: they follow from the rows.
+///
+/// Each operator proves this with one line in `operator/conformance.rs`.
 pub(crate) trait Operator: Send {
     /// Takes rows.
     fn process(&mut self, batch: &Batch) -> Result<()>;
@@ -39,6 +64,12 @@ pub(crate) trait Operator: Send {
     fn next_timer(&mut self) -> Option<Watermark>;
     /// Late rows dropped since the last call.
     fn take_late_rows(&mut self) -> u64;
+    /// The state, at the end of an epoch.
+    fn snapshot(&mut self, number: u64) -> Result<StateSnapshot>;
+    /// Continues from a snapshot.
+    fn restore(&mut self, number: u64, parts: Vec<RestoredPart>, watermark: Watermark) -> Result<()>;
+    /// Bytes of memory that the state takes, as far as it is known.
+    fn memory(&self) -> usize;
 }
 
 /// How far a call of [`Operator::advance`] came.
@@ -59,6 +90,16 @@ pub(crate) enum OperatorSpec {
 }
 
 impl OperatorSpec {
+    /// The columns of the operator's state rows.
+    pub(crate) fn state_schema(&self) -> Result<SchemaRef> {
+        match self {
+            Self::Window(Window::Tumble { .. } | Window::Hop { .. }, spec) => {
+                SlicingWindows::state_schema(spec)
+            }
+            Self::Window(Window::Session { .. }, spec) => SessionWindows::state_schema(spec),
+        }
+    }
+
     /// A new, empty operator.
     pub(crate) fn build(&self) -> Result<Box<dyn Operator>> {
         match self {

@@ -45,6 +45,45 @@ pub(crate) struct AggregateSpec {
 }
 
 impl AggregateSpec {
+    /// The columns of a state row: the key, the operator's own, then the partial states of each aggregate.
+    pub(crate) fn state_schema(&self, own: &[Field]) -> Result<SchemaRef> {
+        let mut fields: Vec<Field> =
+            self.key_schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+        fields.extend(own.iter().cloned());
+        for call in self.calls.iter() {
+            let states = call.function.state_fields()?;
+            fields.extend(states.iter().map(|field| field.as_ref().clone().with_nullable(true)));
+        }
+        Ok(Arc::new(Schema::new(fields)))
+    }
+
+    /// Takes the columns of state rows apart: keys, the operator's own, partial states.
+    pub(crate) fn split_state(
+        &self,
+        rows: &RecordBatch,
+        own: usize,
+    ) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>, States)> {
+        let mut columns = rows.columns().iter().cloned();
+        let keys = columns.by_ref().take(self.key_schema.fields().len()).collect();
+        let own = columns.by_ref().take(own).collect();
+        let mut states = Vec::with_capacity(self.calls.len());
+        for call in self.calls.iter() {
+            let width = call.function.state_fields()?.len();
+            states.push(columns.by_ref().take(width).collect());
+        }
+        Ok((keys, own, states))
+    }
+
+    /// Whether merging a partial state into an empty accumulator gives that state bit by bit, for every aggregate. The
+    /// Welford family computes `mean * n / n`, which may round.
+    pub(crate) fn merges_exactly(&self) -> bool {
+        const EXACT: [&str; 12] = [
+            "count", "sum", "avg", "min", "max", "first_value", "last_value", "array_agg",
+            "bool_and", "bool_or", "approx_distinct", "string_agg",
+        ];
+        self.calls.iter().all(|call| EXACT.contains(&call.function.fun().name()))
+    }
+
     /// The key columns of a batch.
     pub(crate) fn keys<'a>(&self, batch: &'a Batch) -> &'a [ArrayRef] {
         &batch.rows.columns()[..self.key_schema.fields().len()]
@@ -150,6 +189,15 @@ impl AggregateTable {
             }
             Groups::Keyed(values) => values.intern(keys, &mut self.indices),
         }
+    }
+
+    /// Bytes of memory it takes.
+    pub(crate) fn memory(&self) -> usize {
+        let groups = match &self.groups {
+            Groups::Single { .. } => 0,
+            Groups::Keyed(values) => values.size(),
+        };
+        groups + self.accumulators.iter().map(|accumulator| accumulator.size()).sum::<usize>()
     }
 
     fn len(&self) -> usize {

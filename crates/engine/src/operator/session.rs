@@ -11,6 +11,7 @@
 //! merging two sessions moves two lists together, and no row costs a virtual call.
 
 mod parts;
+mod snapshot;
 mod table;
 
 use std::{cmp::Reverse, collections::BinaryHeap};
@@ -23,7 +24,7 @@ use self::{
     parts::PartStore,
     table::{Session, SessionId, SessionTable},
 };
-use super::{Advanced, Operator, aggregate::AggregateSpec};
+use super::{Advanced, Operator, RestoredPart, StateSnapshot, aggregate::AggregateSpec};
 use crate::{
     exchange::pick,
     limits::{ADVANCE_ROWS, SESSION_PARTS},
@@ -37,6 +38,8 @@ pub(super) struct SessionWindows {
     parts: PartStore,
     /// At least one entry for each open session, at or before its end.
     timers: BinaryHeap<Reverse<(i64, SessionId)>>,
+    /// Sessions that took rows since the newest snapshot, and perhaps others that have closed.
+    touched: Vec<SessionId>,
     watermark: Watermark,
     late_rows: u64,
 }
@@ -49,6 +52,7 @@ impl SessionWindows {
             spec,
             gap,
             timers: BinaryHeap::new(),
+            touched: Vec::new(),
             watermark: Watermark::MIN,
             late_rows: 0,
         })
@@ -74,6 +78,9 @@ impl SessionWindows {
                 }
             };
             let session = self.table.session_mut(id);
+            if !std::mem::replace(&mut session.touched, true) {
+                self.touched.push(id);
+            }
             let group = match session.parts.last() {
                 Some(part) if part.store == store => part.row,
                 _ => {
@@ -201,6 +208,24 @@ impl Operator for SessionWindows {
 
     fn take_late_rows(&mut self) -> u64 {
         std::mem::take(&mut self.late_rows)
+    }
+
+    fn snapshot(&mut self, number: u64) -> Result<StateSnapshot> {
+        self.take_snapshot(number)
+    }
+
+    fn restore(
+        &mut self,
+        _number: u64,
+        parts: Vec<RestoredPart>,
+        watermark: Watermark,
+    ) -> Result<()> {
+        self.watermark = watermark;
+        self.take_parts(parts)
+    }
+
+    fn memory(&self) -> usize {
+        self.memory_bytes()
     }
 }
 

@@ -14,29 +14,23 @@
 //! both counted from 1970. The first and the last of them reach beyond what 64 bits of nanoseconds hold, so bounds are
 //! computed in 128 bits and cut to 64 only where they are shown.
 
+mod settled;
+
 use std::{collections::BTreeMap, ops::Range};
 
-use arrow::array::{ArrayRef, TimestampNanosecondArray, UInt32Array};
+use arrow::array::{TimestampNanosecondArray, UInt32Array};
 use datafusion::common::Result;
 use postrider_core::{Batch, Watermark};
 
+use self::settled::{Partial, Slice};
 use super::{
-    Advanced, Operator,
-    aggregate::{AggregateSpec, AggregateTable, States},
+    Advanced, Operator, RestoredPart, StateSnapshot,
+    aggregate::{AggregateSpec, AggregateTable},
 };
 use crate::{
     exchange::pick,
     limits::{ADVANCE_BATCHES, ADVANCE_ROWS},
 };
-
-/// The state of one slice.
-#[derive(Default)]
-struct Slice {
-    /// Takes new rows.
-    open: Option<AggregateTable>,
-    /// Partial states that some window already read.
-    settled: Vec<(Vec<ArrayRef>, States, usize)>,
-}
 
 /// Which slice a time is in, and which other times are.
 #[derive(Clone, Copy)]
@@ -82,11 +76,18 @@ pub(super) struct SlicingWindows {
     unfired: i128,
     watermark: Watermark,
     late_rows: u64,
+    /// The newest snapshot; 0 before the first.
+    snapshot: u64,
+    /// The rows of each part that was listed last.
+    parts: BTreeMap<u64, u64>,
+    /// Whether a partial state that is merged alone stays as it is.
+    exact: bool,
 }
 
 impl SlicingWindows {
     pub(super) fn new(slide: i64, size: i64, spec: AggregateSpec) -> Self {
         Self {
+            exact: spec.merges_exactly(),
             spec,
             slide,
             size,
@@ -95,6 +96,8 @@ impl SlicingWindows {
             unfired: i128::MIN,
             watermark: Watermark::MIN,
             late_rows: 0,
+            snapshot: 0,
+            parts: BTreeMap::new(),
         }
     }
 
@@ -147,11 +150,9 @@ impl SlicingWindows {
 
     /// Emits a window; returns its rows.
     fn fire(&mut self, window: &Window, out: &mut Vec<Batch>) -> Result<usize> {
-        let result = if self.slice == self.size {
-            let table = self.slices.remove(&window.number).and_then(|slice| slice.open);
-            table.map(AggregateTable::evaluate).transpose()?
-        } else {
-            Some(self.merge(window.number)?.evaluate()?)
+        let result = match self.take_unmerged(window.number) {
+            Some(table) => table.evaluate()?,
+            None => self.merge(window.number)?.evaluate()?,
         };
         self.unfired = window.number + 1;
         // Slices before the next window are in no further window.
@@ -162,23 +163,32 @@ impl SlicingWindows {
             }
             entry.remove();
         }
-        let Some((keys, values, rows)) = result.filter(|(.., rows)| *rows > 0) else {
+        let (keys, values, rows) = result;
+        if rows == 0 {
             return Ok(0);
-        };
+        }
         let starts = TimestampNanosecondArray::from_value(window.start, rows);
         let ends = TimestampNanosecondArray::from_value(window.end, rows);
         out.push(self.spec.output(keys, values, starts, ends)?);
         Ok(rows)
     }
 
+    /// The table of a window that is one slice, if nothing has to be merged into it. Where merging rounds, whether it happens
+    /// may depend on nothing but snapshots: other keys of the shard may have partial states, or not.
+    fn take_unmerged(&mut self, window: i128) -> Option<AggregateTable> {
+        if self.slice != self.size || (!self.exact && self.snapshot > 0) {
+            return None;
+        }
+        let slice = self.slices.get_mut(&window)?;
+        if slice.is_settled() { None } else { slice.open.take() }
+    }
+
     fn merge(&mut self, window: i128) -> Result<AggregateTable> {
         let mut merged = AggregateTable::new(&self.spec)?;
         let slices = self.slices_of(window);
         for (_, slice) in self.slices.range_mut(slices) {
-            if let Some(table) = slice.open.take() {
-                slice.settled.push(table.into_states()?);
-            }
-            for (keys, states, rows) in &slice.settled {
+            slice.settle()?;
+            for Partial { keys, states, rows } in slice.partials() {
                 merged.merge(keys, states, *rows)?;
             }
         }
@@ -251,6 +261,24 @@ impl Operator for SlicingWindows {
 
     fn take_late_rows(&mut self) -> u64 {
         std::mem::take(&mut self.late_rows)
+    }
+
+    fn snapshot(&mut self, number: u64) -> Result<StateSnapshot> {
+        self.take_snapshot(number)
+    }
+
+    fn restore(
+        &mut self,
+        number: u64,
+        parts: Vec<RestoredPart>,
+        watermark: Watermark,
+    ) -> Result<()> {
+        self.pass(watermark);
+        self.take_parts(number, parts)
+    }
+
+    fn memory(&self) -> usize {
+        self.slices.values().map(Slice::memory).sum()
     }
 }
 

@@ -3,11 +3,17 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampNanosecondArray},
+    array::{
+        ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray,
+        TimestampNanosecondArray,
+    },
     datatypes::{DataType, Field, Int64Type, Schema, TimestampNanosecondType},
 };
 use datafusion::{
-    functions_aggregate::count::count_udaf,
+    functions_aggregate::{
+        array_agg::array_agg_udaf, count::count_udaf, min_max::max_udaf, stddev::stddev_udaf,
+        sum::sum_udaf,
+    },
     physical_expr::{aggregate::AggregateExprBuilder, expressions::col},
 };
 use postrider_core::Batch;
@@ -57,4 +63,73 @@ pub(super) fn windows(batches: &[Batch]) -> Vec<(i64, i64, i64)> {
         }
     }
     found
+}
+
+/// The columns of [`keyed_rows`]: a key, then arguments.
+fn keyed_schema() -> Arc<Schema> {
+    Arc::new(Schema::new(vec![
+        Field::new("k", DataType::Int64, true),
+        Field::new("v", DataType::Int64, true),
+        Field::new("x", DataType::Float64, true),
+        Field::new("s", DataType::Utf8, true),
+    ]))
+}
+
+/// Aggregates of every sort for each key: whole numbers, floats whose sum depends on the order, a merge that rounds, text, lists.
+pub(super) fn keyed() -> AggregateSpec {
+    let rows = keyed_schema();
+    let calls: Vec<_> = [
+        (count_udaf(), 1),
+        (sum_udaf(), 1),
+        (sum_udaf(), 2),
+        (stddev_udaf(), 2),
+        (max_udaf(), 3),
+        (array_agg_udaf(), 1),
+        (count_udaf(), 3),
+    ]
+    .into_iter()
+    .map(|(function, column)| {
+        let name = rows.field(column).name().clone();
+        let distinct = function.name() == "count" && column == 3;
+        let mut builder = AggregateExprBuilder::new(function, vec![col(&name, &rows).unwrap()])
+            .schema(Arc::clone(&rows))
+            .alias(format!("a{column}"));
+        if distinct {
+            builder = builder.distinct();
+        }
+        AggregateCall {
+            function: Arc::new(builder.build().unwrap()),
+            arguments: vec![column],
+            filter: None,
+        }
+    })
+    .collect();
+    let mut output = vec![
+        Field::new("k", DataType::Int64, true),
+        Field::new("w", DataType::Struct(window_fields()), false),
+    ];
+    output.extend(calls.iter().map(|call| {
+        call.function.field().as_ref().clone().with_nullable(true)
+    }));
+    AggregateSpec {
+        key_schema: Arc::new(Schema::new(vec![rows.field(0).clone()])),
+        calls: calls.into(),
+        window_index: 1,
+        output_schema: Arc::new(Schema::new(output)),
+    }
+}
+
+/// Rows of `(key, time, value)`; other arguments follow from the value.
+pub(super) fn keyed_rows(rows: &[(Option<i64>, i64, i64)]) -> Batch {
+    let values = |of: fn(i64) -> Option<i64>| rows.iter().map(move |(_, _, value)| of(*value));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(rows.iter().map(|(key, ..)| *key).collect::<Int64Array>()),
+        Arc::new(values(|v| (v % 11 != 0).then_some(v)).collect::<Int64Array>()),
+        Arc::new(values(Some).map(|v| v.map(|v| v as f64 * 0.1 + 1e9)).collect::<Float64Array>()),
+        Arc::new(values(Some).map(|v| v.map(|v| format!("s{}", v % 5))).collect::<StringArray>()),
+    ];
+    Batch {
+        rows: RecordBatch::try_new(keyed_schema(), columns).unwrap(),
+        times: TimestampNanosecondArray::from_iter_values(rows.iter().map(|(_, time, _)| *time)),
+    }
 }

@@ -1,9 +1,11 @@
 //! Partial states of sessions, as Arrow rows.
 
+mod settled;
+
 use std::collections::BTreeMap;
 
 use arrow::{
-    array::{ArrayRef, RecordBatch, UInt32Array},
+    array::{ArrayRef, BooleanBufferBuilder, RecordBatch, UInt32Array},
     compute::{concat, take},
 };
 use datafusion::{
@@ -11,7 +13,7 @@ use datafusion::{
     logical_expr::{EmitTo, GroupsAccumulator},
 };
 
-use super::table::Session;
+use super::table::{Session, SessionId};
 use crate::{
     limits::SESSION_COMPACT_ROWS,
     operator::aggregate::{AggregateSpec, States},
@@ -29,6 +31,18 @@ struct Store {
     states: States,
     rows: usize,
     live: usize,
+    /// What a snapshot made of it.
+    settled: Option<Settled>,
+}
+
+/// A store that is a part of snapshots: its rows stay where they are.
+struct Settled {
+    /// The snapshot that wrote it.
+    part: u64,
+    /// The session of each row.
+    owners: Vec<SessionId>,
+    /// Rows that no session refers to any more.
+    dead: BooleanBufferBuilder,
 }
 
 /// All partial states of one shard.
@@ -36,7 +50,9 @@ pub(super) struct PartStore {
     spec: AggregateSpec,
     stores: BTreeMap<u64, Store>,
     next: u64,
+    /// Rows in stores that are not settled.
     rows: usize,
+    /// Those of them that a session refers to.
     live: usize,
 }
 
@@ -62,8 +78,7 @@ impl PartStore {
 
     /// Merges each list of parts into one row of a new store, in the order of the lists.
     pub(super) fn fold(&mut self, lists: &[Vec<Part>]) -> Result<u64> {
-        let (mut accumulators, groups) = self.merge(lists)?;
-        let states = take_rows(&take_states(&mut accumulators)?, &groups)?;
+        let states = self.fold_states(lists)?;
         self.insert(states, lists.len());
         Ok(self.next - 1)
     }
@@ -78,41 +93,42 @@ impl PartStore {
         values.collect()
     }
 
-    /// Whether most of what is stored is dead.
+    /// Whether most of what is stored, but not settled, is dead.
     pub(super) fn wants_compaction(&self) -> bool {
-        self.rows > SESSION_COMPACT_ROWS && self.rows > 2 * self.live
+        mostly_dead(self.rows, self.live)
     }
 
-    /// Rewrites the live rows into one store, keeping the order of each session's parts.
+    /// Rewrites the live rows that are not settled into one store, keeping the order of each session's parts.
     pub(super) fn compact<'a>(
         &mut self,
         sessions: impl Iterator<Item = &'a mut Session>,
     ) -> Result<()> {
         let mut owners: Vec<(Part, &mut Part)> = sessions
             .flat_map(|session| session.parts.iter_mut())
+            .filter(|part| self.stores.get(&part.store).is_some_and(|s| s.settled.is_none()))
             .map(|part| (*part, part))
             .collect();
         owners.sort_unstable_by_key(|(part, _)| *part);
-        let mut columns: Vec<Vec<Vec<ArrayRef>>> = Vec::new();
-        for (&number, store) in &self.stores {
+        let mut columns: Vec<States> = Vec::new();
+        for (&number, store) in self.stores.iter().filter(|(_, store)| store.settled.is_none()) {
             let from = owners.partition_point(|(part, _)| part.store < number);
             let to = owners.partition_point(|(part, _)| part.store <= number);
             let rows = UInt32Array::from_iter_values(owners[from..to].iter().map(|(p, _)| p.row));
-            columns.push(take_rows(&store.states, &rows)?.into_iter().collect());
+            columns.push(take_rows(&store.states, &rows)?);
         }
         let total = owners.len();
         let number = self.next;
         for (row, (_, part)) in (0_u32..).zip(owners) {
             *part = Part { store: number, row };
         }
-        self.stores.clear();
+        self.stores.retain(|_, store| store.settled.is_some());
         (self.rows, self.live) = (0, 0);
         let states = self.concat(&columns)?;
         self.insert(states, total);
         Ok(())
     }
 
-    fn concat(&self, stores: &[Vec<Vec<ArrayRef>>]) -> Result<States> {
+    fn concat(&self, stores: &[States]) -> Result<States> {
         (0..self.spec.calls.len())
             .map(|call| {
                 let width = stores.first().map_or(0, |store| store[call].len());
@@ -128,7 +144,7 @@ impl PartStore {
     }
 
     fn insert(&mut self, states: States, rows: usize) {
-        self.stores.insert(self.next, Store { states, rows, live: rows });
+        self.stores.insert(self.next, Store { states, rows, live: rows, settled: None });
         self.next += 1;
         self.rows += rows;
         self.live += rows;
@@ -165,15 +181,25 @@ impl PartStore {
                 accumulator.merge_batch(state, &groups, count)?;
             }
             store.live -= used.len();
-            self.live -= used.len();
+            match &mut store.settled {
+                Some(settled) => {
+                    used.iter().for_each(|&(row, _)| settled.dead.set_bit(row as usize, true));
+                }
+                None => self.live -= used.len(),
+            }
             if store.live == 0 {
-                self.rows -= store.rows;
+                self.rows -= if store.settled.is_none() { store.rows } else { 0 };
                 self.stores.remove(&number);
             }
         }
         let group = |group: Option<usize>| group.and_then(|group| u32::try_from(group).ok());
         Ok((accumulators, group_of.into_iter().map(group).collect()))
     }
+}
+
+/// Whether a store is worth rewriting.
+fn mostly_dead(rows: usize, live: usize) -> bool {
+    rows > SESSION_COMPACT_ROWS && rows > 2 * live
 }
 
 type Accumulator = Box<dyn GroupsAccumulator>;

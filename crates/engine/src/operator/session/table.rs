@@ -20,6 +20,11 @@ pub(super) struct SessionId {
     generation: u32,
 }
 
+impl SessionId {
+    /// No session.
+    pub(super) const NOBODY: Self = Self { slot: u32::MAX, generation: u32::MAX };
+}
+
 /// One open session.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -29,6 +34,8 @@ pub(super) struct Session {
     pub(super) last: i64,
     /// Its partial states, oldest first.
     pub(super) parts: Vec<Part>,
+    /// Whether it took rows since the newest snapshot.
+    pub(super) touched: bool,
     key: Arc<OwnedRow>,
     hash: u64,
 }
@@ -99,10 +106,31 @@ impl SessionTable {
         Ok(Keys { rows, hasher: RandomState::default() })
     }
 
-    /// The key columns of closed sessions.
-    pub(super) fn decode(&self, closed: &[Session]) -> Result<Vec<ArrayRef>> {
-        let rows = closed.iter().map(|session| session.key.row());
+    /// The key columns of sessions.
+    pub(super) fn decode<'a>(
+        &self,
+        sessions: impl IntoIterator<Item = &'a Session>,
+    ) -> Result<Vec<ArrayRef>> {
+        let rows = sessions.into_iter().map(|session| session.key.row());
         self.converter.convert_rows(rows).map_err(DataFusionError::from)
+    }
+
+    /// Bytes of memory, but for what lists and keys need beside their content.
+    pub(super) fn memory(&self) -> usize {
+        let sessions = self.slots.len() - self.free.len();
+        let each = self.keys.iter().map(|entry| entry.key.as_ref().as_ref().len()).sum::<usize>();
+        self.slots.capacity() * size_of::<Slot>()
+            + self.keys.capacity() * size_of::<KeyEntry>()
+            + each
+            + sessions * size_of::<Part>()
+    }
+
+    /// The session of an id that is open.
+    pub(super) fn session(&self, id: SessionId) -> &Session {
+        match &self.slots[id.slot as usize].session {
+            Some(session) => session,
+            None => unreachable!("the caller checked that the session is open"),
+        }
     }
 
     /// Extends the key's session that a row at `time` reaches, merging those it joins.
@@ -162,6 +190,7 @@ impl SessionTable {
             start: time,
             last: time,
             parts: Vec::new(),
+            touched: false,
             key: Arc::clone(&entry.key),
             hash: key.hash,
         });
