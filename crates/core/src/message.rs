@@ -36,6 +36,8 @@ pub struct Barrier {
     pub kind: EpochKind,
     /// The reading of the epoch's clock, journaled with it.
     pub clock: ClockTime,
+    /// The number of the checkpoint whose snapshot operators take here, journaled with the epoch.
+    pub checkpoint: Option<u64>,
 }
 
 /// One in-band message on a channel between two tasks.

@@ -54,6 +54,8 @@ pub(crate) struct EventTimeSpec {
 #[derive(Debug, Clone)]
 pub(crate) struct StageNode {
     pub(crate) operator: OperatorSpec,
+    /// What it computes and from what, as a hash in hexadecimal: state is kept under it.
+    pub(crate) identity: String,
     pub(crate) outputs: Vec<Output>,
     /// What `explain` says about it.
     pub(crate) words: StageWords,

@@ -1,7 +1,7 @@
 //! What can go wrong while a pipeline runs.
 
 use postrider_core::{Diagnostics, ErrorKind, SinkError, SourceError};
-use postrider_store::LogError;
+use postrider_store::{CheckpointError, LogError};
 
 /// Why a pipeline could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +70,19 @@ pub enum EngineError {
         /// The epoch.
         epoch: u64,
     },
+    /// The checkpoints failed.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The log no longer has its beginning, and there is no checkpoint behind it.
+    #[error(
+        "pipeline `{pipeline}` can't be restored: the log begins at {start}, and there is no checkpoint that goes on there; give          the place where its checkpoints are, or start it on another --state-dir"
+    )]
+    NoCheckpoint {
+        /// The pipeline.
+        pipeline: String,
+        /// Where the log begins.
+        start: u64,
+    },
     /// A fault of Postrider's own.
     #[error("pipeline `{pipeline}` stopped by a fault of Postrider: {message}; please report it")]
     Bug {
@@ -89,6 +102,8 @@ impl EngineError {
             Self::Sink { error, .. } => error.kind,
             Self::BadData { .. } | Self::Compute { .. } => ErrorKind::Data,
             Self::Log(error) => error.kind(),
+            Self::Checkpoint(error) => error.kind(),
+            Self::NoCheckpoint { .. } => ErrorKind::Data,
             Self::Diverged { .. } | Self::Bug { .. } => ErrorKind::Bug,
         }
     }

@@ -25,6 +25,7 @@ mod dead_letters;
 mod error;
 mod exchange;
 mod explain;
+mod identity;
 mod journal_source;
 mod limits;
 mod operator;
@@ -38,6 +39,10 @@ pub use error::EngineError;
 pub use explain::{explain_mermaid, explain_text};
 pub use journal_source::JournalSource;
 pub use pipeline::{
-    Connectors, EngineObserver, NoObserver, Pipeline, PipelineOptions, PipelineSummary, SealFacts,
-    SourceParts,
+    Connectors, EngineObserver, NoObserver, Pipeline, PipelineOptions, PipelineSummary,
+    RecoveryFacts, SealFacts, SourceParts,
+};
+pub use runtime::{
+    checkpoint::{CheckpointFacts, Checkpoints},
+    restore::RestoredFacts,
 };

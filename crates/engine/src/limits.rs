@@ -52,3 +52,12 @@ pub(crate) const COMMANDS: usize = 16;
 /// left over is for watermarks and windows, which reach behind and beyond their rows.
 pub(crate) const EVENT_TIMES: std::ops::Range<i64> =
     -9_214_560_000_000_000_000..9_214_646_400_000_000_000;
+
+/// State rows in one batch of a checkpoint: some milliseconds of encoding, after which other tasks get their turn.
+pub(crate) const STATE_BATCH_ROWS: usize = 65_536;
+
+/// Checkpoints that wait to be written: the one that is due; replayed snapshots come one by one and only have to be taken note of.
+pub(crate) const CHECKPOINT_JOBS: usize = 2;
+
+/// How long the end of a pipeline waits for its last checkpoint (wall clock).
+pub(crate) const LAST_CHECKPOINT_NS: i64 = 10_000_000_000;

@@ -67,7 +67,12 @@ pub(crate) trait Operator: Send {
     /// The state, at the end of an epoch.
     fn snapshot(&mut self, number: u64) -> Result<StateSnapshot>;
     /// Continues from a snapshot.
-    fn restore(&mut self, number: u64, parts: Vec<RestoredPart>, watermark: Watermark) -> Result<()>;
+    fn restore(
+        &mut self,
+        number: u64,
+        parts: Vec<RestoredPart>,
+        watermark: Watermark,
+    ) -> Result<()>;
     /// Bytes of memory that the state takes, as far as it is known.
     fn memory(&self) -> usize;
 }
@@ -97,6 +102,13 @@ impl OperatorSpec {
                 SlicingWindows::state_schema(spec)
             }
             Self::Window(Window::Session { .. }, spec) => SessionWindows::state_schema(spec),
+        }
+    }
+
+    /// How many columns of a state row are the key.
+    pub(crate) fn keys(&self) -> usize {
+        match self {
+            Self::Window(_, spec) => spec.key_schema.fields().len(),
         }
     }
 

@@ -14,6 +14,7 @@ use datafusion::logical_expr::{Extension, Filter, LogicalPlan, Projection, Table
 use postrider_core::{Diagnostic, Diagnostics, format_duration};
 use postrider_plan::{Program, Query, SinkTarget, Table, Window, WindowAggregate};
 
+pub(crate) use self::sources::scanned_table;
 use self::{
     expressions::{aggregate_inputs, physical, projection},
     sources::SourceUse,
@@ -23,6 +24,7 @@ use crate::{
     dataflow::{Dataflow, Output, SinkNode, StageNode, StageWords, Target},
     exchange::Route,
     explain::of_expression,
+    identity::stage_identity,
     operator::OperatorSpec,
 };
 
@@ -74,7 +76,7 @@ struct Planner {
 impl Planner {
     fn collect_scans(&mut self, plan: &LogicalPlan) -> Result<(), Diagnostics> {
         if let LogicalPlan::TableScan(scan) = plan {
-            let table = sources::scanned_table(scan)?;
+            let table = scanned_table(scan)?;
             let entry = self.sources.entry(table.name.clone());
             entry.or_insert_with(|| SourceUse::new(table)).add(scan);
         }
@@ -144,7 +146,7 @@ impl Planner {
     }
 
     fn scan(&self, scan: &TableScan) -> Result<Vec<Branch>, Diagnostics> {
-        let table = sources::scanned_table(scan)?;
+        let table = scanned_table(scan)?;
         let index = self.sources.keys().position(|name| *name == table.name);
         let (Some(index), Some(source)) = (index, self.sources.get(&table.name)) else {
             return Err(Diagnostic::error("PR0420", "a scan was not collected").into());
@@ -193,7 +195,9 @@ impl Planner {
         let (step, spec) = aggregate_inputs(node)?;
         let keys = node.group_exprs.len();
         let stage = self.flow.stages.len();
+        let identity = stage_identity(node, &self.flow.stages);
         self.flow.stages.push(StageNode {
+            identity,
             words: words(node),
             operator: OperatorSpec::Window(node.window, spec),
             outputs: Vec::new(),

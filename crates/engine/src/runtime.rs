@@ -4,6 +4,8 @@
 //! [`postrider_core::Message`]s between them. The coordinator cuts epochs, collects what every task
 //! reports at its barrier, and seals the epoch in the log.
 
+pub(crate) mod builder;
+pub(crate) mod checkpoint;
 pub(crate) mod coordinator;
 pub(crate) mod ingest;
 pub(crate) mod inputs;
@@ -11,6 +13,8 @@ pub(crate) mod links;
 pub(crate) mod prepare;
 pub(crate) mod replay;
 pub(crate) mod report;
+pub(crate) mod restore;
+pub(crate) mod resume;
 pub(crate) mod seal;
 pub(crate) mod sinks;
 pub(crate) mod stage;

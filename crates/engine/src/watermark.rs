@@ -35,11 +35,9 @@ pub(crate) struct Combiner {
 }
 
 impl Combiner {
-    pub(crate) fn new(channels: usize) -> Self {
-        Self {
-            channels: vec![Progress::Active(Watermark::MIN); channels],
-            combined: Watermark::MIN,
-        }
+    /// For so many channels, which were combined to `combined` before.
+    pub(crate) fn new(channels: usize, combined: Watermark) -> Self {
+        Self { channels: vec![Progress::Active(Watermark::MIN); channels], combined }
     }
 
     pub(crate) fn set(&mut self, channel: usize, progress: Progress) {
@@ -124,7 +122,7 @@ mod tests {
 
     #[test]
     fn the_slowest_active_channel_leads_and_nothing_moves_back() {
-        let mut combiner = Combiner::new(2);
+        let mut combiner = Combiner::new(2, Watermark::MIN);
         combiner.set(0, Progress::Active(Watermark(10)));
         assert_eq!(combiner.combined(), Progress::Active(Watermark::MIN));
         combiner.set(1, Progress::Active(Watermark(7)));
@@ -143,7 +141,7 @@ mod tests {
 
     #[test]
     fn all_idle_is_the_furthest_and_a_finished_channel_holds_nobody_back() {
-        let mut combiner = Combiner::new(3);
+        let mut combiner = Combiner::new(3, Watermark::MIN);
         combiner.set(0, Progress::Finished(Watermark(3)));
         combiner.set(1, Progress::Idle(Watermark(5)));
         combiner.set(2, Progress::Idle(Watermark(9)));

@@ -78,8 +78,18 @@ impl AggregateSpec {
     /// Welford family computes `mean * n / n`, which may round.
     pub(crate) fn merges_exactly(&self) -> bool {
         const EXACT: [&str; 12] = [
-            "count", "sum", "avg", "min", "max", "first_value", "last_value", "array_agg",
-            "bool_and", "bool_or", "approx_distinct", "string_agg",
+            "count",
+            "sum",
+            "avg",
+            "min",
+            "max",
+            "first_value",
+            "last_value",
+            "array_agg",
+            "bool_and",
+            "bool_or",
+            "approx_distinct",
+            "string_agg",
         ];
         self.calls.iter().all(|call| EXACT.contains(&call.function.fun().name()))
     }

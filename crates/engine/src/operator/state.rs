@@ -20,8 +20,6 @@ use crate::exchange::{Route, rows_by_route};
 pub(crate) struct StateSnapshot {
     /// Every part that the state consists of, ascending by id.
     pub(crate) parts: Vec<StatePart>,
-    /// Bytes of memory that the state takes, as far as it is known.
-    pub(crate) memory: usize,
 }
 
 /// One part, as a snapshot lists it.
@@ -106,9 +104,7 @@ pub(crate) fn reroute(
 }
 
 /// The bytes of some columns; what they share with others is counted again.
-pub(crate) fn column_bytes<'a>(
-    columns: impl IntoIterator<Item = &'a Arc<dyn Array>>,
-) -> usize {
+pub(crate) fn column_bytes<'a>(columns: impl IntoIterator<Item = &'a Arc<dyn Array>>) -> usize {
     columns.into_iter().map(|column| column.get_array_memory_size()).sum()
 }
 

@@ -108,9 +108,9 @@ pub(super) fn keyed() -> AggregateSpec {
         Field::new("k", DataType::Int64, true),
         Field::new("w", DataType::Struct(window_fields()), false),
     ];
-    output.extend(calls.iter().map(|call| {
-        call.function.field().as_ref().clone().with_nullable(true)
-    }));
+    output.extend(
+        calls.iter().map(|call| call.function.field().as_ref().clone().with_nullable(true)),
+    );
     AggregateSpec {
         key_schema: Arc::new(Schema::new(vec![rows.field(0).clone()])),
         calls: calls.into(),

@@ -14,7 +14,7 @@ use super::expressions::{physical, plan_error};
 use crate::dataflow::{EventTimeSpec, SourceNode};
 
 /// The table behind a scan.
-pub(super) fn scanned_table(scan: &TableScan) -> Result<Arc<Table>, Diagnostics> {
+pub(crate) fn scanned_table(scan: &TableScan) -> Result<Arc<Table>, Diagnostics> {
     let table = scan.source.downcast_ref::<StreamTable>();
     table.map(|stream| Arc::clone(&stream.0)).ok_or_else(|| {
         Diagnostic::error("PR0420", format!("`{}` is no stream", scan.table_name)).into()

@@ -5,6 +5,7 @@
 //! the seal go to the log in one append; once that is durable, the epoch happened. The next epoch is
 //! cut while the last one is on its way, so epochs are as short as the log allows.
 
+mod checkpoints;
 mod recover;
 
 use std::{
@@ -16,17 +17,18 @@ use bytes::Bytes;
 use postrider_core::{
     Barrier, Clock, ClockTime, DataSink, Epoch, EpochKind, SubjectId, Watermark, WorkspaceId,
 };
-use postrider_store::Log;
+use postrider_store::{Log, Lsn};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+pub(crate) use self::checkpoints::{Asker, CheckpointState};
 use super::{
     ingest::{Cut, CutKind},
     report::Report,
     seal::{OpenEpoch, Shape},
 };
 use crate::{
-    EngineError, EngineObserver, PipelineSummary, SealFacts, dead_letters::DeadLetters,
-    limits::EPOCHS_IN_FLIGHT, watermark::IdleClock,
+    EngineError, EngineObserver, PipelineSummary, RecoveryFacts, SealFacts,
+    dead_letters::DeadLetters, limits::EPOCHS_IN_FLIGHT, watermark::IdleClock,
 };
 
 /// What others ask of a running pipeline.
@@ -34,6 +36,8 @@ use crate::{
 pub(crate) enum Command {
     /// Answers once everything that is there was processed and sealed.
     Settle(oneshot::Sender<()>),
+    /// Takes a checkpoint, and answers once it is committed.
+    Checkpoint(Asker),
     /// Ends after the epochs in flight.
     Stop,
 }
@@ -72,6 +76,12 @@ pub(crate) struct Coordinator {
     pub(crate) next_timer: Option<Watermark>,
     /// Who waits for a settle, and the first epoch that was cut after they asked.
     pub(crate) settling: VecDeque<(Epoch, oneshot::Sender<()>)>,
+    /// `None`: this pipeline keeps none.
+    pub(crate) checkpoints: Option<CheckpointState>,
+    /// Where the epochs begin that are to be replayed.
+    pub(crate) replay_from: Lsn,
+    /// What the restart did so far.
+    pub(crate) recovery: RecoveryFacts,
     pub(crate) summary: PipelineSummary,
 }
 
@@ -79,8 +89,12 @@ impl Coordinator {
     /// Recovers, then runs until the input ends or somebody says stop.
     pub(crate) async fn run(mut self) -> Result<PipelineSummary, EngineError> {
         let finished = self.recover().await?;
-        if !finished && self.live().await? {
-            self.finish().await?;
+        if !finished {
+            let drained = self.live().await?;
+            self.last_checkpoint().await?;
+            if drained {
+                self.finish().await?;
+            }
         }
         self.settling.drain(..).for_each(|(_, asker)| answer(asker));
         Ok(self.summary)
@@ -105,16 +119,23 @@ impl Coordinator {
             }
             let tick = if idle { self.next_tick() } else { None };
             let clock = Arc::clone(&self.clock);
+            let wall = Arc::clone(&self.wall);
+            let due = if idle { self.checkpoint_due_at() } else { None };
             tokio::select! {
                 biased;
                 report = self.reports.recv() => {
                     if self.collect(report)? && self.seal_complete().await? {
                         want = true;
                     }
+                    want |= self.checkpoints.as_ref().is_some_and(CheckpointState::is_asked);
                 }
                 command = self.commands.recv() => match command {
                     Some(Command::Settle(done)) => {
                         self.settling.push_back((self.last_cut.next(), done));
+                        want = true;
+                    }
+                    Some(Command::Checkpoint(asker)) => {
+                        self.ask_checkpoint(asker);
                         want = true;
                     }
                     Some(Command::Stop) | None => stopping = true,
@@ -122,6 +143,10 @@ impl Coordinator {
                 () = self.ready.notified(), if !want => want = true,
                 () = async { match tick {
                     Some(at) => clock.sleep_until(at).await,
+                    None => std::future::pending().await,
+                } } => want = true,
+                () = async { match due {
+                    Some(at) => wall.sleep_until(at).await,
                     None => std::future::pending().await,
                 } } => want = true,
             }
@@ -145,7 +170,9 @@ impl Coordinator {
         kind: EpochKind,
         cut: impl Fn(usize) -> CutKind,
     ) -> Result<(), EngineError> {
-        let barrier = Barrier { epoch: self.last_cut.next(), kind, clock: self.clock.now() };
+        let checkpoint = if kind == EpochKind::Input { self.mark_checkpoint() } else { None };
+        let (epoch, clock) = (self.last_cut.next(), self.clock.now());
+        let barrier = Barrier { epoch, kind, clock, checkpoint };
         self.cut_at(barrier, cut).await
     }
 
@@ -181,6 +208,10 @@ impl Coordinator {
         let Some(report) = report else { return Err(self.lost_task()) };
         match report {
             Report::Failed(error) => return Err(error),
+            Report::Checkpoint(outcome) => {
+                self.checkpointed(outcome)?;
+                return Ok(false);
+            }
             Report::Source(report) => {
                 let state = &mut self.sources[report.source];
                 state.idle = Some(report.idle);
@@ -228,7 +259,11 @@ impl Coordinator {
 
     async fn seal(&mut self, open: OpenEpoch) -> Result<(), EngineError> {
         let mut record = open.record(&self.pipeline, &self.shape, self.sealed_watermark);
-        record.sinks.extend(self.dead_letters.write(&self.shape, &open).await?);
+        let dead_letters = self.dead_letters.write(&self.shape, &open).await?;
+        if let (Some(checkpoints), Some(seal)) = (&mut self.checkpoints, &dead_letters) {
+            checkpoints.dead_letters = Some(seal.position);
+        }
+        record.sinks.extend(dead_letters);
         let frames = open.trigger_frames(&self.pipeline, &self.shape, WorkspaceId::DEFAULT);
         let mut appends = frames.map_err(|error| EngineError::Bug {
             pipeline: self.pipeline.clone(),
@@ -241,7 +276,7 @@ impl Coordinator {
             // Durable before the seal, which is behind it in the log.
             drop(self.log.submit(append).await?);
         }
-        self.log.append(last).await?;
+        let end = self.log.append(last).await?.end;
         self.sealed_watermark = open.watermark();
         self.summary.add(&open);
         self.observer.sealed(&SealFacts {
@@ -255,7 +290,7 @@ impl Coordinator {
             moved_at: (moved_at > 0).then_some(ClockTime(moved_at)),
             sealed_at: self.wall.now(),
         });
-        Ok(())
+        self.submit_checkpoint(open, &record, end).await
     }
 
     /// Every source is drained: acts on what was observed, then completes the rest for the sinks that

@@ -10,7 +10,7 @@
 
 use std::{collections::VecDeque, future::poll_fn, task::Poll};
 
-use postrider_core::{Barrier, Batch, Message};
+use postrider_core::{Barrier, Batch, Message, Watermark};
 use tokio::sync::mpsc::Receiver;
 
 use crate::watermark::{Combiner, Progress};
@@ -50,8 +50,9 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
-    pub(crate) fn new(ways: Vec<Way>) -> Self {
-        let combiner = Combiner::new(ways.len());
+    /// `combined` is the watermark up to which these inputs were read before.
+    pub(crate) fn new(ways: Vec<Way>, combined: Option<Watermark>) -> Self {
+        let combiner = Combiner::new(ways.len(), combined.unwrap_or(Watermark::MIN));
         let channel = |way| Channel { way, waiting: VecDeque::new(), barrier: None };
         Self { channels: ways.into_iter().map(channel).collect(), turn: 0, combiner }
     }

@@ -7,7 +7,7 @@ use arrow::{
 use arrow_ipc::reader::StreamReader;
 use postrider_core::{ClockTime, Epoch, EpochKind, Generation, Position, Watermark};
 use postrider_store::{
-    EpochSealed, Frame, FrameKind, Log, LogReader, PipelineRecord, SealKind, SourceSeal,
+    EpochSealed, Frame, FrameKind, Log, LogReader, Lsn, PipelineRecord, SealKind, SourceSeal,
     SourceStatus, TriggersRecord,
 };
 
@@ -28,6 +28,11 @@ impl SealedEpoch {
 
     pub(crate) fn clock(&self) -> ClockTime {
         ClockTime(self.record.clock)
+    }
+
+    /// The number of the snapshot that was taken at its end.
+    pub(crate) fn checkpoint(&self) -> Option<u64> {
+        Some(self.record.checkpoint).filter(|number| *number > 0)
     }
 
     pub(crate) fn kind(&self) -> EpochKind {
@@ -75,9 +80,9 @@ pub(crate) struct Newest {
     pub(crate) fingerprint: Option<bytes::Bytes>,
 }
 
-/// Reads all that the log has of a pipeline.
-pub(crate) fn newest_seal(log: &Log, pipeline: &str) -> Result<Newest, EngineError> {
-    let mut epochs = SealedEpochs::new(log, pipeline);
+/// Reads all that the log has of a pipeline from a position on.
+pub(crate) fn newest_seal(log: &Log, from: Lsn, pipeline: &str) -> Result<Newest, EngineError> {
+    let mut epochs = SealedEpochs::new(log, from, pipeline);
     let mut newest: Option<EpochSealed> = None;
     while let Some(sealed) = epochs.next_epoch()? {
         let mut record = sealed.record;
@@ -129,10 +134,11 @@ pub(crate) struct SealedEpochs {
 }
 
 impl SealedEpochs {
-    pub(crate) fn new(log: &Log, pipeline: &str) -> Self {
+    /// Those that are sealed behind a position.
+    pub(crate) fn new(log: &Log, from: Lsn, pipeline: &str) -> Self {
         let kinds = [FrameKind::EpochSealed, FrameKind::Triggers, FrameKind::Pipeline];
         Self {
-            reader: log.reader(log.start()).skip_payloads_except(&kinds),
+            reader: log.reader(from).skip_payloads_except(&kinds),
             pipeline: pipeline.to_owned(),
             triggers: Vec::new(),
             generation: Generation(0),

@@ -2,9 +2,12 @@
 
 use arrow::array::RecordBatch;
 use postrider_core::{Epoch, Position, Reject, SinkPosition, Watermark};
+use postrider_store::CheckpointError;
 
+use super::checkpoint::CheckpointFacts;
 use crate::{
     EngineError,
+    operator::StateSnapshot,
     watermark::{IdleClock, Progress},
 };
 
@@ -37,6 +40,9 @@ pub(crate) struct StageReport {
     pub(crate) epoch: Epoch,
     pub(crate) late_rows: u64,
     pub(crate) next_timer: Option<Watermark>,
+    pub(crate) watermark: Watermark,
+    /// What the operator handed over, if the barrier asked for it, and the bytes of memory that it takes.
+    pub(crate) snapshot: Option<(StateSnapshot, usize)>,
     /// Results that could not be computed further.
     pub(crate) rejects: Vec<Reject>,
 }
@@ -59,6 +65,8 @@ pub(crate) enum Report {
     Source(SourceReport),
     Stage(StageReport),
     Sink(SinkReport),
+    /// What became of a checkpoint.
+    Checkpoint(Result<CheckpointFacts, CheckpointError>),
     /// A task gave up.
     Failed(EngineError),
 }

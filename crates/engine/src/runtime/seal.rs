@@ -33,8 +33,11 @@ pub(crate) struct Shape {
     pub(crate) sources: Vec<String>,
     /// What each stage is, in words.
     pub(crate) stages: Vec<String>,
+    /// What each stage's state is kept under.
+    pub(crate) identities: Vec<String>,
     pub(crate) sinks: Vec<String>,
-    pub(crate) stage_instances: usize,
+    /// Instances of every stage.
+    pub(crate) shards: usize,
 }
 
 impl OpenEpoch {
@@ -51,7 +54,7 @@ impl OpenEpoch {
     /// Whether every task reached the barrier.
     pub(crate) fn is_complete(&self, shape: &Shape) -> bool {
         self.sources.len() == shape.sources.len()
-            && self.stages.len() == shape.stage_instances
+            && self.stages.len() == shape.stages.len() * shape.shards
             && self.sinks.len() == shape.sinks.len()
     }
 
@@ -113,6 +116,7 @@ impl OpenEpoch {
             late_rows: self.late_rows(),
             trigger_rows: self.trigger_rows(),
             watermark: self.watermark().0,
+            checkpoint: self.barrier.checkpoint.unwrap_or(0),
         }
     }
 

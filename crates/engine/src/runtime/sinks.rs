@@ -24,6 +24,8 @@ pub(crate) struct SinkTask {
     pub(crate) sink: usize,
     pub(crate) name: String,
     pub(crate) work: SinkWork,
+    /// The epoch that the inputs go on behind.
+    pub(crate) epoch: Epoch,
     pub(crate) inputs: Inputs,
     pub(crate) reports: mpsc::Sender<Report>,
 }
@@ -40,7 +42,7 @@ impl SinkTask {
 
     async fn serve(&mut self) -> Result<(), SinkError> {
         let mut rows: Vec<RecordBatch> = Vec::new();
-        let mut current = Epoch(0);
+        let mut current = self.epoch;
         while let Some(input) = self.inputs.next().await {
             let (batches, end) = match input {
                 Input::Batch(batch) => (vec![batch], None),

@@ -5,19 +5,20 @@ use std::sync::Arc;
 use arrow::{array::RecordBatch, datatypes::Schema};
 use arrow_json::LineDelimitedWriter;
 use datafusion::common::{DataFusionError, Result as DataFusionResult};
-use postrider_core::{Batch, Epoch, Position, Reject};
+use postrider_core::{Batch, Epoch, Position, Reject, Watermark};
 use tokio::sync::mpsc;
 
 use super::{
     inputs::{Input, Inputs},
     links::{Closed, Links, Routed, Router},
     report::{Report, StageReport},
+    restore::StageStart,
 };
 use crate::{
     EngineError,
     chain::new_batch,
     exchange::in_order,
-    operator::{Advanced, Operator},
+    operator::{Advanced, Operator, StateSnapshot},
 };
 
 /// The task of one stage instance.
@@ -26,6 +27,8 @@ pub(crate) struct Stage {
     pub(crate) stage: usize,
     pub(crate) shard: usize,
     pub(crate) operator: Box<dyn Operator>,
+    /// What the operator goes on from.
+    pub(crate) start: Option<StageStart>,
     pub(crate) inputs: Inputs,
     pub(crate) router: Router,
     pub(crate) links: Links,
@@ -65,6 +68,9 @@ impl Stage {
     }
 
     async fn serve(&mut self) -> Result<(), Stop> {
+        if let Some(StageStart { number, parts, watermark }) = self.start.take() {
+            self.operator.restore(number, parts, watermark)?;
+        }
         let mut finished = Vec::new();
         while let Some(input) = self.inputs.next().await {
             let (progress, barrier) = match input {
@@ -88,7 +94,11 @@ impl Stage {
                 }
             }
             self.links.end_epoch(progress, barrier).await?;
-            self.report(barrier.epoch).await?;
+            let snapshot = match barrier.checkpoint {
+                Some(number) => Some((self.operator.snapshot(number)?, self.operator.memory())),
+                None => None,
+            };
+            self.report(barrier.epoch, progress.watermark(), snapshot).await?;
         }
         Ok(())
     }
@@ -142,13 +152,20 @@ impl Stage {
         Ok(())
     }
 
-    async fn report(&mut self, epoch: Epoch) -> Result<(), Closed> {
+    async fn report(
+        &mut self,
+        epoch: Epoch,
+        watermark: Watermark,
+        snapshot: Option<(StateSnapshot, usize)>,
+    ) -> Result<(), Closed> {
         let report = StageReport {
             stage: self.stage,
             shard: self.shard,
             epoch,
             late_rows: self.operator.take_late_rows(),
             next_timer: self.operator.next_timer(),
+            watermark,
+            snapshot,
             rejects: std::mem::take(&mut self.rejects),
         };
         self.reports.send(Report::Stage(report)).await.map_err(|_| Closed)

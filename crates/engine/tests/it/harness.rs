@@ -55,6 +55,7 @@ pub(crate) fn options(
         wall: clock,
         connectors: Arc::new(InMemory { tables, written: Arc::clone(&written) }),
         observer: Arc::new(NoObserver),
+        checkpoints: None,
     };
     (options, written)
 }

@@ -13,18 +13,16 @@ use crate::harness::{Tables, options, plan, run, texts};
 
 const SECOND: i64 = 1_000_000_000;
 
-fn rows(count: i64) -> RecordBatch {
+/// Rows whose times are so many seconds behind 1970.
+fn rows_at(count: i64, second: impl Fn(i64) -> i64) -> RecordBatch {
+    let times = (0..count).map(|n| second(n) * SECOND);
     let columns: Vec<(&str, ArrayRef, bool)> = vec![
         (
             "k",
             Arc::new(StringArray::from_iter_values((0..count).map(|n| format!("k{}", n % 7)))),
             false,
         ),
-        (
-            "ts",
-            Arc::new(TimestampNanosecondArray::from_iter_values((0..count).map(|n| n * SECOND))),
-            false,
-        ),
+        ("ts", Arc::new(TimestampNanosecondArray::from_iter_values(times)), false),
         ("v", Arc::new(Int64Array::from_iter_values(0..count)), false),
         ("x", Arc::new(Float64Array::from_iter_values((0..count).map(|n| 0.1 * n as f64))), false),
     ];
@@ -32,8 +30,13 @@ fn rows(count: i64) -> RecordBatch {
 }
 
 fn tables(count: i64) -> Tables {
+    tables_of(count, |n| n)
+}
+
+/// Tables of one source whose rows are at these seconds.
+pub(crate) fn tables_of(count: i64, second: impl Fn(i64) -> i64) -> Tables {
     Tables {
-        sources: BTreeMap::from([("t".to_owned(), rows(count))]),
+        sources: BTreeMap::from([("t".to_owned(), rows_at(count, second))]),
         chunk_rows: 5,
         ..Tables::default()
     }

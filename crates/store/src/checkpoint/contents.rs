@@ -25,6 +25,8 @@ pub struct CheckpointContents {
     pub pipeline: String,
     /// What the pipeline's SQL means, as lower-case hexadecimal: state is restored only into the same.
     pub fingerprint: String,
+    /// Its number, which is also in the seal of its epoch.
+    pub number: u64,
     /// The last epoch whose effects are in it.
     pub epoch: u64,
     /// That epoch's clock.
@@ -35,7 +37,7 @@ pub struct CheckpointContents {
     pub watermark: i64,
     /// Where each source stood, one for each.
     pub sources: Vec<SourceState>,
-    /// Where the output of each data sink ended, one for each.
+    /// Where each sink stood, one for each.
     pub sinks: Vec<SinkState>,
     /// Where the rows of each operator are, one for each.
     pub operators: Vec<OperatorState>,
@@ -61,14 +63,17 @@ pub struct SourceState {
     pub ended: bool,
 }
 
-/// Where the output of a data sink ended.
+/// Where a sink stood.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SinkState {
     /// The sink's table.
     pub sink: String,
-    /// The position up to which its output belongs to sealed epochs.
-    pub position: u64,
+    /// The combined watermark of its inputs, nanoseconds since 1970.
+    pub watermark: i64,
+    /// The position up to which the output of a data sink belongs to sealed epochs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
 }
 
 /// The state of one operator.
@@ -91,7 +96,7 @@ pub struct OperatorState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PartState {
-    /// The number of the part within its operator.
+    /// The number of the part within its shard of the operator.
     pub id: u64,
     /// The shard, counted from 0.
     pub shard: u32,
@@ -187,8 +192,11 @@ impl TryFrom<CheckpointContents> for Checkpoint {
 
 fn check_parts(operator: &OperatorState, epoch: u64) -> Result<(), String> {
     let name = &operator.name;
-    once("part", operator.parts.iter().map(|part| part.id))
-        .map_err(|reason| format!("{reason} in operator `{name}`"))?;
+    for shard in 0..operator.shards {
+        let of_shard = operator.parts.iter().filter(|part| part.shard == shard);
+        once("part", of_shard.map(|part| part.id))
+            .map_err(|reason| format!("{reason} in shard {shard} of operator `{name}`"))?;
+    }
     for part in &operator.parts {
         let id = part.id;
         if part.shard >= operator.shards {

@@ -123,12 +123,17 @@ fn contents(epoch: u64) -> CheckpointContents {
     CheckpointContents {
         pipeline: "carts".to_owned(),
         fingerprint: "c0ffee".to_owned(),
+        number: epoch + 100,
         epoch,
         clock: 1_700_000_000_000_000_000,
         log_position: 4096 * epoch,
         watermark: i64::MIN,
         sources: vec![source("clicks")],
-        sinks: vec![SinkState { sink: "history".to_owned(), position: 77 }],
+        sinks: vec![SinkState {
+            sink: "history".to_owned(),
+            watermark: 1_699_999_998_000_000_000,
+            position: Some(77),
+        }],
         operators: Vec::new(),
     }
 }

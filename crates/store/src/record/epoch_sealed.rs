@@ -121,6 +121,10 @@ pub struct EpochSealed {
     /// The combined watermark of all sources after the epoch.
     #[prost(sfixed64, tag = "10")]
     pub watermark: i64,
+    /// The number of the checkpoint whose snapshot the operators took at the end of the epoch; 0 for none. A snapshot cuts partial
+    /// states, so a replay repeats it.
+    #[prost(uint64, tag = "11")]
+    pub checkpoint: u64,
 }
 
 record!(EpochSealed, EpochSealed);

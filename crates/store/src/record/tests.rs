@@ -103,6 +103,7 @@ fn epoch_sealed() {
         late_rows: 11,
         trigger_rows: 12,
         watermark: -1,
+        checkpoint: 13,
     };
     assert_eq!(EpochSealed::KIND, FrameKind::EpochSealed);
     check!(
@@ -121,6 +122,7 @@ fn epoch_sealed() {
             "400b",
             "480c",
             "51ffffffffffffffff",
+            "580d",
         ]
     );
 }

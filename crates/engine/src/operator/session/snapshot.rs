@@ -56,7 +56,7 @@ impl SessionWindows {
         if let Some(part) = parts.iter_mut().find(|part| part.id == number) {
             part.new = new;
         }
-        Ok(StateSnapshot { parts, memory: self.memory_bytes() })
+        Ok(StateSnapshot { parts })
     }
 
     fn take_list(&mut self, id: SessionId) -> Vec<Part> {

@@ -127,15 +127,14 @@ impl SlicingWindows {
         }
         self.list_parts();
         self.parts.remove(&number);
-        let mut snapshot = StateSnapshot { parts: Vec::new(), memory: self.memory_bytes() };
-        snapshot.parts.extend(
-            self.parts.iter().map(|(&id, &rows)| StatePart { id, rows, new: None, dead: None }),
-        );
+        let known = self.parts.iter();
+        let known = known.map(|(&id, &rows)| StatePart { id, rows, new: None, dead: None });
+        let mut parts: Vec<_> = known.collect();
         if rows > 0 {
-            snapshot.parts.push(StatePart { id: number, rows, new: Some(new), dead: None });
+            parts.push(StatePart { id: number, rows, new: Some(new), dead: None });
             self.parts.insert(number, rows);
         }
-        Ok(snapshot)
+        Ok(StateSnapshot { parts })
     }
 
     /// Forgets the parts that no slice has rows of.
@@ -143,10 +142,6 @@ impl SlicingWindows {
         let settled = self.slices.values().flat_map(|slice| &slice.settled);
         let used: std::collections::HashSet<u64> = settled.map(|(number, _)| *number).collect();
         self.parts.retain(|number, _| used.contains(number));
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.slices.values().map(Slice::memory).sum()
     }
 
     pub(super) fn take_parts(&mut self, number: u64, parts: Vec<RestoredPart>) -> Result<()> {

@@ -17,7 +17,7 @@ impl Coordinator {
     /// stop.
     pub(super) async fn recover(&mut self) -> Result<bool, EngineError> {
         let started = self.wall.now();
-        let mut epochs = SealedEpochs::new(&self.log, &self.pipeline);
+        let mut epochs = SealedEpochs::new(&self.log, self.replay_from, &self.pipeline);
         let mut ended = false;
         while let Some(sealed) = epochs.next_epoch()? {
             if self.told_to_stop() {
@@ -26,7 +26,7 @@ impl Coordinator {
             ended = sealed.kind() == EpochKind::End;
             self.replay(&sealed).await?;
         }
-        if epochs.fingerprint.is_none() {
+        if epochs.fingerprint.is_none() && self.recovery.restored.manifest.is_none() {
             let record = PipelineRecord {
                 pipeline: self.pipeline.clone(),
                 fingerprint: self.fingerprint.clone(),
@@ -35,9 +35,11 @@ impl Coordinator {
             self.log.append(vec![record.frame(WorkspaceId::DEFAULT, SubjectId::NONE)]).await?;
         }
         self.summary.recovery_ns = self.wall.now().0 - started.0;
-        if self.summary.replayed_epochs > 0 {
-            let (epochs, ns) = (self.summary.replayed_epochs, self.summary.recovery_ns);
-            self.observer.recovered(&self.pipeline, epochs, ns);
+        self.recovery.replay_ns = self.summary.recovery_ns;
+        self.recovery.epochs = self.summary.replayed_epochs;
+        self.summary.recovery_ns += self.recovery.restore_ns;
+        if self.recovery.epochs > 0 || self.recovery.restored.manifest.is_some() {
+            self.observer.recovered(&self.pipeline, &self.recovery);
         }
         if ended {
             self.summary.drained = true;
@@ -50,6 +52,7 @@ impl Coordinator {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Settle(done) => self.settling.push_back((self.last_cut.next(), done)),
+                Command::Checkpoint(asker) => self.ask_checkpoint(asker),
                 Command::Stop => {
                     self.settling.clear();
                     return true;
@@ -65,7 +68,12 @@ impl Coordinator {
             let cut = sealed.cut(table).ok_or_else(|| self.diverged(sealed))?;
             cuts.push(cut);
         }
-        let barrier = Barrier { epoch: sealed.epoch(), kind: sealed.kind(), clock: sealed.clock() };
+        let barrier = Barrier {
+            epoch: sealed.epoch(),
+            kind: sealed.kind(),
+            clock: sealed.clock(),
+            checkpoint: sealed.checkpoint(),
+        };
         self.cut_at(barrier, |source| cuts[source].clone()).await?;
         let open = loop {
             let report = self.reports.recv().await;
@@ -78,7 +86,8 @@ impl Coordinator {
         self.next_timer = open.next_timer();
         self.sealed_watermark = open.watermark();
         self.summary.replayed_epochs += 1;
-        Ok(())
+        self.recovery.rows += open.rows();
+        self.note_snapshot(open).await
     }
 
     fn compare(&self, sealed: &SealedEpoch, open: &OpenEpoch) -> Result<(), EngineError> {

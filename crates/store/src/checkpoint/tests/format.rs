@@ -109,7 +109,11 @@ fn fields_that_cant_be_right_are_refused() {
     refused("c0ffee", "coffee", "is not hexadecimal");
     refused("\"idle\"", "\"unspecified\"", "unknown variant `unspecified`");
     refused("\"shard\": 1", "\"shard\": 2", "part 4 of operator `window 1` is of shard 2 of 2");
-    refused("\"id\": 4", "\"id\": 3", "part `3` is named twice in operator `window 1`");
+    refused(
+        "\"id\": 4,\n              \"shard\": 1",
+        "\"id\": 3,\n              \"shard\": 0",
+        "part `3` is named twice in shard 0 of operator `window 1`",
+    );
     refused("\"epoch\": 41", "\"epoch\": 40", "is of a later epoch than 40");
     refused("00000000000000000040-", "../", "is not the name of a state file");
     refused("\"bytes\": 4096", "\"bytes\": 18446744073709551615", "are in no file");

@@ -1,0 +1,60 @@
+//! What state belongs to: programs and operators, by what they compute.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafusion::logical_expr::{Extension, LogicalPlan};
+use postrider_plan::{Program, SinkTarget, Table, WindowAggregate};
+
+use crate::{dataflow::StageNode, planner::scanned_table};
+
+/// Identifies what a program computes: its tables' columns and its plans, not its comments,
+/// template names or connector options.
+pub(crate) fn fingerprint(program: &Program) -> Bytes {
+    let mut hasher = blake3::Hasher::new_derive_key("postrider 2026 program fingerprint");
+    for query in &program.queries {
+        let sink = match &query.sink {
+            SinkTarget::Table(table) => table.name.as_str(),
+            SinkTarget::Print => "stdout",
+        };
+        hasher.update(sink.as_bytes()).update(b"\n");
+        hasher.update(query.plan.display_indent_schema().to_string().as_bytes()).update(b"\n");
+    }
+    for table in program.tables.values() {
+        add_table(&mut hasher, table);
+    }
+    Bytes::copy_from_slice(hasher.finalize().as_bytes())
+}
+
+/// Identifies what an operator computes and from what: its window, keys and aggregates, the plan below it, and the
+/// columns, generated columns and watermarks of the tables that are read there. What is done with its results does not count. An operator
+/// that computes the same as an earlier one of its program is told from it by a number.
+pub(crate) fn stage_identity(node: &WindowAggregate, earlier: &[StageNode]) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("postrider 2026 operator identity");
+    let plan = LogicalPlan::Extension(Extension { node: Arc::new(node.clone()) });
+    hasher.update(plan.display_indent_schema().to_string().as_bytes()).update(b"\n");
+    hasher.update(format!("{:?}\n", node.window).as_bytes());
+    add_scanned(&mut hasher, &node.input);
+    let identity = hasher.finalize().to_hex().to_string();
+    let same = earlier.iter().filter(|stage| stage.identity.starts_with(&identity)).count();
+    if same == 0 { identity } else { format!("{identity}-{}", same + 1) }
+}
+
+fn add_scanned(hasher: &mut blake3::Hasher, plan: &LogicalPlan) {
+    if let LogicalPlan::TableScan(scan) = plan
+        && let Ok(table) = scanned_table(scan)
+    {
+        add_table(hasher, &table);
+    }
+    plan.inputs().into_iter().for_each(|input| add_scanned(hasher, input));
+}
+
+fn add_table(hasher: &mut blake3::Hasher, table: &Table) {
+    hasher.update(format!("{} {:?}\n", table.name, table.schema().fields()).as_bytes());
+    for (column, expr) in table.columns.iter().filter_map(|c| Some((c, c.generated.as_ref()?))) {
+        hasher.update(format!("{} = {expr}\n", column.name).as_bytes());
+    }
+    if let Some(watermark) = &table.watermark {
+        hasher.update(format!("{} {}\n", watermark.column, watermark.expr).as_bytes());
+    }
+}

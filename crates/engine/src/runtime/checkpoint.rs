@@ -1,0 +1,145 @@
+//! Checkpoints: what stages hand over at a barrier, written in the background while the flow goes on.
+//!
+//! Flow: 1. the coordinator marks a barrier  2. stages snapshot their operators there, which costs what changed  3. the epoch is sealed,
+//! and says so  4. the snapshot goes to the task here, which encodes and writes the parts that are new, and commits a manifest
+//! 5. the task tells the coordinator, which only then marks another barrier.
+//!
+//! While the object store can't be reached the pipeline goes on: what could not be written is kept and written by the next
+//! checkpoint. That is at most what the operators hold anyway, because a part that they let go of is let go of here.
+
+pub(crate) mod codec;
+mod kept;
+
+use std::sync::Arc;
+
+use postrider_core::{Clock, Epoch};
+use postrider_store::{
+    Checkpoint, CheckpointContents, CheckpointError, CheckpointStore, OperatorState, Retention,
+};
+use tokio::sync::mpsc;
+
+pub(crate) use self::kept::Kept;
+use super::report::Report;
+use crate::operator::StateSnapshot;
+
+/// Where and how often checkpoints of a pipeline are written.
+pub struct Checkpoints {
+    /// The pipeline's checkpoints, for this process.
+    pub store: CheckpointStore,
+    /// A checkpoint is due so long after the last one (wall clock), if anything happened.
+    pub every_ns: i64,
+    /// A checkpoint is due once the log grew by so much since the last one.
+    pub log_bytes: u64,
+    /// How long they are kept.
+    pub retention: Retention,
+    /// The manifest to go on from, instead of the newest.
+    pub restore: Option<u64>,
+}
+
+/// What a checkpoint took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckpointFacts {
+    /// The number of its manifest.
+    pub manifest: u64,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Where a replay behind it begins in the log.
+    pub log_position: u64,
+    /// Bytes written for it.
+    pub written_bytes: u64,
+    /// Bytes of all parts that it refers to.
+    pub state_bytes: u64,
+    /// Rows of all parts that it refers to.
+    pub state_rows: u64,
+    /// Bytes of memory that the operators took.
+    pub memory: usize,
+    /// From the seal to the commit.
+    pub took_ns: i64,
+}
+
+/// What one stage instance handed over.
+#[derive(Debug)]
+pub(crate) struct StageSnapshot {
+    pub(crate) stage: usize,
+    pub(crate) shard: usize,
+    pub(crate) snapshot: StateSnapshot,
+    /// Bytes of memory that the operator takes.
+    pub(crate) memory: usize,
+}
+
+/// What the task is asked for.
+#[derive(Debug)]
+pub(crate) struct CheckpointJob {
+    pub(crate) snapshots: Vec<StageSnapshot>,
+    /// The rest of the checkpoint, its operators without their parts; `None` while an epoch is replayed, whose snapshot is only
+    /// taken note of.
+    pub(crate) contents: Option<CheckpointContents>,
+}
+
+/// The task that writes the checkpoints of a pipeline.
+pub(crate) struct Checkpointer {
+    pub(crate) store: Arc<CheckpointStore>,
+    pub(crate) retention: Retention,
+    /// The tables of the pipeline's sources.
+    pub(crate) sources: Vec<String>,
+    pub(crate) kept: Kept,
+    pub(crate) wall: Arc<dyn Clock>,
+    pub(crate) jobs: mpsc::Receiver<CheckpointJob>,
+    pub(crate) reports: mpsc::Sender<Report>,
+}
+
+impl Checkpointer {
+    /// Takes jobs until the coordinator is gone.
+    pub(crate) async fn run(mut self) {
+        while let Some(job) = self.jobs.recv().await {
+            let memory = job.snapshots.iter().map(|stage| stage.memory).sum();
+            for stage in job.snapshots {
+                self.kept.take(&stage);
+            }
+            let Some(contents) = job.contents else { continue };
+            let outcome = self.write(contents, memory).await;
+            if self.reports.send(Report::Checkpoint(outcome)).await.is_err() {
+                break;
+            }
+        }
+    }
+
+    async fn write(
+        &mut self,
+        mut contents: CheckpointContents,
+        memory: usize,
+    ) -> Result<CheckpointFacts, CheckpointError> {
+        let started = self.wall.now().0;
+        let (epoch, log_position) = (contents.epoch, contents.log_position);
+        let mut writer = self.store.writer(epoch);
+        for (stage, operator) in contents.operators.iter_mut().enumerate() {
+            operator.parts = self.kept.encode(stage, &mut writer).await?;
+        }
+        let written_bytes = writer.finish().await?;
+        let parts = |operator: &OperatorState| operator.parts.clone();
+        let written: Vec<_> = contents.operators.iter().map(parts).collect();
+        let checkpoint = Checkpoint::new(&self.sources, contents)?;
+        let manifest = self.store.commit(checkpoint).await?;
+        let all = || written.iter().flatten();
+        let facts = CheckpointFacts {
+            manifest: manifest.id,
+            epoch: Epoch(epoch),
+            log_position,
+            written_bytes,
+            state_bytes: all().map(|part| part.blob.bytes).sum(),
+            state_rows: all().map(|part| part.rows).sum(),
+            memory,
+            took_ns: self.wall.now().0 - started,
+        };
+        self.kept.committed(&written);
+        self.collect().await;
+        Ok(facts)
+    }
+
+    /// Garbage that can't be deleted now is deleted behind a later checkpoint.
+    async fn collect(&self) {
+        if let Err(error) = self.store.collect_garbage(&self.retention).await {
+            tracing::warn!(%error, "old checkpoints were not deleted");
+        }
+    }
+}

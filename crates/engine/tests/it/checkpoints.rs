@@ -1,0 +1,259 @@
+//! Checkpoints: restarts from them, crashes around them, damage to them.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arrow::array::RecordBatch;
+use arrow_ipc::reader::StreamReader;
+use postrider_core::{ClockTime, PipelineName};
+use postrider_engine::{
+    CheckpointFacts, Checkpoints, EngineError, EngineObserver, ManualClock, Pipeline,
+    PipelineOptions, PipelineSummary, RecoveryFacts, SealFacts,
+};
+use postrider_store::{
+    CheckpointStore, EpochSealed, FrameKind, Log, LogOptions, Retention, TriggersRecord,
+    local_checkpoints,
+};
+use tokio::sync::Notify;
+
+use crate::harness::{Tables, options, plan, texts};
+
+/// What a pipeline told, and when to let it die.
+#[derive(Debug, Default)]
+struct Watch {
+    recovered: Mutex<Option<RecoveryFacts>>,
+    checkpoints: Mutex<Vec<CheckpointFacts>>,
+    seals: AtomicU64,
+    die_at: u64,
+    dies: Notify,
+}
+
+impl EngineObserver for Watch {
+    fn sealed(&self, _facts: &SealFacts<'_>) {
+        if self.seals.fetch_add(1, Ordering::Relaxed) + 1 == self.die_at {
+            self.dies.notify_one();
+        }
+    }
+
+    fn recovered(&self, _pipeline: &str, facts: &RecoveryFacts) {
+        *self.recovered.lock().unwrap() = Some(facts.clone());
+    }
+
+    fn checkpointed(&self, _pipeline: &str, facts: &CheckpointFacts) {
+        self.checkpoints.lock().unwrap().push(facts.clone());
+    }
+}
+
+/// A state directory: its log, and its checkpoints beside it.
+struct State<'a> {
+    dir: &'a Path,
+    sql: &'a str,
+    /// A checkpoint at least so often, in nanoseconds of a clock that stands still: 0 is every epoch.
+    every_ns: i64,
+}
+
+impl State<'_> {
+    /// Runs a process: to its end, or until it has sealed so many epochs and dies.
+    fn run(
+        &self,
+        tables: Tables,
+        shards: usize,
+        die_at: u64,
+    ) -> (Option<Result<PipelineSummary, EngineError>>, Arc<Watch>) {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build();
+        let runtime = runtime.unwrap();
+        let watch = Arc::new(Watch { die_at, ..Watch::default() });
+        let ended = runtime.block_on(async {
+            let log = Log::open(LogOptions::new(self.dir.join("log"))).unwrap().log;
+            let options = self.options(tables, shards, &log, &watch);
+            match Pipeline::start(options).await {
+                Err(error) => Some(Err(error)),
+                Ok(mut pipeline) => tokio::select! {
+                    biased;
+                    () = watch.dies.notified() => None,
+                    ended = pipeline.finished() => Some(ended),
+                },
+            }
+        });
+        (ended, watch)
+    }
+
+    fn options(
+        &self,
+        tables: Tables,
+        shards: usize,
+        log: &Log,
+        watch: &Arc<Watch>,
+    ) -> PipelineOptions {
+        let (mut options, _) = options(plan(self.sql), tables, shards, log);
+        let name = PipelineName("test".to_owned());
+        let objects = local_checkpoints(&self.dir.join("checkpoints")).unwrap();
+        let nonces = Arc::new(rand_nonce);
+        let clock = Arc::new(ManualClock::new(ClockTime(0)));
+        options.checkpoints = Some(Checkpoints {
+            store: CheckpointStore::new(objects, &name, log.generation(), clock, nonces),
+            every_ns: self.every_ns,
+            log_bytes: u64::MAX,
+            retention: Retention::default(),
+            restore: None,
+        });
+        options.observer = Arc::clone(watch) as _;
+        options
+    }
+
+    /// All sealed trigger rows, as sorted texts.
+    fn trigger_rows(&self) -> Vec<String> {
+        let log = Log::open(LogOptions::new(self.dir.join("log"))).unwrap().log;
+        let mut reader = log.reader(log.start());
+        let (mut sealed, mut open): (Vec<RecordBatch>, Vec<TriggersRecord>) = Default::default();
+        let mut generation = None;
+        while let Some(frame) = reader.next_frame().unwrap() {
+            if generation.replace(frame.generation) != Some(frame.generation) {
+                open.clear();
+            }
+            match frame.kind {
+                FrameKind::Triggers => open.push(TriggersRecord::decode(&frame.payload).unwrap()),
+                FrameKind::EpochSealed => {
+                    let epoch = EpochSealed::decode(&frame.payload).unwrap().epoch;
+                    for record in open.drain(..).filter(|record| record.epoch == epoch) {
+                        let rows = StreamReader::try_new(record.rows.as_ref(), None).unwrap();
+                        sealed.extend(rows.map(Result::unwrap));
+                    }
+                }
+                _ => {}
+            }
+        }
+        texts(&sealed)
+    }
+}
+
+fn rand_nonce() -> u128 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    u128::from(NEXT.fetch_add(1, Ordering::Relaxed)) << 64 | u128::from(std::process::id())
+}
+
+const SQL: &str = "
+CREATE TABLE t (k TEXT NOT NULL, ts TIMESTAMP NOT NULL, v BIGINT NOT NULL, x DOUBLE NOT NULL,
+    WATERMARK FOR ts AS ts - INTERVAL '1 second') WITH (connector = 'generator', rows = 1);
+CREATE TABLE mails WITH (connector = 'email', template = 't.mjml');
+CREATE TABLE hops WITH (connector = 'email', template = 't.mjml');
+INSERT INTO mails SELECT k AS recipient_key, k AS dedupe_key, CAST(round(sum(x) * 1000) AS BIGINT) AS total, count(*) AS n,
+    session(INTERVAL '40 seconds') AS w FROM t GROUP BY k, w;
+INSERT INTO hops SELECT k AS recipient_key, k AS dedupe_key, CAST(round(stddev(x) * 1000) AS BIGINT) AS spread, max(v) AS most,
+    hop(INTERVAL '20 seconds', INTERVAL '150 seconds') AS w FROM t GROUP BY k, w;";
+
+/// One row a chunk, so that there are many epochs. A fifth of the rows is out of order, some of them late; sessions of a key are sometimes broken by a pause.
+fn tables(count: i64) -> Tables {
+    let tables = crate::lifecycle::tables_of(count, |n| {
+        let pause = (n / 150) * 60;
+        let behind = if n % 5 == 0 { n % 37 } else { 0 };
+        n + pause - behind
+    });
+    Tables { chunk_rows: 1, ..tables }
+}
+
+fn state<'a>(dir: &'a tempfile::TempDir, every_ns: i64) -> State<'a> {
+    State { dir: dir.path(), sql: SQL, every_ns }
+}
+
+/// What processes without a checkpoint make of so many rows, one after the other.
+fn expected(counts: &[i64]) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let state = state(&dir, i64::MAX);
+    for &count in counts {
+        state.run(tables(count), 1, 0).0.unwrap().unwrap();
+        // The last one is taken at the end.
+        fs::remove_dir_all(dir.path().join("checkpoints")).unwrap();
+    }
+    state.trigger_rows()
+}
+
+#[test]
+fn a_restart_goes_on_from_the_newest_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = state(&dir, 0);
+    let (ended, watch) = state.run(tables(900), 2, 0);
+    assert_eq!(ended.unwrap().unwrap().rows, 900);
+    let checkpoints = watch.checkpoints.lock().unwrap().clone();
+    assert!(checkpoints.len() > 3 && checkpoints.iter().any(|c| c.state_rows > 0));
+    for shards in [2, 3, 1] {
+        let (ended, watch) = state.run(tables(900), shards, 0);
+        let summary = ended.unwrap().unwrap();
+        let facts = watch.recovered.lock().unwrap().clone().unwrap();
+        assert!(facts.restored.manifest.is_some() && facts.restored.rows > 0, "{facts:?}");
+        // The end of the input comes behind the last checkpoint.
+        assert!(facts.epochs <= 2, "{facts:?}");
+        assert_eq!((summary.rows, summary.trigger_rows), (0, 0));
+    }
+    state.run(tables(1_500), 3, 0).0.unwrap().unwrap();
+    assert!(state.trigger_rows() == expected(&[900, 1_500]));
+}
+
+#[test]
+fn a_crash_behind_any_epoch_loses_and_repeats_nothing() {
+    let expected = expected(&[1_200]);
+    assert!(expected.len() > 50);
+    for crash in (0..6).map(|n| 9 * n + 1) {
+        for every_ns in [0, i64::MAX] {
+            let dir = tempfile::tempdir().unwrap();
+            let state = state(&dir, every_ns);
+            let mut shards = (1..=3).cycle().skip(crash as usize);
+            let mut next = || shards.next().unwrap();
+            for _ in 0..3 {
+                let (ended, _) = state.run(tables(1_200), next(), crash);
+                ended.into_iter().for_each(|ended| drop(ended.unwrap()));
+            }
+            let (ended, _) = state.run(tables(1_200), next(), 0);
+            ended.unwrap().unwrap();
+            assert!(state.trigger_rows() == expected, "crash {crash} every {every_ns}");
+        }
+    }
+}
+
+/// The state files, newest first.
+fn state_files(dir: &Path) -> Vec<std::path::PathBuf> {
+    let files = fs::read_dir(dir.join("checkpoints/test/state")).unwrap();
+    let mut files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.reverse();
+    files
+}
+
+#[test]
+fn a_damaged_checkpoint_gives_way_to_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = state(&dir, 0);
+    state.run(tables(1_200), 2, 50);
+    let newest = &state_files(dir.path())[0];
+    let mut bytes = fs::read(newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(newest, bytes).unwrap();
+    let (ended, watch) = state.run(tables(1_200), 3, 0);
+    ended.unwrap().unwrap();
+    let facts = watch.recovered.lock().unwrap().clone().unwrap();
+    assert!(facts.restored.manifest.is_some(), "{facts:?}");
+    assert!(!facts.restored.skipped.is_empty() && facts.epochs > 0, "{facts:?}");
+    assert!(facts.restored.skipped[0].1.contains("damaged"), "{facts:?}");
+    assert!(state.trigger_rows() == expected(&[1_200]));
+}
+
+#[test]
+fn without_any_whole_checkpoint_the_log_is_replayed() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = state(&dir, 0);
+    state.run(tables(1_200), 2, 50);
+    fs::remove_dir_all(dir.path().join("checkpoints")).unwrap();
+    let (ended, watch) = state.run(tables(1_200), 1, 0);
+    ended.unwrap().unwrap();
+    let facts = watch.recovered.lock().unwrap().clone().unwrap();
+    assert!(facts.restored.manifest.is_none() && facts.epochs >= 50, "{facts:?}");
+    assert!(state.trigger_rows() == expected(&[1_200]));
+}
