@@ -99,6 +99,12 @@ pub(crate) struct RunArgs {
     /// pipelines
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+    /// Seconds between two checkpoints of a pipeline; they are kept in `checkpoints` below the state directory
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) checkpoint_every: u32,
+    /// Goes on from this checkpoint instead of the newest; what was sealed behind it is replayed
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) from_checkpoint: Option<u64>,
     /// Where the collector listens, for pipelines that read pushed events
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
@@ -173,7 +179,8 @@ pub(crate) enum Format {
     Csv,
 }
 
-/// Runs SQL fixtures: each as it is, with a restart after every step, and on three shards.
+/// Runs SQL fixtures: each as it is, on three shards, and broken off after every step: replayed from the log, and restored from a
+/// checkpoint on other shards.
 #[derive(Debug, Parser)]
 #[command(after_help = "Examples:\n  postrider test\n  postrider test sql/windows --bless")]
 pub(crate) struct TestArgs {

@@ -3,10 +3,11 @@
 mod check;
 mod explain;
 mod mailbox;
+mod notes;
 pub(crate) mod outbox;
 mod query;
 mod rows;
-pub(crate) mod run;
+mod run;
 
 use crate::{args::Command, bench, demo, fixture, outcome::Outcome};
 

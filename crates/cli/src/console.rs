@@ -127,8 +127,33 @@ pub(crate) fn milliseconds(ns: u64) -> String {
     if ms < 10.0 { format!("{ms:.2} ms") } else { format!("{ms:.0} ms") }
 }
 
+/// Bytes for people, in powers of a thousand.
+pub(crate) fn bytes(number: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "a size, rounded anyway")]
+    let mut size = number as f64;
+    for unit in ["bytes", "kB", "MB", "GB"] {
+        if size < 1_000.0 {
+            return if unit == "bytes" {
+                counted(number, "byte")
+            } else {
+                format!("{size:.1} {unit}")
+            };
+        }
+        size /= 1_000.0;
+    }
+    format!("{size:.1} TB")
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn sizes_have_a_unit() {
+        assert_eq!(super::bytes(1), "1 byte");
+        assert_eq!(super::bytes(999), "999 bytes");
+        assert_eq!(super::bytes(1_234_567), "1.2 MB");
+        assert_eq!(super::bytes(u64::MAX), "18446744.1 TB");
+    }
+
     #[test]
     fn numbers_are_grouped() {
         assert_eq!(super::count(0), "0");

@@ -33,12 +33,16 @@ use self::{
 };
 use crate::{
     args::DemoArgs,
+    checkpoints::CheckpointSettings,
     console,
     interrupt::Interrupts,
     outcome::{Failure, Outcome},
     project::{LoadedPipeline, PipelineText, load_text},
     services::{self, CollectorSetup, ServiceOptions, Services},
 };
+
+/// As often as `run` takes checkpoints, so that the demo shows what they cost.
+const CHECKPOINT_EVERY_NS: i64 = 10_000_000_000;
 
 /// The pipeline that runs, as it stands in the gallery.
 const PIPELINE: &str = include_str!("../../../pipelines/abandoned_cart/pipeline.sql");
@@ -190,6 +194,7 @@ async fn set_up(
             keys: vec![WriteKey::new(KeyRole::Server, WRITE_KEY)],
         }),
         dead_letters: Some(dir.join("dead_letters")),
+        checkpoints: Some(CheckpointSettings::local(dir, CHECKPOINT_EVERY_NS, None)?),
         engine_observer: Arc::<Latencies>::clone(&latencies),
         mail_observer: Arc::<Latencies>::clone(&latencies),
     })

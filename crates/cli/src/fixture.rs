@@ -26,7 +26,7 @@ use sqllogictest::{AsyncDB, Record, Runner, TestError};
 
 use self::{
     database::{Database, Place},
-    session::Way,
+    session::{Restarts, Way},
 };
 use crate::{
     args::TestArgs,
@@ -36,10 +36,15 @@ use crate::{
 };
 
 /// Every way in which a fixture is run; its answers must be the same in all of them.
-const WAYS: [Way; 3] = [
-    Way { name: "as it is, on one shard", shards: 1, restart_always: false },
-    Way { name: "restarted after every step, on two shards", shards: 2, restart_always: true },
-    Way { name: "on three shards", shards: 3, restart_always: false },
+const WAYS: [Way; 4] = [
+    Way { name: "as it is, on one shard", shards: 1, restarts: Restarts::Never },
+    Way { name: "replayed after every step, on two shards", shards: 2, restarts: Restarts::Replay },
+    Way { name: "on three shards", shards: 3, restarts: Restarts::Never },
+    Way {
+        name: "restored from a checkpoint after every step, on one to three shards in turn",
+        shards: 2,
+        restarts: Restarts::Restore,
+    },
 ];
 
 /// A record of a fixture.

@@ -7,11 +7,13 @@
 
 mod args;
 mod bench;
+mod checkpoints;
 mod commands;
 mod console;
 mod demo;
 mod fixture;
 mod interrupt;
+mod member;
 mod outcome;
 mod project;
 mod report;

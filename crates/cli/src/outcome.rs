@@ -3,7 +3,7 @@
 use postrider_core::{Diagnostics, ErrorKind};
 use postrider_engine::EngineError;
 use postrider_mail::MailError;
-use postrider_store::LogError;
+use postrider_store::{CheckpointError, LogError};
 
 /// The work failed.
 pub(crate) const FAILED: u8 = 1;
@@ -60,6 +60,12 @@ impl From<MailError> for Failure {
 
 impl From<LogError> for Failure {
     fn from(error: LogError) -> Self {
+        Self::of_kind(error.kind(), error.to_string())
+    }
+}
+
+impl From<CheckpointError> for Failure {
+    fn from(error: CheckpointError) -> Self {
         Self::of_kind(error.kind(), error.to_string())
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A pipeline that passed every check.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct LoadedPipeline {
     /// Shown in messages.
     pub(crate) path: String,

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, future::Future, path::PathBuf, sync::Arc};
 
 use postrider_core::{Clock, WorkspaceId};
-use postrider_engine::{EngineError, EngineObserver, Pipeline, PipelineOptions, PipelineSummary};
+use postrider_engine::{EngineObserver, PipelineSummary};
 use postrider_mail::{
     Dispatcher, DispatcherHandle, DispatcherOptions, MailError, MailObserver, Provider,
 };
@@ -13,10 +13,10 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
+    checkpoints::CheckpointSettings,
+    member::{Member, Starter},
     outcome::{Failure, Outcome},
     project::LoadedPipeline,
-    report,
-    wiring::Wiring,
 };
 
 /// Sends on their way at once: twice the connections of the SMTP provider's pool.
@@ -55,8 +55,23 @@ pub(crate) struct ServiceOptions {
     pub(crate) providers: HashMap<String, Arc<dyn Provider>>,
     pub(crate) collector: Option<CollectorSetup>,
     pub(crate) dead_letters: Option<PathBuf>,
+    pub(crate) checkpoints: Option<CheckpointSettings>,
     pub(crate) engine_observer: Arc<dyn EngineObserver>,
     pub(crate) mail_observer: Arc<dyn MailObserver>,
+}
+
+impl ServiceOptions {
+    fn starter(&self) -> Starter {
+        Starter {
+            log: self.log.clone(),
+            parallelism: self.parallelism,
+            wall: Arc::clone(&self.wall),
+            clock: Arc::clone(&self.clock),
+            dead_letters: self.dead_letters.clone(),
+            checkpoints: self.checkpoints.clone(),
+            observer: Arc::clone(&self.engine_observer),
+        }
+    }
 }
 
 /// A task that may fail.
@@ -74,31 +89,6 @@ pub(crate) struct Services {
     log: Log,
 }
 
-/// A pipeline, and what it did.
-struct Member {
-    pipeline: Pipeline,
-    end: End,
-}
-
-enum End {
-    Running,
-    Ended(PipelineSummary),
-    /// Whoever waited was told why.
-    Failed,
-}
-
-impl Member {
-    /// Waits for its end. Whoever stops waiting may come back.
-    async fn ended(&mut self) -> Outcome {
-        if let End::Running = self.end {
-            let summary = self.pipeline.finished().await;
-            self.end = summary.as_ref().map_or(End::Failed, |summary| End::Ended(summary.clone()));
-            summary?;
-        }
-        Ok(())
-    }
-}
-
 impl Services {
     /// Starts pipelines, then mail, then the collector. Mail comes behind everything that may fail, so that a failed
     /// start leaves no send in doubt.
@@ -108,10 +98,11 @@ impl Services {
         if let Some(CollectorSetup { listener, keys }) = options.collector.take() {
             collector = Some((listener, open_collector(&options.log, keys, &options.wall).await?));
         }
+        let starter = options.starter();
         let mut members = Vec::new();
+        let alone = options.pipelines.len() == 1;
         for pipeline in &options.pipelines {
-            let pipeline = start_pipeline(pipeline, &options).await?;
-            members.push(Member { pipeline, end: End::Running });
+            members.push(Member::start(pipeline.clone(), starter.clone(), alone).await?);
         }
         let (mail, mail_task) = start_mail(&options, &stop_mail)?.unzip();
         let stats = collector.as_ref().map(|(_, collector)| collector.stats());
@@ -138,7 +129,7 @@ impl Services {
     /// Waits until pipelines and mail did all there is to do.
     pub(crate) async fn settle(&self) {
         for member in &self.members {
-            member.pipeline.settle().await;
+            member.settle().await;
         }
         if let Some(mail) = &self.mail {
             // A dispatcher that ended says why when it is stopped.
@@ -146,10 +137,10 @@ impl Services {
         }
     }
 
-    /// Waits until every pipeline ended by itself. Everything runs on if the caller stops waiting.
+    /// Waits until every pipeline ended by itself, or was taken out of service. Everything runs on if the caller stops waiting.
     ///
     /// # Errors
-    /// A pipeline, mail or the collector failed. The others run on until [`stop`](Self::stop).
+    /// What all pipelines stand on, mail or the collector failed. The others run on until [`stop`](Self::stop).
     pub(crate) async fn drained(&mut self) -> Outcome {
         let all = futures::future::try_join_all(self.members.iter_mut().map(Member::ended));
         tokio::select! {
@@ -164,8 +155,8 @@ impl Services {
     pub(crate) async fn stop(mut self) -> Outcome<Vec<PipelineSummary>> {
         self.stop_collector.cancel();
         let collected = finished(self.collector_task.take()).await;
-        for member in &self.members {
-            member.pipeline.stop().await;
+        for member in &mut self.members {
+            member.stop().await;
         }
         let ended = futures::future::join_all(self.members.iter_mut().map(Member::ended)).await;
         if let Some(mail) = &self.mail {
@@ -175,11 +166,7 @@ impl Services {
         let mailed = finished(self.mail_task.take()).await;
         self.log.close().await;
         ended.into_iter().chain([collected, mailed]).collect::<Outcome<()>>()?;
-        let summaries = self.members.into_iter().map(|member| match member.end {
-            End::Ended(summary) => summary,
-            End::Running | End::Failed => PipelineSummary::default(),
-        });
-        Ok(summaries.collect())
+        self.members.into_iter().map(Member::into_summary).collect()
     }
 }
 
@@ -229,30 +216,6 @@ fn start_mail(
     let (handle, stop) = (dispatcher.handle(), stop.clone());
     let run = async move { dispatcher.run(stop).await.map_err(|error: MailError| error.into()) };
     Ok(Some((handle, AbortOnDropHandle::new(tokio::spawn(run)))))
-}
-
-async fn start_pipeline(pipeline: &LoadedPipeline, options: &ServiceOptions) -> Outcome<Pipeline> {
-    let wiring = Wiring {
-        log: options.log.clone(),
-        clock: Arc::clone(&options.wall),
-        dir: pipeline.dir.clone(),
-        dead_letters: options.dead_letters.clone(),
-    };
-    let started = Pipeline::start(PipelineOptions {
-        program: Arc::clone(&pipeline.program),
-        parallelism: options.parallelism,
-        log: options.log.clone(),
-        clock: Arc::clone(&options.clock),
-        wall: Arc::clone(&options.wall),
-        connectors: Arc::new(wiring),
-        observer: Arc::clone(&options.engine_observer),
-    });
-    started.await.map_err(|error| match error {
-        EngineError::Invalid(found) => {
-            report::failure(&pipeline.path, &pipeline.program.sql, &found.0)
-        }
-        other => other.into(),
-    })
 }
 
 /// Opens a collector over a log.

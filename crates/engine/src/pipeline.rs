@@ -10,7 +10,7 @@ use postrider_core::{
 use postrider_plan::{Program, Table};
 use postrider_store::{CheckpointError, Log};
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::{
     EngineError,
@@ -169,8 +169,9 @@ pub struct Pipeline {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) coordinator: AbortOnDropHandle<Result<PipelineSummary, EngineError>>,
     pub(crate) name: PipelineName,
-    #[expect(dead_code, reason = "their drop ends them")]
     pub(crate) tasks: Vec<AbortOnDropHandle<()>>,
+    /// Counts them, with those that they watch.
+    pub(crate) tracker: TaskTracker,
 }
 
 impl fmt::Debug for Pipeline {
@@ -227,6 +228,14 @@ impl Pipeline {
     pub async fn stop(&self) {
         // An error means that it ended already.
         drop(self.commands.send(Command::Stop).await);
+    }
+
+    /// Ends it at once, as a crash would, and waits until nothing of it runs any more.
+    pub async fn shut_down(self) {
+        let Self { commands, coordinator, name: _, tasks, tracker } = self;
+        drop((commands, coordinator, tasks));
+        tracker.close();
+        tracker.wait().await;
     }
 
     /// Waits for the end.

@@ -65,6 +65,7 @@ pub(super) async fn run(path: &Path, threads: usize) -> Outcome<Answer> {
         wall: clock,
         connectors: Arc::new(Counting { inner, counts: counts.clone() }),
         observer: Arc::new(NoObserver),
+        checkpoints: None,
     })
     .await?;
     pipeline.join().await?;

@@ -154,6 +154,7 @@ async fn run_stream(plan: &LogicalPlan, tables: &Tables) -> Outcome<LogicalPlan>
         wall: clock,
         connectors: Arc::new(CaptureSinks { inner: wiring, capture: capture.clone() }),
         observer: Arc::new(NoObserver),
+        checkpoints: None,
     });
     let pipeline = pipeline.await.map_err(|error| match error {
         EngineError::Invalid(found) => report::failure(&tables.path, &tables.program.sql, &found.0),

@@ -7,15 +7,17 @@ use std::{
 };
 
 use postrider_core::{Clock, PipelineName};
-use postrider_engine::{EngineObserver, PipelineSummary, SystemClock};
-use postrider_mail::{FileProvider, MailObserver, Provider, SmtpOptions, SmtpProvider};
+use postrider_engine::{PipelineSummary, SystemClock};
+use postrider_mail::{FileProvider, Provider, SmtpOptions, SmtpProvider};
 use postrider_serve::WriteKey;
 use postrider_store::{KeyRole, Log, LogOptions};
 use tokio::net::TcpListener;
 
+use super::notes::Notes;
 use crate::{
     args::RunArgs,
-    console::{self, count, counted, milliseconds},
+    checkpoints::CheckpointSettings,
+    console::{self, count, counted},
     interrupt::Interrupts,
     outcome::{Failure, Outcome},
     project::{LoadedPipeline, load},
@@ -65,8 +67,9 @@ async fn serve(args: &RunArgs, pipelines: Vec<LoadedPipeline>) -> Outcome {
         providers,
         collector,
         dead_letters: state.dead_letters(),
-        engine_observer: Arc::new(Notes),
-        mail_observer: Arc::new(Notes),
+        checkpoints: state.checkpoints(args)?,
+        engine_observer: Arc::new(Notes::default()),
+        mail_observer: Arc::new(postrider_mail::NoObserver),
     })
     .await?;
     let drained = tokio::select! {
@@ -121,21 +124,6 @@ fn describe(name: &str, summary: &PipelineSummary, dead_letters: Option<&Path>) 
     text
 }
 
-/// Tells people what they would otherwise wonder about.
-struct Notes;
-
-impl EngineObserver for Notes {
-    fn recovered(&self, pipeline: &str, epochs: u64, ns: i64) {
-        let epochs = count(epochs);
-        let took = milliseconds(ns.unsigned_abs());
-        console::note(&format!(
-            "pipeline {pipeline}  recovered: {epochs} epochs replayed in {took}"
-        ));
-    }
-}
-
-impl MailObserver for Notes {}
-
 /// The log of a run.
 struct State {
     log: Log,
@@ -144,6 +132,13 @@ struct State {
 }
 
 impl State {
+    /// Its checkpoints; a run that keeps nothing has none.
+    fn checkpoints(&self, args: &RunArgs) -> Outcome<Option<CheckpointSettings>> {
+        let Some(dir) = &self.dir else { return Ok(None) };
+        let every_ns = i64::from(args.checkpoint_every).saturating_mul(1_000_000_000);
+        CheckpointSettings::local(dir, every_ns, args.from_checkpoint).map(Some)
+    }
+
     fn dead_letters(&self) -> Option<PathBuf> {
         self.dir.as_ref().map(|dir| dir.join("dead_letters"))
     }

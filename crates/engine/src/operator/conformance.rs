@@ -208,7 +208,7 @@ fn prove(build: impl Fn() -> Box<dyn Operator>) {
         check(&build, &steps, at, [from, to]);
         Ok(())
     };
-    TestRunner::new(ProptestConfig::default()).run(&strategy, run).unwrap();
+    TestRunner::new(ProptestConfig::with_cases(64)).run(&strategy, run).unwrap();
     let full = many_keys(&build);
     assert!(full > 20 * 2_000, "{full} bytes for 2,000 keys");
 }

@@ -11,8 +11,8 @@ use arrow::{
 };
 use datafusion::{
     functions_aggregate::{
-        array_agg::array_agg_udaf, count::count_udaf, min_max::max_udaf, stddev::stddev_udaf,
-        sum::sum_udaf,
+        array_agg::array_agg_udaf, count::count_udaf, covariance::covar_samp_udaf,
+        min_max::max_udaf, stddev::stddev_udaf, sum::sum_udaf,
     },
     physical_expr::{aggregate::AggregateExprBuilder, expressions::col},
 };
@@ -86,12 +86,16 @@ pub(super) fn keyed() -> AggregateSpec {
         (max_udaf(), 3),
         (array_agg_udaf(), 1),
         (count_udaf(), 3),
+        // DataFusion has no grouped form of it.
+        (covar_samp_udaf(), 2),
     ]
     .into_iter()
     .map(|(function, column)| {
         let name = rows.field(column).name().clone();
         let distinct = function.name() == "count" && column == 3;
-        let mut builder = AggregateExprBuilder::new(function, vec![col(&name, &rows).unwrap()])
+        let arguments = if function.name() == "covar_samp" { 2 } else { 1 };
+        let expressions = (0..arguments).map(|_| col(&name, &rows).unwrap()).collect();
+        let mut builder = AggregateExprBuilder::new(function, expressions)
             .schema(Arc::clone(&rows))
             .alias(format!("a{column}"));
         if distinct {
@@ -99,7 +103,7 @@ pub(super) fn keyed() -> AggregateSpec {
         }
         AggregateCall {
             function: Arc::new(builder.build().unwrap()),
-            arguments: vec![column],
+            arguments: vec![column; arguments],
             filter: None,
         }
     })

@@ -9,7 +9,7 @@ use std::{
 
 use postrider_core::{ClockTime, Epoch, Watermark};
 use tokio::sync::{Notify, mpsc};
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::{
     checkpoint::{CheckpointJob, Checkpointer, Checkpoints},
@@ -33,7 +33,9 @@ pub(crate) async fn start(mut options: PipelineOptions) -> Result<Pipeline, Engi
     let flow = plan_dataflow(&options.program)?;
     let checkpoints = options.checkpoints.take();
     let resume = resume(&options, checkpoints.as_ref(), &flow).await?;
-    Builder { flow, resume, options: &options, tasks: Vec::new() }.build(checkpoints).await
+    Builder { flow, resume, options: &options, tasks: Vec::new(), tracker: TaskTracker::new() }
+        .build(checkpoints)
+        .await
 }
 
 struct Builder<'a> {
@@ -41,6 +43,7 @@ struct Builder<'a> {
     resume: Resume,
     options: &'a PipelineOptions,
     tasks: Vec<AbortOnDropHandle<()>>,
+    tracker: TaskTracker,
 }
 
 impl Builder<'_> {
@@ -91,8 +94,9 @@ impl Builder<'_> {
             recovery: std::mem::take(&mut self.resume.facts),
             summary: crate::PipelineSummary::default(),
         };
-        let coordinator = AbortOnDropHandle::new(tokio::spawn(coordinator.run()));
-        Ok(Pipeline { commands, coordinator, name: program.name.clone(), tasks: self.tasks })
+        let coordinator = AbortOnDropHandle::new(self.tracker.spawn(coordinator.run()));
+        let (name, tasks, tracker) = (program.name.clone(), self.tasks, self.tracker);
+        Ok(Pipeline { commands, coordinator, name, tasks, tracker })
     }
 
     fn shape(&self) -> Shape {
@@ -145,7 +149,7 @@ impl Builder<'_> {
         task: impl Future<Output = ()> + Send + 'static,
     ) {
         let (reports, pipeline) = (reports.clone(), self.options.program.name.0.clone());
-        let task = AbortOnDropHandle::new(tokio::spawn(task));
+        let task = AbortOnDropHandle::new(self.tracker.spawn(task));
         let watched = async move {
             if let Err(error) = task.await {
                 let failed = EngineError::Bug { pipeline, message: error.to_string() };

@@ -120,7 +120,7 @@ impl SessionWindows {
             (firsts.as_primitive::<Int64Type>(), lasts.as_primitive::<Int64Type>());
         let keys = self.table.encode(keys, firsts.len())?;
         let mut owners = vec![SessionId::NOBODY; firsts.len()];
-        for row in 0..firsts.len() {
+        for (row, owner) in owners.iter_mut().enumerate() {
             if dead.is_some_and(|dead| dead.value(row)) {
                 continue;
             }
@@ -129,7 +129,7 @@ impl SessionWindows {
             session.last = lasts.value(row);
             session.parts.push(Part { store, row: row as u32 });
             timers.push(Reverse((lasts.value(row).saturating_add(self.gap), id)));
-            owners[row] = id;
+            *owner = id;
         }
         Ok(owners)
     }

@@ -42,6 +42,10 @@ impl PartStore {
         &mut self,
         lists: &[Vec<Part>],
     ) -> Result<States> {
+        if lists.is_empty() {
+            // Some accumulators have no state of nothing.
+            return Ok(Vec::new());
+        }
         let (mut accumulators, groups) = self.merge(lists)?;
         take_rows(&take_states(&mut accumulators)?, &groups)
     }
