@@ -9,7 +9,10 @@ pub(crate) mod page_cache;
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
-use crate::Lsn;
+use crate::{
+    Lsn,
+    view::{MemoryViews, ViewFiles},
+};
 
 pub(crate) use disk::{DirectoryLock, DiskFiles, create_dir};
 pub(crate) use memory::MemoryFiles;
@@ -46,6 +49,10 @@ pub(crate) trait LogFiles: Send + Sync + fmt::Debug {
     fn sync_names(&self) -> io::Result<()>;
     /// What messages call the file.
     fn path(&self, base: Lsn) -> PathBuf;
+    /// Where snapshots of views of this log are: by default nowhere but in memory.
+    fn views(&self) -> Arc<dyn ViewFiles> {
+        Arc::new(MemoryViews::default())
+    }
 }
 
 #[cfg(test)]

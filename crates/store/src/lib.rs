@@ -36,6 +36,7 @@ mod record;
 mod recovery;
 mod segment;
 mod shared;
+mod view;
 mod window;
 mod writer;
 
@@ -55,3 +56,4 @@ pub use record::{
     DecisionRecord, EpochSealed, EventRecord, IntentRecord, KeyRole, PipelineRecord, ResultRecord,
     RowRef, SealKind, SendOutcome, SinkSeal, SourceSeal, SourceStatus, TriggersRecord,
 };
+pub use view::{Restored, SnapshotReader, SnapshotWriter, View, ViewError, Views};

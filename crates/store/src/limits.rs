@@ -51,3 +51,13 @@ pub(crate) const READ_FILES_AT_ONCE: usize = 8;
 /// Bytes between two blobs that are read along, rather than asked for separately: at 100 MB/s they take
 /// about as long as a request.
 pub(crate) const READ_GAP_BYTES_MAX: u64 = 1 << 20;
+
+/// Snapshots of a view that are kept: the second is for the day on which the disk has damaged the first.
+pub(crate) const SNAPSHOTS_KEPT: usize = 2;
+
+/// The largest chunk of a snapshot. Trigger rows that wait for something are in one with their frame's bytes, and those have
+/// [`FRAME_PAYLOAD_BYTES_MAX`] at most; their states take a byte a row.
+pub(crate) const SNAPSHOT_CHUNK_BYTES_MAX: usize = FRAME_PAYLOAD_BYTES_MAX + (8 << 20);
+
+/// Bytes of a snapshot that are written at a time.
+pub(crate) const SNAPSHOT_WRITE_BYTES: usize = 1 << 20;

@@ -22,6 +22,7 @@ use crate::{
     },
     recovery::recover,
     shared::Shared,
+    view::Views,
     writer::Writer,
 };
 
@@ -221,6 +222,11 @@ impl Log {
     /// The first frame that the log still has.
     pub fn start(&self) -> Lsn {
         self.handle.shared.start()
+    }
+
+    /// The snapshots of views of this log.
+    pub fn views(&self) -> Views {
+        self.handle.shared.views.clone()
     }
 
     /// The generation of this process.

@@ -9,6 +9,7 @@ use crate::{
     recovery::inspect,
     segment::file_offset,
     shared::Shared,
+    view::Views,
     window::Window,
 };
 
@@ -64,6 +65,26 @@ impl LogReader {
     pub fn skip_payloads_except(mut self, kinds: &[FrameKind]) -> Self {
         self.wanted = FrameKind::ALL.map(|kind| kinds.contains(&kind));
         self
+    }
+
+    /// Another reader of the same log, of all payloads, from the frame at `from` on.
+    pub fn beginning_at(&self, from: Lsn) -> Self {
+        Self::new(Arc::clone(&self.shared), from)
+    }
+
+    /// The first frame that the log still has.
+    pub fn start(&self) -> Lsn {
+        self.shared.start()
+    }
+
+    /// The end of the durable prefix, as far as this reader's view of the log goes.
+    pub fn end(&self) -> Lsn {
+        self.shared.durable()
+    }
+
+    /// The snapshots of views of this log.
+    pub fn views(&self) -> Views {
+        self.shared.views.clone()
     }
 
     /// The position of the next frame.

@@ -8,7 +8,7 @@ use std::sync::{
 use postrider_core::Generation;
 use tokio::sync::watch;
 
-use crate::{LogError, Lsn, files::LogFiles};
+use crate::{LogError, Lsn, files::LogFiles, view::Views};
 
 /// The published state of a log: written by its writer, read by everyone.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(crate) struct Shared {
     pub(crate) files: Arc<dyn LogFiles>,
     /// The generation of this process.
     pub(crate) generation: Generation,
+    /// The snapshots of views.
+    pub(crate) views: Views,
     bases: RwLock<Vec<Lsn>>,
     durable: AtomicU64,
     announced: watch::Receiver<Lsn>,
@@ -33,6 +35,7 @@ impl Shared {
     ) -> (Self, watch::Sender<Lsn>) {
         let (announce, announced) = watch::channel(durable);
         let shared = Self {
+            views: Views::new(files.views()),
             files,
             generation,
             bases: RwLock::new(bases),

@@ -18,6 +18,7 @@ use super::{LogFile, LogFiles};
 use crate::{
     LogError, Lsn,
     segment::{base_of, file_name},
+    view::{DiskViews, ViewFiles},
 };
 
 /// A directory of segment files.
@@ -61,6 +62,10 @@ impl LogFiles for DiskFiles {
 
     fn path(&self, base: Lsn) -> PathBuf {
         self.dir.join(file_name(base))
+    }
+
+    fn views(&self) -> Arc<dyn ViewFiles> {
+        Arc::new(DiskViews::new(self.dir.join("views")))
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{LogFile, LogFiles, MemoryFiles};
-use crate::Lsn;
+use crate::{Lsn, view::ViewFiles};
 
 /// What goes wrong.
 #[derive(Debug, Default)]
@@ -103,6 +103,10 @@ impl LogFiles for FaultyFiles {
 
     fn path(&self, base: Lsn) -> PathBuf {
         self.files.path(base)
+    }
+
+    fn views(&self) -> Arc<dyn ViewFiles> {
+        self.files.views()
     }
 }
 

@@ -8,12 +8,18 @@ use std::{
 };
 
 use super::{LogFile, LogFiles};
-use crate::{Lsn, segment::file_name};
+use crate::{
+    Lsn,
+    segment::file_name,
+    view::{MemoryViews, ViewFiles},
+};
 
 /// Segment files in memory. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MemoryFiles {
     files: Arc<RwLock<BTreeMap<Lsn, Arc<MemoryFile>>>>,
+    /// The snapshots of views.
+    pub(crate) views: MemoryViews,
 }
 
 impl LogFiles for MemoryFiles {
@@ -43,6 +49,10 @@ impl LogFiles for MemoryFiles {
 
     fn path(&self, base: Lsn) -> PathBuf {
         Path::new("memory").join(file_name(base))
+    }
+
+    fn views(&self) -> Arc<dyn ViewFiles> {
+        Arc::new(self.views.clone())
     }
 }
 
