@@ -50,7 +50,7 @@ pub use frame::{Frame, FrameKind, NewFrame};
 pub use limits::{FRAME_PAYLOAD_BYTES_MAX, SEGMENT_BYTES_DEFAULT};
 pub use log::{Appended, Log, LogOptions, Opened, Ticket, Truncated};
 pub use lsn::Lsn;
-pub use outbox::{Counts, Outbox, PendingRows, SealedTriggers, SendEntry, SendState};
+pub use outbox::{Counts, Outbox, OutboxReader, PendingRows, SealedTriggers, SendEntry, SendState};
 pub use reader::LogReader;
 pub use record::{
     DecisionRecord, EpochSealed, EventRecord, IntentRecord, KeyRole, PipelineRecord, ResultRecord,

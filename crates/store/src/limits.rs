@@ -52,6 +52,10 @@ pub(crate) const READ_FILES_AT_ONCE: usize = 8;
 /// about as long as a request.
 pub(crate) const READ_GAP_BYTES_MAX: u64 = 1 << 20;
 
+/// Parts that the sends of an outbox are kept in, a power of two. While a snapshot is written, the first change of a part
+/// copies it: with 10 million sends that are 10,000 of them, in a fraction of a millisecond.
+pub(crate) const SEND_SHARDS: usize = 1024;
+
 /// Snapshots of a view that are kept: the second is for the day on which the disk has damaged the first.
 pub(crate) const SNAPSHOTS_KEPT: usize = 2;
 
@@ -61,3 +65,10 @@ pub(crate) const SNAPSHOT_CHUNK_BYTES_MAX: usize = FRAME_PAYLOAD_BYTES_MAX + (8 
 
 /// Bytes of a snapshot that are written at a time.
 pub(crate) const SNAPSHOT_WRITE_BYTES: usize = 1 << 20;
+
+/// Bytes after which a chunk of a snapshot takes no more: memory for one beside the view itself is not worth counting, and its
+/// checksum and request are not worth counting either.
+pub(crate) const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
+
+/// Sends in one chunk of a snapshot, about 25 bytes each.
+pub(crate) const SNAPSHOT_CHUNK_SENDS: usize = 8192;

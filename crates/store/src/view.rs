@@ -216,4 +216,21 @@ fn follows(log: &LogReader, snapshot: &Header) -> Result<(), String> {
 }
 
 #[cfg(test)]
+impl Views {
+    /// Reads a snapshot without a log that it has to belong to.
+    pub(crate) fn read_alone<T>(
+        &self,
+        view: View,
+        at: Lsn,
+        read: impl FnOnce(&mut SnapshotReader) -> Result<T, ViewError>,
+    ) -> Result<T, ViewError> {
+        let file = self.files.open(view.name, at).unwrap();
+        let (mut snapshot, _) = SnapshotReader::open(file, self.files.path(view.name, at))?;
+        let found = read(&mut snapshot)?;
+        snapshot.end()?;
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
 mod tests;

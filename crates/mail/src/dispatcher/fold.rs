@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use postrider_store::{
-    EpochSealed, Frame, FrameKind, IntentRecord, Log, LogReader, SealedTriggers,
-};
+use postrider_store::{Frame, FrameKind, IntentRecord, Log, LogReader, SealedTriggers};
 
 use super::{Dispatcher, backlog::Release};
 use crate::{
@@ -46,11 +44,10 @@ impl Dispatcher {
         if released.is_empty() {
             return Ok(());
         }
-        let clock = EpochSealed::decode(&frame.payload)?.clock;
         let read_at = self.options.wall.now().0;
         for triggers in released.iter().filter(|triggers| !triggers.replayed) {
             if let Some(sink) = self.sink_of(triggers) {
-                self.backlog.push_all(Release::decode(triggers, sink, clock, read_at)?);
+                self.backlog.push_all(Release::decode(triggers, sink, read_at)?);
             }
         }
         Ok(())
