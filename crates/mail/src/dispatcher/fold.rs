@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use postrider_store::{Frame, FrameKind, IntentRecord, Log, LogReader, SealedTriggers};
+use postrider_store::{Frame, FrameKind, IntentRecord, Log, LogReader, Outbox, SealedTriggers};
 
 use super::{Dispatcher, backlog::Release};
 use crate::{
@@ -12,13 +12,7 @@ use crate::{
 
 /// Reads a log from its start, without the payloads that the outbox has no use for: events are most of a log.
 pub(super) fn outbox_reader(log: &Log) -> LogReader {
-    log.reader(log.start()).skip_payloads_except(&[
-        FrameKind::Triggers,
-        FrameKind::EpochSealed,
-        FrameKind::Intent,
-        FrameKind::SendResult,
-        FrameKind::Decision,
-    ])
+    log.reader(log.start()).skip_payloads_except(&Outbox::KINDS)
 }
 
 impl Dispatcher {

@@ -28,9 +28,10 @@ struct Repeat {
 }
 
 impl Dispatcher {
-    /// Reads the log up to its end, records sends that were left open as in doubt, and takes up what is
+    /// Takes up the newest snapshot, reads the log from there to its end, records sends that were left open as in doubt, and takes up what is
     /// unfinished.
     pub(super) async fn recover(&mut self) -> Result<(), MailError> {
+        self.restore().await?;
         while let Some(frame) = self.reader.next_frame()? {
             self.outbox.apply(&frame)?;
             if frame.sequence.is_multiple_of(FOLD_FRAMES as u64) {

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use postrider_core::OptionValue;
 use postrider_mail::{Outcome, Outgoing, Provider, RecordingProvider};
-use postrider_store::{Log, LogOptions, SendOutcome};
+use postrider_store::{Log, LogOptions, Outbox, SendOutcome};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
@@ -251,6 +251,9 @@ async fn nothing_is_lost_or_doubled_under_random_trouble() {
             let running = start(options(&log, &sink(&[]), provider.clone()));
             // Every second row repeats one of the round before.
             seal(&log, round, &rows(&format!("r{}-", round / 2), 20)).await;
+            if next() % 3 == 0 {
+                running.handle.snapshot().await.unwrap();
+            }
             if next() % 2 == 0 {
                 assert!(running.handle.settle().await);
                 running.end().await;
@@ -281,4 +284,48 @@ async fn nothing_is_lost_or_doubled_under_random_trouble() {
         assert_eq!(accepted.len(), total, "a mail was accepted twice with seed {seed}");
         assert_eq!(counts(&log).trigger_rows, 100);
     }
+}
+
+#[tokio::test]
+async fn a_restart_from_a_snapshot_knows_what_was_on_its_way() {
+    let dir = TempDir::new().unwrap();
+    let log = open(dir.path());
+    let hole = BlackHole::new();
+    let running = start(options(&log, &sink(&transactional()), hole.clone()));
+    seal(&log, 1, &rows("a", 20)).await;
+    hole.was_called(8).await;
+    // The provider never answers, and the snapshot does not wait for it.
+    let at = running.handle.snapshot().await.unwrap().unwrap();
+    running.crash().await;
+    assert_eq!(log.views().kept(Outbox::VIEW).unwrap(), [at]);
+    close(log).await;
+
+    let log = open(dir.path());
+    let provider = Arc::new(RecordingProvider::new("default"));
+    let clock = ManualClock::at(NOON);
+    let mut opts = options(&log, &sink(&transactional()), provider.clone());
+    opts.wall = clock.clone();
+    let running = start(opts);
+    let sent = async {
+        while counts(&log).accepted < 20 {
+            clock.advance(HOUR);
+            assert!(running.handle.settle().await);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), sent).await.unwrap();
+    running.end().await;
+    let (_, results) = attempts(&log);
+    let doubts = results.iter().filter(|result| result.outcome() == SendOutcome::InDoubt);
+    assert_eq!(doubts.count(), 8);
+    assert_eq!(provider.calls().iter().filter(|call| call.attempt == 2).count(), 8);
+}
+
+#[tokio::test]
+async fn a_dispatcher_that_has_ended_writes_no_snapshot() {
+    let log = Log::in_memory();
+    let running = start(options(&log, &sink(&[]), Arc::new(RecordingProvider::new("default"))));
+    let handle = running.handle.clone();
+    running.end().await;
+    assert_eq!(handle.snapshot().await.unwrap(), None);
 }

@@ -52,6 +52,12 @@ pub enum ViewError {
         /// The limit.
         limit: usize,
     },
+    /// The same snapshot failed for somebody else, who has the error.
+    #[error("{reason}")]
+    Failed {
+        /// In words.
+        reason: String,
+    },
     /// The log can't be read.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -64,7 +70,7 @@ impl ViewError {
     /// What the caller should do.
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Files { .. } | Self::TooLarge { .. } => ErrorKind::Invalid,
+            Self::Files { .. } | Self::TooLarge { .. } | Self::Failed { .. } => ErrorKind::Invalid,
             Self::Unfit { .. } | Self::Missing { .. } => ErrorKind::Data,
             Self::Log(error) => error.kind(),
             Self::Record(error) => error.kind(),
