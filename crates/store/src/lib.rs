@@ -36,6 +36,7 @@ mod record;
 mod recovery;
 mod segment;
 mod shared;
+mod start;
 mod view;
 mod window;
 mod writer;
@@ -48,7 +49,7 @@ pub use checkpoint::{
 pub use error::{LogError, RecordError};
 pub use frame::{Frame, FrameKind, NewFrame};
 pub use limits::{FRAME_PAYLOAD_BYTES_MAX, SEGMENT_BYTES_DEFAULT};
-pub use log::{Appended, Log, LogOptions, Opened, Ticket, Truncated};
+pub use log::{Appended, Log, LogOptions, Opened, Segment, Shortened, Ticket, Truncated};
 pub use lsn::Lsn;
 pub use outbox::{Counts, Outbox, OutboxReader, PendingRows, SealedTriggers, SendEntry, SendState};
 pub use reader::LogReader;

@@ -72,3 +72,6 @@ pub(crate) const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
 
 /// Sends in one chunk of a snapshot, about 25 bytes each.
 pub(crate) const SNAPSHOT_CHUNK_SENDS: usize = 8192;
+
+/// How often a directory is looked at whose log another process shortens just then. That happens once in many minutes.
+pub(crate) const INSPECTIONS_MAX: u32 = 4;

@@ -1,7 +1,7 @@
 //! What the writer tells readers and handles.
 
 use std::sync::{
-    Arc, OnceLock, PoisonError, RwLock,
+    Arc, Mutex, OnceLock, PoisonError, RwLock,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     durable: AtomicU64,
     announced: watch::Receiver<Lsn>,
     failure: OnceLock<Arc<str>>,
+    /// Held while the beginning of the log is deleted.
+    pub(crate) truncating: Mutex<()>,
 }
 
 impl Shared {
@@ -42,6 +44,7 @@ impl Shared {
             durable: AtomicU64::new(durable.0),
             announced,
             failure: OnceLock::new(),
+            truncating: Mutex::new(()),
         };
         (shared, announce)
     }
@@ -73,6 +76,17 @@ impl Shared {
     /// Adds a segment. Comes before any of its frames is durable.
     pub(crate) fn add_segment(&self, base: Lsn) {
         self.bases.write().unwrap_or_else(PoisonError::into_inner).push(base);
+    }
+
+    /// The bases of all segments, ascending.
+    pub(crate) fn bases(&self) -> Vec<Lsn> {
+        self.bases.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets the segments that begin before `start`. Comes before they are deleted.
+    pub(crate) fn begin_at(&self, start: Lsn) {
+        let mut bases = self.bases.write().unwrap_or_else(PoisonError::into_inner);
+        bases.retain(|base| *base >= start);
     }
 
     /// Moves the end of the durable prefix.
