@@ -1,5 +1,7 @@
 //! Every limit of the log and of checkpoints, with its reason.
 
+use std::time::Duration;
+
 /// The largest payload of a frame. A bad length is noticed before memory is taken for it; events are
 /// refused far below it, and an epoch with more trigger rows writes several frames.
 pub const FRAME_PAYLOAD_BYTES_MAX: usize = 16 << 20;
@@ -75,3 +77,13 @@ pub(crate) const SNAPSHOT_CHUNK_SENDS: usize = 8192;
 
 /// How often a directory is looked at whose log another process shortens just then. That happens once in many minutes.
 pub(crate) const INSPECTIONS_MAX: u32 = 4;
+
+/// How long the log is kept whoever needs it: a pipeline that is edited is built again from its events, and people look into
+/// what happened last week.
+pub(crate) const LOG_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Bytes of the log that are kept however old they are: a small log is not worth a deletion.
+pub(crate) const LOG_KEPT_BYTES: u64 = 4 * SEGMENT_BYTES_DEFAULT;
+
+/// Bytes of the log after which the outbox is written down where no dispatcher does it. Less would delete no segment.
+pub(crate) const FOLDED_LOG_BYTES: u64 = SEGMENT_BYTES_DEFAULT;

@@ -3,7 +3,10 @@
 mod chunk;
 mod load;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use postrider_core::SendId;
@@ -11,8 +14,8 @@ use prost::Message;
 
 use self::{
     chunk::{
-        Head, NotSent, OutboxChunk, PipelineSeals, RowSetRecord, SendColumns, TriggerName,
-        Unanswered, UnsealedRows, row_state,
+        Head, NotSent, OutboxChunk, PipelineSeals, PipelinesChunk, RowSetRecord, SendColumns,
+        TriggerName, Unanswered, UnsealedRows, row_state,
     },
     load::Loader,
 };
@@ -46,6 +49,18 @@ impl Outbox {
             return Err(views.missing(Self::VIEW, reader.start(), &restored.passed_over));
         }
         Ok(restored)
+    }
+
+    /// The pipelines that the newest snapshot knows; none if there is no snapshot.
+    pub(crate) fn pipelines_in_snapshot(reader: &LogReader) -> Result<BTreeSet<String>, ViewError> {
+        let restored = reader.views().restore(Self::VIEW, reader, |snapshot| {
+            let mut names = BTreeSet::new();
+            while let Some(PipelinesChunk { pipelines }) = snapshot.chunk()? {
+                names.extend(pipelines.into_iter().map(|seals| seals.pipeline));
+            }
+            Ok(names)
+        })?;
+        Ok(restored.found.map(|(names, _)| names).unwrap_or_default())
     }
 
     pub(super) fn load(snapshot: &mut SnapshotReader) -> Result<Self, ViewError> {

@@ -28,6 +28,13 @@ pub(super) struct OutboxChunk {
     pub(super) unanswered: Option<Unanswered>,
 }
 
+/// A chunk, for who wants to know nothing but the pipelines in it.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct PipelinesChunk {
+    #[prost(message, repeated, tag = "3")]
+    pub(super) pipelines: Vec<PipelineSeals>,
+}
+
 /// Numbers, and the words that sends refer to.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Head {
