@@ -87,3 +87,7 @@ pub(crate) const LOG_KEPT_BYTES: u64 = 4 * SEGMENT_BYTES_DEFAULT;
 
 /// Bytes of the log after which the outbox is written down where no dispatcher does it. Less would delete no segment.
 pub(crate) const FOLDED_LOG_BYTES: u64 = SEGMENT_BYTES_DEFAULT;
+
+/// Bytes of trigger rows that are kept although nothing but sends in doubt is left of them. Most of those are never tried
+/// again; the ones that are, soon. The oldest are let go, and stay in doubt.
+pub(crate) const DOUBTFUL_ROWS_BYTES_MAX: usize = 64 << 20;

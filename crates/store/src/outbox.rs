@@ -11,7 +11,8 @@
 //! - A new generation makes every open intent in doubt: the process that would have known is gone. It also ends every
 //!   epoch that was not sealed: its trigger rows never come to light.
 //! - An accepted or rejected send never gets another intent.
-//! - The bytes of a row are kept until nothing will be done with it any more, so that a restart need not look for them.
+//! - The bytes of a row are kept until nothing will be done with it any more, so that a restart need not look for them. Of
+//!   rows that are in doubt, which may be for good, only the newest are.
 //! - A frame that contradicts the frames before it is refused and changes nothing.
 
 mod counts;
@@ -68,7 +69,9 @@ impl Outbox {
         if self.generation < Some(frame.generation) {
             self.generation = Some(frame.generation);
             self.unsealed.take_over();
-            self.sends.take_over(&mut self.counts);
+            for row in self.sends.take_over(&mut self.counts) {
+                self.rows.follow(row, RowState::Doubtful);
+            }
         }
         let changed = match frame.kind {
             FrameKind::Opened | FrameKind::Event | FrameKind::Pipeline => Ok(Vec::new()),
@@ -159,6 +162,7 @@ impl Outbox {
             Some(stored) if stored.row == row => {
                 stored.may_be_tried(attempt)?;
                 self.sends.change(send, state, &mut self.counts)?;
+                self.rows.follow(row, RowState::Open);
                 self.sends.ask(send, frame.subject);
                 Ok(())
             }
@@ -185,7 +189,7 @@ impl Outbox {
             Some(stored) if stored.row == row => {
                 stored.may_be_dropped()?;
                 self.sends.change(send, state, &mut self.counts)?;
-                self.rows.finish(row);
+                self.rows.follow(row, RowState::Done);
                 Ok(())
             }
             stored => {
@@ -207,8 +211,8 @@ impl Outbox {
         self.sends
             .result(&record, &mut self.counts)
             .map_err(|reason| RecordError::new("ResultRecord", reason))?;
-        if let Some(ended) = self.sends.get(record.send()).filter(|stored| !stored.is_open()) {
-            self.rows.finish(ended.row);
+        if let Some(stored) = self.sends.get(record.send()) {
+            self.rows.follow(stored.row, stored.row_state());
         }
         Ok(())
     }

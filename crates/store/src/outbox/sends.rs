@@ -7,7 +7,7 @@ use std::{
 
 use postrider_core::{Epoch, Generation, SendId, SubjectId, WorkspaceId};
 
-use super::{Counts, names::RowKey};
+use super::{Counts, names::RowKey, rows::RowState};
 use crate::{ResultRecord, SendOutcome, limits::SEND_SHARDS};
 
 /// What became of a send so far.
@@ -80,12 +80,13 @@ impl StoredSend {
         }
     }
 
-    /// Whether another attempt may follow.
-    pub(super) const fn is_open(&self) -> bool {
-        matches!(
-            self.state,
-            SendState::Intended { .. } | SendState::Retry { .. } | SendState::InDoubt { .. }
-        )
+    /// What its state means for its row.
+    pub(super) const fn row_state(&self) -> RowState {
+        match self.state {
+            SendState::Intended { .. } | SendState::Retry { .. } => RowState::Open,
+            SendState::InDoubt { .. } => RowState::Doubtful,
+            SendState::Accepted | SendState::Rejected | SendState::NotSent { .. } => RowState::Done,
+        }
     }
 
     /// Whether it may be decided not to go on with this send: only while it certainly was not taken over. A decision about one
@@ -199,7 +200,9 @@ impl Sends {
     }
 
     /// A new process writes: nobody will ever write the results of the open intents of the one before it.
-    pub(super) fn take_over(&mut self, counts: &mut Counts) {
+    /// Returns the rows that are in doubt now.
+    pub(super) fn take_over(&mut self, counts: &mut Counts) -> Vec<RowKey> {
+        let mut rows = Vec::new();
         for send in std::mem::take(&mut self.open_intents) {
             if let Some(stored) = self.shard(send).and_then(|shard| shard.get_mut(&send))
                 && let SendState::Intended { attempt, .. } = stored.state
@@ -207,8 +210,12 @@ impl Sends {
                 counts.leave(&stored.state);
                 stored.state = SendState::InDoubt { attempt };
                 counts.enter(&stored.state);
+                rows.push(stored.row);
             }
         }
+        // Their order decides which are let go first.
+        rows.sort_unstable();
+        rows
     }
 
     /// Applies a result. A late result of an earlier attempt, or one for a send that has ended, changes nothing,

@@ -169,6 +169,7 @@ fn row_set(trigger: TriggerId, set: &RowSet) -> RowSetRecord {
         clock: set.triggers.clock,
         rows: set.triggers.rows.clone(),
         states: set.states.iter().map(|state| row_state(*state)).collect(),
+        doubtful: set.doubtful,
     }
 }
 

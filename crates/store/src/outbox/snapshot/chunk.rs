@@ -127,9 +127,12 @@ pub(super) struct RowSetRecord {
     pub(super) clock: i64,
     #[prost(bytes = "bytes", tag = "7")]
     pub(super) rows: Bytes,
-    /// One byte a row: 0 undecided, 1 open, 2 done.
+    /// One byte a row: 0 undecided, 1 open, 2 done, 3 doubtful.
     #[prost(bytes = "bytes", tag = "8")]
     pub(super) states: Bytes,
+    /// Its number among those of which nothing but doubtful rows is left.
+    #[prost(uint64, optional, tag = "9")]
+    pub(super) doubtful: Option<u64>,
 }
 
 /// Sends, one after the other in each column.
@@ -203,6 +206,7 @@ pub(super) const fn row_state(state: RowState) -> u8 {
         RowState::Undecided => 0,
         RowState::Open => 1,
         RowState::Done => 2,
+        RowState::Doubtful => 3,
     }
 }
 
@@ -212,6 +216,7 @@ pub(super) const fn row_state_of(number: u8) -> Option<RowState> {
         0 => Some(RowState::Undecided),
         1 => Some(RowState::Open),
         2 => Some(RowState::Done),
+        3 => Some(RowState::Doubtful),
         _ => None,
     }
 }

@@ -109,7 +109,7 @@ impl Loader {
             rows: Bytes::copy_from_slice(&record.rows),
             replayed: false,
         };
-        self.outbox.rows.restore(trigger, RowSet::new(triggers, states));
+        self.outbox.rows.restore(trigger, RowSet::new(triggers, states, record.doubtful));
         Ok(())
     }
 

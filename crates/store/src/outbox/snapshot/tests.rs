@@ -106,6 +106,13 @@ async fn the_bytes_of_a_snapshot_never_change_between_releases() {
     assert_eq!(hex, include_str!("golden.hex").replace(char::is_whitespace, ""));
 }
 
+#[test]
+fn the_number_of_doubtful_rows_has_its_tag() {
+    let record = super::RowSetRecord { doubtful: Some(3), ..super::RowSetRecord::default() };
+    let bytes = prost::Message::encode_to_vec(&record);
+    assert_eq!(bytes[bytes.len() - 2..], [9 << 3, 3]);
+}
+
 #[tokio::test]
 async fn a_restart_knows_what_is_unanswered_and_for_whom() {
     let outbox = every_state(&Log::in_memory()).await;

@@ -250,6 +250,9 @@ fn run(steps: &[Step], snapshots: impl Fn(usize) -> bool) -> (Fold, Model) {
 }
 
 proptest! {
+    // Each case restores an outbox as often as it has steps.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn a_snapshot_anywhere_and_the_rest_of_the_log_are_the_whole_log(
         steps in prop::collection::vec(steps(), 1..40),
@@ -281,6 +284,9 @@ proptest! {
         prop_assert_eq!(bytes(&clone), expected);
     }
 
+}
+
+proptest! {
     #[test]
     fn no_row_is_lost_and_none_is_in_two_states(steps in prop::collection::vec(steps(), 1..80)) {
         let (mut fold, mut model) = (Fold::new(), Model::default());
