@@ -61,6 +61,9 @@ impl Sends {
     pub(crate) fn read(log: &LogReader, ended: impl FnOnce() -> bool) -> Outcome<Self> {
         let damaged = |error: &dyn std::fmt::Display| Failure::failed(error.to_string());
         let mut reader = OutboxReader::whole(log).map_err(|error| damaged(&error))?;
+        for reason in reader.passed_over() {
+            console::note(&format!("a snapshot of the outbox was passed over: {reason}"));
+        }
         let mut rows = forgotten(reader.outbox());
         let mut last: Option<Frame> = None;
         while let Some((frame, _)) = reader.next_frame().map_err(|error| damaged(&error))? {
