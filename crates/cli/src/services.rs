@@ -109,6 +109,8 @@ impl Services {
         let collector_task = collector.map(|(listener, collector)| {
             let stop = stop_collector.clone();
             AbortOnDropHandle::new(tokio::spawn(async move {
+                let snapshots = tokio::spawn(collector.clone().write_snapshots());
+                let _snapshots = AbortOnDropHandle::new(snapshots);
                 postrider_serve::serve(listener, collector.router(), stop)
                     .await
                     .map_err(|error| Failure::failed(format!("the collector stopped: {error}")))

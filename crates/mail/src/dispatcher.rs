@@ -18,6 +18,7 @@ mod backlog;
 mod fold;
 mod recovery;
 mod retries;
+mod snapshots;
 mod turn;
 
 use std::{
@@ -27,7 +28,7 @@ use std::{
 };
 
 use postrider_core::{Clock, ClockTime, SendId};
-use postrider_store::{Log, LogError, LogReader, Lsn, Outbox};
+use postrider_store::{Log, LogError, LogReader, Lsn, Outbox, ViewError};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::{JoinError, JoinSet},
@@ -38,6 +39,7 @@ use self::{
     attempt::{Durable, Finished},
     backlog::Backlog,
     retries::Retries,
+    snapshots::{Request, Snapshots},
     turn::Batch,
 };
 use crate::{
@@ -125,6 +127,7 @@ pub struct Dispatcher {
     newest: Option<Durable>,
     settles: mpsc::Receiver<Settle>,
     waiting: Vec<Settle>,
+    snapshots: Snapshots,
     handle: DispatcherHandle,
     /// Sinks that rows came for and that this process does not have.
     foreign: HashSet<String>,
@@ -140,6 +143,7 @@ struct Settle {
 pub struct DispatcherHandle {
     log: Log,
     settles: mpsc::Sender<Settle>,
+    snapshots: mpsc::Sender<Request>,
 }
 
 impl fmt::Debug for Settle {
@@ -157,6 +161,21 @@ impl DispatcherHandle {
         let end = *self.log.durable().borrow();
         let (done, settled) = oneshot::channel();
         self.settles.send(Settle { end, done }).await.is_ok() && settled.await.is_ok()
+    }
+
+    /// Has a snapshot of the outbox written, and waits for it: the next start reads only the log behind it. Sends go on
+    /// meanwhile. Snapshots are written without being asked for too, as the log grows.
+    ///
+    /// Returns where the snapshot is, or `None` if the dispatcher has ended.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub async fn snapshot(&self) -> Result<Option<Lsn>, ViewError> {
+        let (done, written) = oneshot::channel();
+        if self.snapshots.send(done).await.is_err() {
+            return Ok(None);
+        }
+        written.await.ok().transpose()
     }
 }
 
@@ -181,6 +200,7 @@ impl Dispatcher {
             }
         }
         let (sender, settles) = mpsc::channel(SETTLE_REQUESTS);
+        let (ask, snapshots) = Snapshots::new();
         let log = options.log.clone();
         Ok(Self {
             reader: fold::outbox_reader(&log),
@@ -193,7 +213,8 @@ impl Dispatcher {
             newest: None,
             settles,
             waiting: Vec::new(),
-            handle: DispatcherHandle { log, settles: sender },
+            snapshots,
+            handle: DispatcherHandle { log, settles: sender, snapshots: ask },
             foreign: HashSet::new(),
             options,
         })
@@ -213,6 +234,7 @@ impl Dispatcher {
         let mut durable = self.options.log.durable();
         while !stop.is_cancelled() {
             durable.borrow_and_update();
+            self.snapshots.write(&self.outbox, &self.reader);
             if self.turn().await? {
                 // Others on this thread get their turn however much there is to do.
                 tokio::task::yield_now().await;
@@ -245,6 +267,7 @@ impl Dispatcher {
             Some(settle) = self.settles.recv(), if self.waiting.len() < SETTLE_REQUESTS => {
                 self.waiting.push(settle);
             }
+            () = self.snapshots.changed() => {}
             () = next_retry => {}
         }
         Ok(())
@@ -281,6 +304,7 @@ impl Dispatcher {
             let count = self.flying.len();
             tracing::warn!(count, "sends were cut off by the stop; they are in doubt");
         }
+        self.snapshots.finish().await;
         self.sync().await
     }
 

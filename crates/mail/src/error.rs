@@ -2,7 +2,7 @@
 //! a decision, never an error.
 
 use postrider_core::ErrorKind;
-use postrider_store::{LogError, RecordError};
+use postrider_store::{LogError, RecordError, ViewError};
 
 /// A failure that stops the dispatcher, a provider or a mailbox.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +13,9 @@ pub enum MailError {
     /// A frame that can't be read or contradicts earlier ones.
     #[error("the outbox can't be rebuilt from the log: {0}")]
     Record(#[from] RecordError),
+    /// The outbox is in no snapshot that can be used, and no longer in the log.
+    #[error("the outbox can't be rebuilt: {0}")]
+    View(#[from] ViewError),
     /// Trigger rows that don't hold what their sink promises.
     #[error(
         "{what} of {place} can't be read: {message}; the state directory is damaged or was written by a newer version"
@@ -46,6 +49,7 @@ impl MailError {
         match self {
             Self::Log(error) => error.kind(),
             Self::Record(error) => error.kind(),
+            Self::View(error) => error.kind(),
             Self::Data { .. } => ErrorKind::Data,
             Self::Invalid(_) => ErrorKind::Invalid,
             Self::Io { .. } => ErrorKind::Retry,

@@ -52,7 +52,7 @@ pub(crate) const DECIDE_ROWS: usize = 1_024;
 pub(crate) const BATCH_BYTES: usize = 4 << 20;
 
 /// Rows that wait in memory for a free place; while it is reached, the rest stays in the log. A restart does not keep to
-/// it: it reads the whole log, because what became of a row stands behind it, and then holds every row that is undecided.
+/// it: it reads the log to its end, because what became of a row stands behind it, and then holds every row that is undecided.
 pub(crate) const BACKLOG_ROWS: usize = 100_000;
 
 /// Sends that wait in memory for another attempt. Behind that no new rows are taken: a provider that
@@ -68,6 +68,13 @@ pub(crate) const CONNECTION_IDLE: Duration = Duration::from_secs(30);
 
 /// Settle requests that wait at the same time; only tests and the end of a run ask.
 pub(crate) const SETTLE_REQUESTS: usize = 16;
+
+/// Bytes of the log after which the outbox is written down again, if its snapshot is not larger than that: they are folded
+/// in a second or less at the next start.
+pub(crate) const SNAPSHOT_LOG_BYTES: u64 = 64 << 20;
+
+/// Requests for a snapshot that wait at the same time; one process has few reasons to ask.
+pub(crate) const SNAPSHOT_REQUESTS: usize = 16;
 
 /// Longest text of a provider's answer that is kept in the log.
 pub(crate) const DETAIL_CHARS: usize = 300;

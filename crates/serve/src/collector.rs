@@ -25,6 +25,7 @@ mod intake;
 mod refusal;
 mod restore;
 mod slice;
+mod snapshot;
 mod stats;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -42,7 +43,7 @@ use axum::{
 use cors::Origins;
 use dedupe::Dedupe;
 use postrider_core::{Clock, ErrorKind, WorkspaceId};
-use postrider_store::{Log, LogError, RecordError};
+use postrider_store::{Log, LogError, RecordError, ViewError};
 use refusal::Refusal;
 use slice::{Call, Endpoint};
 pub use stats::Stats;
@@ -149,6 +150,9 @@ pub enum CollectorError {
     /// An event in the log can't be read.
     #[error("the message ids of earlier events can't be read from the log: {0}")]
     Record(#[from] RecordError),
+    /// They are in no snapshot that can be used, and no longer in the log.
+    #[error("the message ids of earlier events are lost: {0}")]
+    View(#[from] ViewError),
 }
 
 impl CollectorError {
@@ -157,6 +161,7 @@ impl CollectorError {
         match self {
             Self::Log(error) => error.kind(),
             Self::Record(error) => error.kind(),
+            Self::View(error) => error.kind(),
             _ => ErrorKind::Invalid,
         }
     }
@@ -190,7 +195,7 @@ impl fmt::Debug for Collector {
 }
 
 impl Collector {
-    /// Prepares a collector. Reads the log from its start, to know the message ids of events that
+    /// Prepares a collector. Reads the newest snapshot and the log behind it, to know the message ids of events that
     /// earlier processes accepted: call it where blocking is allowed.
     ///
     /// # Errors

@@ -46,6 +46,41 @@ pub enum LogError {
         /// What is wrong there.
         reason: String,
     },
+    /// A place in the log was deleted, since every checkpoint and snapshot was behind it.
+    #[error(
+        "position {at} of the log was deleted: the log begins at {start} now; begin at a checkpoint or snapshot behind that"
+    )]
+    Truncated {
+        /// The place.
+        at: Lsn,
+        /// Where the log begins.
+        start: Lsn,
+    },
+    /// The first segments are gone, and not because they were not needed any more.
+    #[error(
+        "the beginning of the log is missing: it has to begin at position {start}, but {found}; restore the .log files from \
+         a copy, together with {path}",
+        path = path.display()
+    )]
+    BeginningMissing {
+        /// Where it has to begin.
+        start: Lsn,
+        /// Where it does.
+        found: String,
+        /// The file that says where the log begins.
+        path: PathBuf,
+    },
+    /// The file that says where the log begins can't be read.
+    #[error(
+        "{path} says where the log begins, and can't be used: {reason}; restore it from a copy of the directory",
+        path = path.display()
+    )]
+    StartUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A later version of Postrider wrote to this log.
     #[error(
         "byte {offset} of {path} was written by a later version of Postrider ({reason}); use that version or a later one",
@@ -88,7 +123,11 @@ impl LogError {
         match self {
             Self::Locked { .. } => ErrorKind::Fenced,
             Self::Files { .. } | Self::TooNew { .. } | Self::TooLarge { .. } => ErrorKind::Invalid,
-            Self::Damaged { .. } | Self::Dead { .. } => ErrorKind::Data,
+            Self::Damaged { .. }
+            | Self::Dead { .. }
+            | Self::Truncated { .. }
+            | Self::BeginningMissing { .. }
+            | Self::StartUnreadable { .. } => ErrorKind::Data,
             Self::Closed => ErrorKind::Retry,
         }
     }

@@ -9,7 +9,10 @@ pub(crate) mod page_cache;
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
-use crate::Lsn;
+use crate::{
+    Lsn,
+    view::{MemoryViews, ViewFiles},
+};
 
 pub(crate) use disk::{DirectoryLock, DiskFiles, create_dir};
 pub(crate) use memory::MemoryFiles;
@@ -46,6 +49,21 @@ pub(crate) trait LogFiles: Send + Sync + fmt::Debug {
     fn sync_names(&self) -> io::Result<()>;
     /// What messages call the file.
     fn path(&self, base: Lsn) -> PathBuf;
+    /// Deletes a file; one that is not there is deleted already. Until `sync_names` has returned, it may be there again after
+    /// a crash.
+    fn remove(&self, base: Lsn) -> io::Result<()>;
+    /// When a file was last written to (wall clock, ns); `None` if that is not known.
+    fn written_at(&self, base: Lsn) -> io::Result<Option<i64>>;
+    /// What the file says that tells where the log begins; `None` if there is none.
+    fn read_start(&self) -> io::Result<Option<Vec<u8>>>;
+    /// Replaces that file; what it says is durable afterwards. A crash leaves the old or the new one.
+    fn write_start(&self, bytes: &[u8]) -> io::Result<()>;
+    /// What messages call that file.
+    fn start_path(&self) -> PathBuf;
+    /// Where snapshots of views of this log are: by default nowhere but in memory.
+    fn views(&self) -> Arc<dyn ViewFiles> {
+        Arc::new(MemoryViews::default())
+    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ mod checkpoint;
 mod error;
 mod files;
 mod frame;
+mod housekeeping;
 mod limits;
 mod log;
 mod lsn;
@@ -34,8 +35,11 @@ mod outbox;
 mod reader;
 mod record;
 mod recovery;
+mod retention;
 mod segment;
 mod shared;
+mod start;
+mod view;
 mod window;
 mod writer;
 
@@ -46,12 +50,17 @@ pub use checkpoint::{
 };
 pub use error::{LogError, RecordError};
 pub use frame::{Frame, FrameKind, NewFrame};
+pub use housekeeping::{Housekeeping, KeptView, Tidied};
 pub use limits::{FRAME_PAYLOAD_BYTES_MAX, SEGMENT_BYTES_DEFAULT};
-pub use log::{Appended, Log, LogOptions, Opened, Ticket, Truncated};
+pub use log::{Appended, Log, LogOptions, Opened, Segment, Shortened, Ticket, Truncated};
 pub use lsn::Lsn;
-pub use outbox::{Counts, Outbox, PendingRows, SealedTriggers, SendEntry, SendState};
+pub use outbox::{Counts, Outbox, OutboxReader, PendingRows, SealedTriggers, SendEntry, SendState};
 pub use reader::LogReader;
 pub use record::{
     DecisionRecord, EpochSealed, EventRecord, IntentRecord, KeyRole, PipelineRecord, ResultRecord,
     RowRef, SealKind, SendOutcome, SinkSeal, SourceSeal, SourceStatus, TriggersRecord,
 };
+pub use retention::{
+    Holder, KeepLog, LogNeeds, PipelineNeeds, TruncationPoint, ViewNeeds, truncation_point,
+};
+pub use view::{Restored, SnapshotReader, SnapshotWriter, View, ViewError, Views};

@@ -1,5 +1,7 @@
 //! Every limit of the log and of checkpoints, with its reason.
 
+use std::time::Duration;
+
 /// The largest payload of a frame. A bad length is noticed before memory is taken for it; events are
 /// refused far below it, and an epoch with more trigger rows writes several frames.
 pub const FRAME_PAYLOAD_BYTES_MAX: usize = 16 << 20;
@@ -51,3 +53,41 @@ pub(crate) const READ_FILES_AT_ONCE: usize = 8;
 /// Bytes between two blobs that are read along, rather than asked for separately: at 100 MB/s they take
 /// about as long as a request.
 pub(crate) const READ_GAP_BYTES_MAX: u64 = 1 << 20;
+
+/// Parts that the sends of an outbox are kept in, a power of two. While a snapshot is written, the first change of a part
+/// copies it: with 10 million sends that are 10,000 of them, in a fraction of a millisecond.
+pub(crate) const SEND_SHARDS: usize = 1024;
+
+/// Snapshots of a view that are kept: the second is for the day on which the disk has damaged the first.
+pub(crate) const SNAPSHOTS_KEPT: usize = 2;
+
+/// The largest chunk of a snapshot. Trigger rows that wait for something are in one with their frame's bytes, and those have
+/// [`FRAME_PAYLOAD_BYTES_MAX`] at most; their states take a byte a row.
+pub(crate) const SNAPSHOT_CHUNK_BYTES_MAX: usize = FRAME_PAYLOAD_BYTES_MAX + (8 << 20);
+
+/// Bytes of a snapshot that are written at a time.
+pub(crate) const SNAPSHOT_WRITE_BYTES: usize = 1 << 20;
+
+/// Bytes after which a chunk of a snapshot takes no more: memory for one beside the view itself is not worth counting, and its
+/// checksum and request are not worth counting either.
+pub(crate) const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
+
+/// Sends in one chunk of a snapshot, about 25 bytes each.
+pub(crate) const SNAPSHOT_CHUNK_SENDS: usize = 8192;
+
+/// How often a directory is looked at whose log another process shortens just then. That happens once in many minutes.
+pub(crate) const INSPECTIONS_MAX: u32 = 4;
+
+/// How long the log is kept whoever needs it: a pipeline that is edited is built again from its events, and people look into
+/// what happened last week.
+pub(crate) const LOG_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Bytes of the log that are kept however old they are: a small log is not worth a deletion.
+pub(crate) const LOG_KEPT_BYTES: u64 = 4 * SEGMENT_BYTES_DEFAULT;
+
+/// Bytes of the log after which the outbox is written down where no dispatcher does it. Less would delete no segment.
+pub(crate) const FOLDED_LOG_BYTES: u64 = SEGMENT_BYTES_DEFAULT;
+
+/// Bytes of trigger rows that are kept although nothing but sends in doubt is left of them. Most of those are never tried
+/// again; the ones that are, soon. The oldest are let go, and stay in doubt.
+pub(crate) const DOUBTFUL_ROWS_BYTES_MAX: usize = 64 << 20;

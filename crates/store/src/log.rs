@@ -1,6 +1,7 @@
 //! The log as its users hold it: opening, appending, reading, closing.
 
 mod commit_loop;
+mod truncate;
 
 use std::{
     path::PathBuf,
@@ -12,6 +13,7 @@ use postrider_core::{Generation, SubjectId, WorkspaceId};
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 
 use self::commit_loop::{Batch, Command};
+pub use self::truncate::{Segment, Shortened};
 use crate::{
     FrameKind, LogError, LogReader, Lsn, NewFrame,
     files::{DirectoryLock, DiskFiles, LogFiles, MemoryFiles},
@@ -22,6 +24,7 @@ use crate::{
     },
     recovery::recover,
     shared::Shared,
+    view::Views,
     writer::Writer,
 };
 
@@ -208,7 +211,7 @@ impl Log {
         self.submit(frames).await?.durable().await
     }
 
-    /// Reads from the frame at `from` on; from the first one if `from` is before it.
+    /// Reads from the frame at `from` on. If that was deleted, the first read says so.
     pub fn reader(&self, from: Lsn) -> LogReader {
         LogReader::new(Arc::clone(&self.handle.shared), from)
     }
@@ -221,6 +224,11 @@ impl Log {
     /// The first frame that the log still has.
     pub fn start(&self) -> Lsn {
         self.handle.shared.start()
+    }
+
+    /// The snapshots of views of this log.
+    pub fn views(&self) -> Views {
+        self.handle.shared.views.clone()
     }
 
     /// The generation of this process.

@@ -11,38 +11,50 @@
 //! - A new generation makes every open intent in doubt: the process that would have known is gone. It also ends every
 //!   epoch that was not sealed: its trigger rows never come to light.
 //! - An accepted or rejected send never gets another intent.
+//! - The bytes of a row are kept until nothing will be done with it any more, so that a restart need not look for them. Of
+//!   rows that are in doubt, which may be for good, only the newest are.
 //! - A frame that contradicts the frames before it is refused and changes nothing.
 
 mod counts;
 mod names;
 mod rows;
 mod sends;
+mod snapshot;
+mod tail;
 mod unsealed;
 
-use postrider_core::{Generation, SendId, WorkspaceId};
+use postrider_core::{Generation, SendId, SubjectId, WorkspaceId};
 
 pub use counts::Counts;
 pub use rows::{PendingRows, SealedTriggers};
 pub use sends::{SendEntry, SendState};
+pub use tail::OutboxReader;
 
 use self::{
     names::{RowKey, TriggerNames},
-    rows::UndecidedRows,
+    rows::{OpenRows, RowState},
     sends::Sends,
     unsealed::Unsealed,
 };
 use crate::{
-    DecisionRecord, EpochSealed, Frame, FrameKind, IntentRecord, RecordError, ResultRecord, RowRef,
-    TriggersRecord,
+    DecisionRecord, EpochSealed, Frame, FrameKind, IntentRecord, Lsn, RecordError, ResultRecord,
+    RowRef, TriggersRecord,
 };
 
 /// The state of all sealed trigger rows and sends, at one position of the log.
-#[derive(Debug, Default)]
+///
+/// A clone is made in the time of what is undecided and unsealed, and shares the rest until one of the two changes: it can
+/// be written down while the original goes on.
+#[derive(Debug, Clone, Default)]
 pub struct Outbox {
+    /// Behind the last frame.
+    at: Lsn,
+    /// The number of the next frame.
+    sequence: u64,
     generation: Option<Generation>,
     names: TriggerNames,
     unsealed: Unsealed,
-    rows: UndecidedRows,
+    rows: OpenRows,
     sends: Sends,
     counts: Counts,
 }
@@ -57,7 +69,9 @@ impl Outbox {
         if self.generation < Some(frame.generation) {
             self.generation = Some(frame.generation);
             self.unsealed.take_over();
-            self.sends.take_over(&mut self.counts);
+            for row in self.sends.take_over(&mut self.counts) {
+                self.rows.follow(row, RowState::Doubtful);
+            }
         }
         let changed = match frame.kind {
             FrameKind::Opened | FrameKind::Event | FrameKind::Pipeline => Ok(Vec::new()),
@@ -67,7 +81,14 @@ impl Outbox {
             FrameKind::SendResult => self.result(frame).map(|()| Vec::new()),
             FrameKind::Decision => self.decision(frame).map(|()| Vec::new()),
         };
-        changed.map_err(|error| error.at(frame.lsn))
+        let released = changed.map_err(|error| error.at(frame.lsn))?;
+        (self.at, self.sequence) = (frame.end, frame.sequence + 1);
+        Ok(released)
+    }
+
+    /// The place of the first frame that it does not know yet.
+    pub const fn position(&self) -> Lsn {
+        self.at
     }
 
     /// What became of a send; `None` if nothing was decided about it yet.
@@ -87,7 +108,24 @@ impl Outbox {
 
     /// Sealed rows that are undecided, each sink's in the order of their epochs: what is to be done after a restart.
     pub fn pending(&self) -> impl Iterator<Item = PendingRows<'_>> {
-        self.rows.iter()
+        self.rows.pending()
+    }
+
+    /// The rows that a send's row was sealed with, as long as another attempt may follow.
+    pub fn rows_of(&self, send: SendId) -> Option<&SealedTriggers> {
+        self.rows.find(self.sends.get(send)?.row)
+    }
+
+    /// Intents that no result was written for, by whichever process, and whom they are about; in no order.
+    pub fn unanswered(&self) -> impl Iterator<Item = (SendId, SubjectId, SendEntry<'_>)> {
+        self.sends
+            .unanswered()
+            .filter_map(|(send, subject)| Some((send, subject, self.send(send)?)))
+    }
+
+    /// Every pipeline that the log has a seal or trigger rows of, in no order.
+    pub fn pipelines(&self) -> impl Iterator<Item = (WorkspaceId, &str)> {
+        self.unsealed.pipelines.keys().map(|(workspace, pipeline)| (*workspace, pipeline.as_str()))
     }
 
     /// How many rows are in which state.
@@ -123,15 +161,19 @@ impl Outbox {
         row.and_then(|row| match self.sends.get(send) {
             Some(stored) if stored.row == row => {
                 stored.may_be_tried(attempt)?;
-                self.sends.change(send, state, &mut self.counts)
+                self.sends.change(send, state, &mut self.counts)?;
+                self.rows.follow(row, RowState::Open);
+                self.sends.ask(send, frame.subject);
+                Ok(())
             }
             Some(stored) if !matches!(stored.state, SendState::NotSent { .. }) => {
                 Err(format!("send {send} belongs to another trigger row"))
             }
             _ => {
-                self.rows.decide(row)?;
+                self.rows.decide(row, RowState::Open)?;
                 self.counts.decide(&state);
                 self.sends.insert(send, row, state);
+                self.sends.ask(send, frame.subject);
                 Ok(())
             }
         })
@@ -146,11 +188,13 @@ impl Outbox {
         row.and_then(|row| match self.sends.get(send) {
             Some(stored) if stored.row == row => {
                 stored.may_be_dropped()?;
-                self.sends.change(send, state, &mut self.counts)
+                self.sends.change(send, state, &mut self.counts)?;
+                self.rows.follow(row, RowState::Done);
+                Ok(())
             }
             stored => {
                 let first = stored.is_none();
-                self.rows.decide(row)?;
+                self.rows.decide(row, RowState::Done)?;
                 self.counts.decide(&state);
                 // A row whose key repeats that of another does not change what became of the other.
                 if first {
@@ -166,7 +210,11 @@ impl Outbox {
         let record = ResultRecord::decode(&frame.payload)?;
         self.sends
             .result(&record, &mut self.counts)
-            .map_err(|reason| RecordError::new("ResultRecord", reason))
+            .map_err(|reason| RecordError::new("ResultRecord", reason))?;
+        if let Some(stored) = self.sends.get(record.send()) {
+            self.rows.follow(stored.row, stored.row_state());
+        }
+        Ok(())
     }
 
     /// The row that a record names; an error if no row of its sink was ever sealed.

@@ -1,14 +1,17 @@
 //! Reading the durable prefix in order.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use crate::{
     Frame, FrameKind, LogError, Lsn,
     files::{DiskFiles, LogFile, LogFiles},
     frame::codec::{self, Fault, HEADER_BYTES},
-    recovery::inspect,
+    limits::INSPECTIONS_MAX,
+    recovery::{Recovered, inspect},
     segment::file_offset,
     shared::Shared,
+    start::LogStart,
+    view::Views,
     window::Window,
 };
 
@@ -37,10 +40,9 @@ struct OpenSegment {
 
 impl LogReader {
     pub(crate) fn new(shared: Arc<Shared>, from: Lsn) -> Self {
-        let position = from.max(shared.start());
         Self {
             shared,
-            position,
+            position: from,
             segment: None,
             sequence: None,
             wanted: [true; FrameKind::ALL.len()],
@@ -53,9 +55,10 @@ impl LogReader {
     /// When the log is damaged, or its files can't be read.
     pub fn of_directory(dir: impl Into<std::path::PathBuf>) -> Result<Self, LogError> {
         let files: Arc<dyn LogFiles> = Arc::new(DiskFiles::new(dir.into()));
-        let found = inspect(&*files)?;
+        let found = inspect_running(&*files)?;
         let (shared, _) = Shared::new(files, found.generation, found.bases, found.end);
-        Ok(Self::new(Arc::new(shared), Lsn::ZERO))
+        let start = shared.start();
+        Ok(Self::new(Arc::new(shared), start))
     }
 
     /// Leaves the payloads of all other kinds out: such frames come with an empty payload, which is neither checked
@@ -64,6 +67,26 @@ impl LogReader {
     pub fn skip_payloads_except(mut self, kinds: &[FrameKind]) -> Self {
         self.wanted = FrameKind::ALL.map(|kind| kinds.contains(&kind));
         self
+    }
+
+    /// Another reader of the same log, of all payloads, from the frame at `from` on.
+    pub fn beginning_at(&self, from: Lsn) -> Self {
+        Self::new(Arc::clone(&self.shared), from)
+    }
+
+    /// The first frame that the log still has.
+    pub fn start(&self) -> Lsn {
+        self.shared.start()
+    }
+
+    /// The end of the durable prefix, as far as this reader's view of the log goes.
+    pub fn end(&self) -> Lsn {
+        self.shared.durable()
+    }
+
+    /// The snapshots of views of this log.
+    pub fn views(&self) -> Views {
+        self.shared.views.clone()
     }
 
     /// The position of the next frame.
@@ -100,11 +123,18 @@ impl LogReader {
             Some(segment) if at < segment.end => segment,
             current => {
                 let (base, next) = self.shared.segment_of(at);
+                self.not_truncated(at)?;
                 let end = next.map_or(durable, |next| next.min(durable));
                 match current {
                     Some(segment) if segment.base == base => OpenSegment { end, ..segment },
                     _ => {
                         let file = self.shared.files.open(base).map_err(|source| {
+                            // It may have been deleted since the look above, by whoever writes the log.
+                            if let Ok(start) = LogStart::read(&*self.shared.files)
+                                && at < start.at
+                            {
+                                return LogError::Truncated { at, start: start.at };
+                            }
                             let path = self.shared.files.path(base);
                             LogError::Files { operation: "open", path, source }
                         })?;
@@ -114,6 +144,11 @@ impl LogReader {
             }
         };
         Ok(self.segment.insert(segment))
+    }
+
+    fn not_truncated(&self, at: Lsn) -> Result<(), LogError> {
+        let start = self.shared.start();
+        if at < start { Err(LogError::Truncated { at, start }) } else { Ok(()) }
     }
 
     fn explain(&self, at: Lsn, failure: Failure) -> LogError {
@@ -127,8 +162,19 @@ impl LogReader {
     }
 }
 
+/// Looks at a log whose beginning its writer may delete meanwhile.
+fn inspect_running(files: &dyn LogFiles) -> Result<Recovered, LogError> {
+    for _ in 1..INSPECTIONS_MAX {
+        match inspect(files) {
+            Err(LogError::Files { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            found => return found,
+        }
+    }
+    inspect(files)
+}
+
 enum Failure {
-    Read(std::io::Error),
+    Read(io::Error),
     Damaged(String),
     TooNew(String),
 }

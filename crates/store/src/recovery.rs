@@ -21,6 +21,7 @@ use crate::{
     frame::codec::{self, Fault, HEADER_BYTES, InGroup, Stamp},
     limits::READ_BYTES,
     segment::{HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader, file_offset},
+    start::LogStart,
     window::Window,
 };
 
@@ -51,13 +52,16 @@ pub(crate) fn inspect(files: &dyn LogFiles) -> Result<Recovered, LogError> {
 
 fn scan(files: &dyn LogFiles, mend: bool) -> Result<Recovered, LogError> {
     let bases = files.bases().map_err(|source| failed("list", files, Lsn::ZERO, source))?;
+    // Read behind the list: beside a live process, the beginning may move meanwhile, and never back.
+    let start = LogStart::read(files)?;
+    let bases = needed(files, bases, start, mend)?;
     let mut scan = Scan {
         files,
         mend,
         found: Recovered {
             bases: Vec::new(),
-            end: bases.first().copied().unwrap_or_default(),
-            sequence: 0,
+            end: start.at,
+            sequence: start.sequence,
             generation: Generation(0),
             truncated: None,
         },
@@ -67,6 +71,32 @@ fn scan(files: &dyn LogFiles, mend: bool) -> Result<Recovered, LogError> {
         scan.segment(base, index == last)?;
     }
     Ok(scan.found)
+}
+
+/// The segments that the log has to have. Those that a truncation left over are deleted, if anything may be changed.
+fn needed(
+    files: &dyn LogFiles,
+    bases: Vec<Lsn>,
+    start: LogStart,
+    mend: bool,
+) -> Result<Vec<Lsn>, LogError> {
+    let (left_over, needed): (Vec<_>, Vec<_>) = bases.into_iter().partition(|b| *b < start.at);
+    let found = match needed.first() {
+        Some(first) if *first == start.at => None,
+        None if start.at == Lsn::ZERO => None,
+        Some(first) => Some(format!("its first segment begins at {first}")),
+        None => Some("it has no segment from there on".to_owned()),
+    };
+    if let Some(found) = found {
+        let path = files.start_path();
+        return Err(LogError::BeginningMissing { start: start.at, found, path });
+    }
+    if mend {
+        for base in left_over {
+            files.remove(base).map_err(|source| failed("delete", files, base, source))?;
+        }
+    }
+    Ok(needed)
 }
 
 fn failed(operation: &'static str, files: &dyn LogFiles, base: Lsn, source: io::Error) -> LogError {
@@ -182,8 +212,7 @@ impl Scan<'_> {
             }
             None | Some(Err(_)) => return Ok(false),
         };
-        let first = self.found.bases.is_empty() && at == segment.base;
-        if !first && frame.sequence != self.found.sequence {
+        if frame.sequence != self.found.sequence {
             let (expected, found) = (self.found.sequence, frame.sequence);
             let reason = format!("frame {expected} is missing, frame {found} is here");
             return Err(self.damaged(segment.base, at, reason));

@@ -1,14 +1,14 @@
 //! What the writer tells readers and handles.
 
 use std::sync::{
-    Arc, OnceLock, PoisonError, RwLock,
+    Arc, Mutex, OnceLock, PoisonError, RwLock,
     atomic::{AtomicU64, Ordering},
 };
 
 use postrider_core::Generation;
 use tokio::sync::watch;
 
-use crate::{LogError, Lsn, files::LogFiles};
+use crate::{LogError, Lsn, files::LogFiles, view::Views};
 
 /// The published state of a log: written by its writer, read by everyone.
 #[derive(Debug)]
@@ -17,10 +17,14 @@ pub(crate) struct Shared {
     pub(crate) files: Arc<dyn LogFiles>,
     /// The generation of this process.
     pub(crate) generation: Generation,
+    /// The snapshots of views.
+    pub(crate) views: Views,
     bases: RwLock<Vec<Lsn>>,
     durable: AtomicU64,
     announced: watch::Receiver<Lsn>,
     failure: OnceLock<Arc<str>>,
+    /// Held while the beginning of the log is deleted.
+    pub(crate) truncating: Mutex<()>,
 }
 
 impl Shared {
@@ -33,12 +37,14 @@ impl Shared {
     ) -> (Self, watch::Sender<Lsn>) {
         let (announce, announced) = watch::channel(durable);
         let shared = Self {
+            views: Views::new(files.views()),
             files,
             generation,
             bases: RwLock::new(bases),
             durable: AtomicU64::new(durable.0),
             announced,
             failure: OnceLock::new(),
+            truncating: Mutex::new(()),
         };
         (shared, announce)
     }
@@ -70,6 +76,17 @@ impl Shared {
     /// Adds a segment. Comes before any of its frames is durable.
     pub(crate) fn add_segment(&self, base: Lsn) {
         self.bases.write().unwrap_or_else(PoisonError::into_inner).push(base);
+    }
+
+    /// The bases of all segments, ascending.
+    pub(crate) fn bases(&self) -> Vec<Lsn> {
+        self.bases.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets the segments that begin before `start`. Comes before they are deleted.
+    pub(crate) fn begin_at(&self, start: Lsn) {
+        let mut bases = self.bases.write().unwrap_or_else(PoisonError::into_inner);
+        bases.retain(|base| *base >= start);
     }
 
     /// Moves the end of the durable prefix.

@@ -1,4 +1,4 @@
-//! `postrider outbox`: what became of every trigger row, read from the log.
+//! `postrider outbox`: what became of every trigger row, read from the newest snapshot and the log.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,8 @@ use arrow::{
 };
 use postrider_core::SendId;
 use postrider_store::{
-    Counts, DecisionRecord, Frame, FrameKind, IntentRecord, LogReader, Outbox, RowRef, SendState,
+    Counts, DecisionRecord, Frame, FrameKind, IntentRecord, LogReader, Outbox, OutboxReader,
+    RowRef, SendEntry, SendState,
 };
 
 use super::rows;
@@ -55,12 +56,17 @@ pub(crate) struct SendRow {
 impl Sends {
     /// Folds a log, as far as it goes now. Where it has `ended`, nobody is writing: an intent without a
     /// result is in doubt.
-    pub(crate) fn read(mut reader: LogReader, ended: impl FnOnce() -> bool) -> Outcome<Self> {
+    ///
+    /// Rows that were decided in a part of the log that was deleted come from the snapshot, which does not have their keys.
+    pub(crate) fn read(log: &LogReader, ended: impl FnOnce() -> bool) -> Outcome<Self> {
         let damaged = |error: &dyn std::fmt::Display| Failure::failed(error.to_string());
-        let (mut outbox, mut rows) = (Outbox::default(), BTreeMap::new());
+        let mut reader = OutboxReader::whole(log).map_err(|error| damaged(&error))?;
+        for reason in reader.passed_over() {
+            console::note(&format!("a snapshot of the outbox was passed over: {reason}"));
+        }
+        let mut rows = forgotten(reader.outbox());
         let mut last: Option<Frame> = None;
-        while let Some(frame) = reader.next_frame()? {
-            outbox.apply(&frame).map_err(|error| damaged(&error))?;
+        while let Some((frame, _)) = reader.next_frame().map_err(|error| damaged(&error))? {
             let fate = match frame.kind {
                 FrameKind::Intent => IntentRecord::decode(&frame.payload)
                     .map(|record| Some((record.send(), record.row, None))),
@@ -74,6 +80,7 @@ impl Sends {
             }
             last = Some(frame);
         }
+        let mut outbox = reader.into_outbox();
         if let Some(mut frame) = last.filter(|_| ended()) {
             // What the next process will find: its generation takes over from the writer.
             frame.kind = FrameKind::Opened;
@@ -124,6 +131,19 @@ impl Sends {
     }
 }
 
+/// The sends of a snapshot, as far as it tells of them: without keys, and without rows that repeat the key of another. What
+/// the log still has takes their places.
+fn forgotten(outbox: &Outbox) -> BTreeMap<RowKey, Fate> {
+    let fate = |(send, entry): (SendId, SendEntry<'_>)| {
+        let (pipeline, sink) = (entry.pipeline.to_owned(), entry.sink.to_owned());
+        let (epoch, row) = (entry.epoch.0, entry.row);
+        let key = (pipeline.clone(), epoch, sink.clone(), row);
+        let row = RowRef { pipeline, sink, epoch, row, ..RowRef::default() };
+        (key, Fate { send, row, not_sent: None })
+    };
+    outbox.sends().map(fate).collect()
+}
+
 fn words(state: &SendState) -> (&'static str, String) {
     match state {
         SendState::Intended { .. } => ("intended", String::new()),
@@ -158,7 +178,7 @@ fn open(dir: &Path) -> Outcome<Sends> {
     // A run that starts or ends while the log is read leaves its intents to the next look.
     let was_free = is_free(dir)?;
     let reader = LogReader::of_directory(dir)?;
-    Sends::read(reader, || was_free && is_free(dir).unwrap_or(false))
+    Sends::read(&reader, || was_free && is_free(dir).unwrap_or(false))
 }
 
 /// Whether no process writes to this log. The look itself is shared and takes no time, so it hinders no run.

@@ -44,7 +44,7 @@ impl Summary {
         dir: &Path,
     ) -> Outcome<Self> {
         let stats = services.collector.as_ref();
-        let sends = Sends::read(log.reader(log.start()), || false)?;
+        let sends = Sends::read(&log.reader(log.start()), || false)?;
         Ok(Self {
             loaded: loaded.copied(),
             accepted: stats.map_or(0, |stats| stats.accepted()),

@@ -13,7 +13,7 @@ use arrow::{
 };
 use arrow_ipc::reader::StreamReader;
 use datafusion::{datasource::MemTable, execution::context::SessionContext};
-use postrider_store::{EpochSealed, EventRecord, FrameKind, Log, TriggersRecord};
+use postrider_store::{EpochSealed, EventRecord, FrameKind, Log, Lsn, TriggersRecord};
 use serde_json::Value;
 
 use super::shop::MINUTE;
@@ -108,6 +108,9 @@ fn damaged(error: impl std::fmt::Display) -> Failure {
 }
 
 fn read(log: &Log) -> Outcome<Journal> {
+    if log.start() > Lsn::ZERO {
+        return Err(damaged("its beginning was deleted; verify a demo from its start"));
+    }
     let (mut events, mut seals, mut rows) = (Vec::new(), Vec::new(), Vec::new());
     let mut reader = log.reader(log.start());
     while let Some(frame) = reader.next_frame()? {

@@ -32,7 +32,6 @@ impl Release {
     pub(super) fn decode(
         triggers: &SealedTriggers,
         sink: Arc<EmailSink>,
-        clock: i64,
         read_at: i64,
     ) -> Result<Self, MailError> {
         let damaged = |message: String| MailError::Data {
@@ -50,7 +49,7 @@ impl Release {
             sink,
             moved_at: triggers.moved_at,
             read_at,
-            clock,
+            clock: triggers.clock,
             pipeline: triggers.pipeline.clone(),
             table: triggers.sink.clone(),
             epoch: triggers.epoch.0,

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use postrider_store::{
-    EpochSealed, Frame, FrameKind, IntentRecord, Log, LogReader, SealedTriggers,
-};
+use postrider_store::{Frame, FrameKind, IntentRecord, Log, LogReader, Outbox, SealedTriggers};
 
 use super::{Dispatcher, backlog::Release};
 use crate::{
@@ -14,13 +12,7 @@ use crate::{
 
 /// Reads a log from its start, without the payloads that the outbox has no use for: events are most of a log.
 pub(super) fn outbox_reader(log: &Log) -> LogReader {
-    log.reader(log.start()).skip_payloads_except(&[
-        FrameKind::Triggers,
-        FrameKind::EpochSealed,
-        FrameKind::Intent,
-        FrameKind::SendResult,
-        FrameKind::Decision,
-    ])
+    log.reader(log.start()).skip_payloads_except(&Outbox::KINDS)
 }
 
 impl Dispatcher {
@@ -46,11 +38,10 @@ impl Dispatcher {
         if released.is_empty() {
             return Ok(());
         }
-        let clock = EpochSealed::decode(&frame.payload)?.clock;
         let read_at = self.options.wall.now().0;
         for triggers in released.iter().filter(|triggers| !triggers.replayed) {
             if let Some(sink) = self.sink_of(triggers) {
-                self.backlog.push_all(Release::decode(triggers, sink, clock, read_at)?);
+                self.backlog.push_all(Release::decode(triggers, sink, read_at)?);
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use postrider_core::OptionValue;
 use postrider_mail::{Outcome, Outgoing, Provider, RecordingProvider};
-use postrider_store::{Log, LogOptions, SendOutcome};
+use postrider_store::{Log, LogOptions, Outbox, SendOutcome};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
@@ -227,6 +227,7 @@ async fn a_stop_waits_for_answers() {
 /// Random answers, random crashes: the law holds, and no marketing mail is accepted twice.
 #[tokio::test]
 async fn nothing_is_lost_or_doubled_under_random_trouble() {
+    let mut shortened = 0;
     for seed in 0..6_u64 {
         let dir = TempDir::new().unwrap();
         let mut random = seed;
@@ -251,6 +252,12 @@ async fn nothing_is_lost_or_doubled_under_random_trouble() {
             let running = start(options(&log, &sink(&[]), provider.clone()));
             // Every second row repeats one of the round before.
             seal(&log, round, &rows(&format!("r{}-", round / 2), 20)).await;
+            if next() % 3 == 0 {
+                running.handle.snapshot().await.unwrap();
+                if let [oldest, _] = log.views().kept(Outbox::VIEW).unwrap()[..] {
+                    shortened += log.truncate_before(oldest).unwrap().segments;
+                }
+            }
             if next() % 2 == 0 {
                 assert!(running.handle.settle().await);
                 running.end().await;
@@ -281,4 +288,96 @@ async fn nothing_is_lost_or_doubled_under_random_trouble() {
         assert_eq!(accepted.len(), total, "a mail was accepted twice with seed {seed}");
         assert_eq!(counts(&log).trigger_rows, 100);
     }
+    assert!(shortened > 0);
+}
+
+#[tokio::test]
+async fn sends_are_remembered_and_tried_again_after_their_frames_were_deleted() {
+    let dir = TempDir::new().unwrap();
+    let log = open(dir.path());
+    let busy = Outcome::Retry { after: None, reason: "busy".to_owned() };
+    let provider = Arc::new(RecordingProvider::answering("default", [busy]));
+    let running = start(options(&log, &sink(&[]), provider.clone()));
+    seal(&log, 1, &[row("x"), row("y"), row("z")]).await;
+    assert!(running.handle.settle().await);
+    running.end().await;
+    assert_eq!((counts(&log).retry, counts(&log).accepted), (1, 2));
+    let first = provider.calls()[0].clone();
+    close(log).await;
+
+    // Each process begins a segment.
+    let log = open(dir.path());
+    let running = start(options(&log, &sink(&[]), provider.clone()));
+    let at = running.handle.snapshot().await.unwrap().unwrap();
+    running.end().await;
+    assert_eq!(log.truncate_before(at).unwrap().segments, 1);
+    assert!(attempts(&log).0.is_empty(), "the intents are gone");
+    close(log).await;
+
+    let log = open(dir.path());
+    let provider = Arc::new(RecordingProvider::new("default"));
+    let clock = ManualClock::at(NOON);
+    let mut opts = options(&log, &sink(&[]), provider.clone());
+    opts.wall = clock.clone();
+    let running = start(opts);
+    seal(&log, 2, &[row("y"), row("new")]).await;
+    let sent = async {
+        while counts(&log).accepted < 4 {
+            clock.advance(HOUR);
+            assert!(running.handle.settle().await);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), sent).await.unwrap();
+    running.end().await;
+    assert_eq!(counts(&log).not_sent["duplicate"], 1);
+    let calls = provider.calls();
+    assert_eq!(calls.len(), 2);
+    let again = calls.iter().find(|call| call.send_id == first.send_id).unwrap();
+    assert_eq!((again.attempt, &again.bytes), (2, &first.bytes));
+    close(log).await;
+}
+
+#[tokio::test]
+async fn a_restart_from_a_snapshot_knows_what_was_on_its_way() {
+    let dir = TempDir::new().unwrap();
+    let log = open(dir.path());
+    let hole = BlackHole::new();
+    let running = start(options(&log, &sink(&transactional()), hole.clone()));
+    seal(&log, 1, &rows("a", 20)).await;
+    hole.was_called(8).await;
+    // The provider never answers, and the snapshot does not wait for it.
+    let at = running.handle.snapshot().await.unwrap().unwrap();
+    running.crash().await;
+    assert_eq!(log.views().kept(Outbox::VIEW).unwrap(), [at]);
+    close(log).await;
+
+    let log = open(dir.path());
+    let provider = Arc::new(RecordingProvider::new("default"));
+    let clock = ManualClock::at(NOON);
+    let mut opts = options(&log, &sink(&transactional()), provider.clone());
+    opts.wall = clock.clone();
+    let running = start(opts);
+    let sent = async {
+        while counts(&log).accepted < 20 {
+            clock.advance(HOUR);
+            assert!(running.handle.settle().await);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), sent).await.unwrap();
+    running.end().await;
+    let (_, results) = attempts(&log);
+    let doubts = results.iter().filter(|result| result.outcome() == SendOutcome::InDoubt);
+    assert_eq!(doubts.count(), 8);
+    assert_eq!(provider.calls().iter().filter(|call| call.attempt == 2).count(), 8);
+}
+
+#[tokio::test]
+async fn a_dispatcher_that_has_ended_writes_no_snapshot() {
+    let log = Log::in_memory();
+    let running = start(options(&log, &sink(&[]), Arc::new(RecordingProvider::new("default"))));
+    let handle = running.handle.clone();
+    running.end().await;
+    assert_eq!(handle.snapshot().await.unwrap(), None);
 }

@@ -18,7 +18,7 @@ use postrider_mail::{
     Provider, SinkColumn, TemplateLoader,
 };
 use postrider_store::{
-    Counts, EpochSealed, FrameKind, IntentRecord, Log, Outbox, ResultRecord, SealKind,
+    Counts, EpochSealed, FrameKind, IntentRecord, Log, OutboxReader, ResultRecord, SealKind,
     TriggersRecord,
 };
 use tokio::{
@@ -204,13 +204,12 @@ pub(crate) fn start(options: DispatcherOptions) -> Running {
 
 /// What the log says about all rows. The law must hold.
 pub(crate) fn counts(log: &Log) -> Counts {
-    let mut outbox = Outbox::default();
-    let mut reader = log.reader(log.start());
-    while let Some(frame) = reader.next_frame().unwrap() {
-        outbox.apply(&frame).unwrap();
-        assert!(outbox.counts().conserved(), "{:?}", outbox.counts());
+    let mut reader = OutboxReader::tail(&log.reader(log.start())).unwrap();
+    while reader.next_frame().unwrap().is_some() {
+        let counts = reader.outbox().counts();
+        assert!(counts.conserved(), "{counts:?}");
     }
-    outbox.counts().clone()
+    reader.outbox().counts().clone()
 }
 
 /// All intents and all results in the log.

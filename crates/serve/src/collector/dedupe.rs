@@ -98,6 +98,16 @@ impl Dedupe {
         claim
     }
 
+    /// All claims of now.
+    pub(super) fn claims(&self) -> Others {
+        Others(self.state().claimed.values().cloned().collect())
+    }
+
+    /// The ids of one part of the memory that are not expired at `now`.
+    pub(super) fn ids(&self, shard: usize, now: i64) -> Vec<(Key, i64)> {
+        self.state().settled.ids(shard, now)
+    }
+
     /// Ids that were forgotten before their time because there were too many.
     pub(super) fn forgotten(&self) -> u64 {
         self.state().settled.forgotten()
@@ -151,6 +161,13 @@ impl Drop for Claim {
 pub(super) struct Others(Vec<watch::Receiver<bool>>);
 
 impl Others {
+    /// Waits until each of them is settled, or has failed.
+    pub(super) async fn ended(self) {
+        for mut other in self.0 {
+            other.wait_for(|settled| *settled).await.ok();
+        }
+    }
+
     /// Waits for them; `false` if one failed.
     pub(super) async fn settled(self) -> bool {
         for mut other in self.0 {

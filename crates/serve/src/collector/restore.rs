@@ -7,26 +7,33 @@ use super::{
     dedupe::{Key, Window},
     event::sent_id,
     intake::MINTED,
+    snapshot,
 };
 
-/// The ids of all events of the log that are still within the window at `now`.
+/// The ids of all events of the log that are still within the window at `now`. Without a snapshot, those of the events that
+/// the log still has: it is not shortened within the window before there is one.
 pub(super) fn message_ids(
     log: &Log,
     limits: &CollectorLimits,
     now: i64,
 ) -> Result<Window, CollectorError> {
     let length = i64::try_from(limits.dedupe_window.as_nanos()).unwrap_or(i64::MAX);
-    let mut window = Window::new(length, limits.dedupe_ids);
-    let mut reader = log.reader(log.start()).skip_payloads_except(&[FrameKind::Event]);
+    let empty = || Window::new(length, limits.dedupe_ids);
+    let reader = log.reader(log.start());
+    let restored = snapshot::restore(&reader, empty, now)?;
+    for reason in restored.passed_over {
+        tracing::warn!(reason, "a snapshot of message ids was passed over");
+    }
+    let (mut window, from) = restored.found.unwrap_or_else(|| (empty(), log.start()));
+    let mut reader = reader.beginning_at(from).skip_payloads_except(&[FrameKind::Event]);
     while let Some(frame) = reader.next_frame()? {
         if frame.kind != FrameKind::Event {
             continue;
         }
         let record = EventRecord::decode(&frame.payload).map_err(|error| error.at(frame.lsn))?;
-        let is_recent = now.saturating_sub(record.received_at) < length;
-        if is_recent && was_sent(&record) {
+        if was_sent(&record) {
             let key = Key::of(frame.workspace, &record.stream, record.role(), &record.message_id);
-            window.insert(key, record.received_at, now);
+            window.insert_recent(key, record.received_at, now);
         }
     }
     Ok(window)

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use futures::future::join_all;
+use postrider_core::{SubjectId, WorkspaceId};
 use postrider_serve::{Collector, CollectorLimits};
-use postrider_store::{Log, LogOptions};
+use postrider_store::{EventRecord, KeyRole, Log, LogOptions};
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -150,4 +151,81 @@ async fn stop(running: Running) {
     running.server.stop.cancel();
     running.server.task.await.unwrap().unwrap();
     running.log.close().await;
+}
+
+/// A log that begins a segment with every batch.
+fn log_in(dir: &std::path::Path) -> Log {
+    Log::open(LogOptions { dir: dir.to_owned(), segment_bytes: 1 }).unwrap().log
+}
+
+#[tokio::test]
+async fn ids_are_known_after_their_events_were_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = log_in(dir.path());
+    let running = start_with(log.clone(), CollectorLimits::default()).await;
+    for id in ["a", "b", "c"] {
+        let event = json!({"messageId": id}).to_string();
+        assert_eq!(counts(&running.answer("/v1/events", event).await), (1, 0));
+    }
+    let at = running.collector.snapshot().await.unwrap();
+    assert_eq!(at, *log.durable().borrow());
+    let event = |id| json!({"messageId": id}).to_string();
+    assert_eq!(counts(&running.answer("/v1/events", event("d")).await), (1, 0));
+    log.truncate_before(at).unwrap();
+    assert_eq!(running.stored().len(), 1);
+    running.server.stop.cancel();
+    running.server.task.await.unwrap().unwrap();
+    log.close().await;
+    drop((running.log, running.collector, log));
+
+    let log = log_in(dir.path());
+    let running = start_with(log.clone(), CollectorLimits::default()).await;
+    for id in ["a", "b", "c", "d"] {
+        assert_eq!(counts(&running.answer("/v1/events", event(id)).await), (0, 1), "{id}");
+    }
+    assert_eq!(counts(&running.answer("/v1/events", event("e")).await), (1, 0));
+    log.close().await;
+}
+
+#[tokio::test]
+async fn damaged_snapshots_of_ids_whose_events_are_gone_are_no_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = log_in(dir.path());
+    let running = start_with(log.clone(), CollectorLimits::default()).await;
+    for id in ["a", "b"] {
+        running.answer("/v1/events", json!({"messageId": id}).to_string()).await;
+    }
+    let at = running.collector.snapshot().await.unwrap();
+    let file = dir.path().join(format!("views/message_ids/{:020}.snap", at.0));
+    std::fs::write(&file, "damaged").unwrap();
+    let clock = &running.clock;
+    let whole = Collector::open(options(&log, clock, CollectorLimits::default()));
+    assert!(whole.is_ok(), "the log still has them all");
+    log.truncate_before(at).unwrap();
+    let error = Collector::open(options(&log, clock, CollectorLimits::default())).unwrap_err();
+    assert!(error.to_string().contains("can't be rebuilt"), "{error}");
+    std::fs::remove_dir_all(dir.path().join("views")).unwrap();
+    let never = Collector::open(options(&log, clock, CollectorLimits::default()));
+    assert!(never.is_ok(), "a collector that is new to an old log");
+    log.close().await;
+}
+
+#[tokio::test]
+async fn snapshots_are_written_as_the_log_grows() {
+    let running = start().await;
+    let writing = tokio::spawn(running.collector.clone().write_snapshots());
+    let filler = EventRecord {
+        stream: "other".to_owned(),
+        role: KeyRole::Server.into(),
+        body: vec![b' '; 8 << 20].into(),
+        ..EventRecord::default()
+    };
+    let frame = filler.frame(WorkspaceId::DEFAULT, SubjectId::NONE);
+    for _ in 0..9 {
+        running.log.append(vec![frame.clone()]).await.unwrap();
+    }
+    running.log.close().await;
+    writing.await.unwrap();
+    let view = Collector::kept_view(&CollectorLimits::default()).view;
+    assert_eq!(running.log.views().kept(view).unwrap().len(), 1);
 }

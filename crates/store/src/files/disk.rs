@@ -18,6 +18,7 @@ use super::{LogFile, LogFiles};
 use crate::{
     LogError, Lsn,
     segment::{base_of, file_name},
+    view::{DiskViews, ViewFiles},
 };
 
 /// A directory of segment files.
@@ -61,6 +62,44 @@ impl LogFiles for DiskFiles {
 
     fn path(&self, base: Lsn) -> PathBuf {
         self.dir.join(file_name(base))
+    }
+
+    fn remove(&self, base: Lsn) -> io::Result<()> {
+        match fs::remove_file(self.path(base)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
+    fn written_at(&self, base: Lsn) -> io::Result<Option<i64>> {
+        let written = fs::metadata(self.path(base))?.modified()?;
+        let age = written.duration_since(std::time::UNIX_EPOCH).ok();
+        Ok(age.and_then(|age| i64::try_from(age.as_nanos()).ok()))
+    }
+
+    fn read_start(&self) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.start_path()) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write_start(&self, bytes: &[u8]) -> io::Result<()> {
+        let temporary = self.dir.join("START.tmp");
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, self.start_path())?;
+        self.sync_names()
+    }
+
+    fn start_path(&self) -> PathBuf {
+        self.dir.join("START")
+    }
+
+    fn views(&self) -> Arc<dyn ViewFiles> {
+        Arc::new(DiskViews::new(self.dir.join("views")))
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{LogFile, LogFiles, MemoryFiles};
-use crate::Lsn;
+use crate::{Lsn, view::ViewFiles};
 
 /// What goes wrong.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub(crate) struct Faults {
     pub(crate) sync: AtomicBool,
     /// New files can't be created.
     pub(crate) create: AtomicBool,
+    /// Deletions and moves of the beginning that work before all further ones fail; `None` if all do.
+    pub(crate) steps: Mutex<Option<usize>>,
     gate: Mutex<Gate>,
     changed: Condvar,
 }
@@ -42,6 +44,17 @@ impl Faults {
     pub(crate) fn await_sync(&self) {
         let gate = self.gate.lock().unwrap();
         drop(self.changed.wait_while(gate, |gate| !gate.waiting).unwrap());
+    }
+
+    fn take_step(&self) -> io::Result<()> {
+        match &mut *self.steps.lock().unwrap() {
+            Some(0) => Err(io::Error::other("the machine stopped")),
+            Some(steps) => {
+                *steps -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     fn pass_gate(&self) {
@@ -103,6 +116,32 @@ impl LogFiles for FaultyFiles {
 
     fn path(&self, base: Lsn) -> PathBuf {
         self.files.path(base)
+    }
+
+    fn remove(&self, base: Lsn) -> io::Result<()> {
+        self.faults.take_step()?;
+        self.files.remove(base)
+    }
+
+    fn written_at(&self, base: Lsn) -> io::Result<Option<i64>> {
+        self.files.written_at(base)
+    }
+
+    fn read_start(&self) -> io::Result<Option<Vec<u8>>> {
+        self.files.read_start()
+    }
+
+    fn write_start(&self, bytes: &[u8]) -> io::Result<()> {
+        self.faults.take_step()?;
+        self.files.write_start(bytes)
+    }
+
+    fn start_path(&self) -> PathBuf {
+        self.files.start_path()
+    }
+
+    fn views(&self) -> Arc<dyn ViewFiles> {
+        self.files.views()
     }
 }
 

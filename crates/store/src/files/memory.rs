@@ -8,12 +8,21 @@ use std::{
 };
 
 use super::{LogFile, LogFiles};
-use crate::{Lsn, segment::file_name};
+use crate::{
+    Lsn,
+    segment::file_name,
+    view::{MemoryViews, ViewFiles},
+};
 
 /// Segment files in memory. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MemoryFiles {
     files: Arc<RwLock<BTreeMap<Lsn, Arc<MemoryFile>>>>,
+    /// When segments were last written to, as far as somebody said so: memory has no clock.
+    pub(crate) times: Arc<RwLock<BTreeMap<Lsn, i64>>>,
+    start: Arc<RwLock<Option<Vec<u8>>>>,
+    /// The snapshots of views.
+    pub(crate) views: MemoryViews,
 }
 
 impl LogFiles for MemoryFiles {
@@ -43,6 +52,33 @@ impl LogFiles for MemoryFiles {
 
     fn path(&self, base: Lsn) -> PathBuf {
         Path::new("memory").join(file_name(base))
+    }
+
+    fn remove(&self, base: Lsn) -> io::Result<()> {
+        self.files.write().unwrap_or_else(PoisonError::into_inner).remove(&base);
+        Ok(())
+    }
+
+    fn written_at(&self, base: Lsn) -> io::Result<Option<i64>> {
+        let times = self.times.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(times.get(&base).copied())
+    }
+
+    fn read_start(&self) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.start.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    fn write_start(&self, bytes: &[u8]) -> io::Result<()> {
+        *self.start.write().unwrap_or_else(PoisonError::into_inner) = Some(bytes.to_vec());
+        Ok(())
+    }
+
+    fn start_path(&self) -> PathBuf {
+        Path::new("memory").join("START")
+    }
+
+    fn views(&self) -> Arc<dyn ViewFiles> {
+        Arc::new(self.views.clone())
     }
 }
 

@@ -55,6 +55,27 @@ impl LogFiles for CachedFiles {
         Ok(())
     }
 
+    fn remove(&self, base: Lsn) -> io::Result<()> {
+        self.files.lock().unwrap().remove(&base);
+        Ok(())
+    }
+
+    fn written_at(&self, _: Lsn) -> io::Result<Option<i64>> {
+        Ok(None)
+    }
+
+    fn read_start(&self) -> io::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    fn write_start(&self, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn start_path(&self) -> PathBuf {
+        Path::new("cached").join("START")
+    }
+
     fn path(&self, base: Lsn) -> PathBuf {
         Path::new("cached").join(file_name(base))
     }

@@ -27,6 +27,19 @@ fn conforms(files: &dyn LogFiles) {
     assert_eq!(later.size().unwrap(), 0);
     assert_eq!(files.create(Lsn(7)).unwrap().size().unwrap(), 0);
     assert!(files.path(Lsn(7)).ends_with("00000000000000000007.log"));
+
+    assert_eq!(files.read_start().unwrap(), None);
+    for start in [&b"a"[..], b"other"] {
+        files.write_start(start).unwrap();
+        assert_eq!(files.read_start().unwrap().unwrap(), start);
+    }
+    assert!(files.start_path().ends_with("START"));
+    later.write_all_at(b"x", 0).unwrap();
+    for _ in 0..2 {
+        files.remove(Lsn(100)).unwrap();
+        assert_eq!(files.bases().unwrap(), [Lsn(7)]);
+    }
+    assert_eq!(later.size().unwrap(), 1, "who has it open goes on reading");
 }
 
 #[test]

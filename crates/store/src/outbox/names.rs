@@ -8,7 +8,7 @@ use super::sends::{SendEntry, StoredSend};
 
 /// The number of a (workspace, pipeline, sink).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct TriggerId(u32);
+pub(super) struct TriggerId(pub(super) u32);
 
 /// Names one sealed row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,7 +19,7 @@ pub(super) struct RowKey {
 }
 
 /// All triggers that had a sealed row.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct TriggerNames {
     ids: HashMap<(WorkspaceId, String, String), TriggerId>,
     names: Vec<(WorkspaceId, String, String)>,
@@ -50,12 +50,27 @@ impl TriggerNames {
         })
     }
 
+    /// All names, in the order of their numbers.
+    pub(super) fn all(&self) -> &[(WorkspaceId, String, String)] {
+        &self.names
+    }
+
+    /// The trigger of a number.
+    pub(super) fn get(&self, number: u32) -> Option<TriggerId> {
+        ((number as usize) < self.names.len()).then_some(TriggerId(number))
+    }
+
+    /// The workspace, pipeline and sink of a trigger.
+    pub(super) fn name(&self, trigger: TriggerId) -> (WorkspaceId, &str, &str) {
+        match self.names.get(trigger.0 as usize) {
+            Some((workspace, pipeline, sink)) => (*workspace, pipeline, sink),
+            None => (WorkspaceId::DEFAULT, "", ""),
+        }
+    }
+
     pub(super) fn entry<'a>(&'a self, send: &'a StoredSend) -> SendEntry<'a> {
         let row = send.row;
-        let (workspace, pipeline, sink) = match self.names.get(row.trigger.0 as usize) {
-            Some((workspace, pipeline, sink)) => (*workspace, pipeline.as_str(), sink.as_str()),
-            None => (WorkspaceId::DEFAULT, "", ""),
-        };
+        let (workspace, pipeline, sink) = self.name(row.trigger);
         let epoch = Epoch(row.epoch);
         SendEntry { workspace, pipeline, sink, epoch, row: row.row, state: &send.state }
     }

@@ -5,10 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use postrider_core::{Epoch, Generation, SendId, WorkspaceId};
+use postrider_core::{Epoch, Generation, SendId, SubjectId, WorkspaceId};
 
-use super::{Counts, names::RowKey};
-use crate::{ResultRecord, SendOutcome};
+use super::{Counts, names::RowKey, rows::RowState};
+use crate::{ResultRecord, SendOutcome, limits::SEND_SHARDS};
 
 /// What became of a send so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub struct SendEntry<'a> {
 }
 
 /// A send as it is kept.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct StoredSend {
     pub(super) row: RowKey,
     pub(super) state: SendState,
@@ -80,6 +80,15 @@ impl StoredSend {
         }
     }
 
+    /// What its state means for its row.
+    pub(super) const fn row_state(&self) -> RowState {
+        match self.state {
+            SendState::Intended { .. } | SendState::Retry { .. } => RowState::Open,
+            SendState::InDoubt { .. } => RowState::Doubtful,
+            SendState::Accepted | SendState::Rejected | SendState::NotSent { .. } => RowState::Done,
+        }
+    }
+
     /// Whether it may be decided not to go on with this send: only while it certainly was not taken over. A decision about one
     /// that may have been would hide the doubt and free its key for a second mail.
     pub(super) fn may_be_dropped(&self) -> Result<(), String> {
@@ -90,21 +99,70 @@ impl StoredSend {
     }
 }
 
-/// All sends.
-#[derive(Debug, Default)]
+/// Sends whose ids begin with the same bits.
+type Shard = HashMap<SendId, StoredSend>;
+
+/// All sends. Clones share the shards, and copy one when it changes: a snapshot can be written while the original goes on.
+#[derive(Debug, Clone)]
 pub(super) struct Sends {
-    sends: HashMap<SendId, StoredSend>,
+    shards: Vec<Arc<Shard>>,
     open_intents: HashSet<SendId>,
+    /// Whom the intents are about that no result was written for, whichever process has it to answer for.
+    unanswered: HashMap<SendId, SubjectId>,
     reasons: HashSet<Arc<str>>,
+}
+
+impl Default for Sends {
+    fn default() -> Self {
+        Self {
+            shards: vec![Arc::default(); SEND_SHARDS],
+            open_intents: HashSet::new(),
+            unanswered: HashMap::new(),
+            reasons: HashSet::new(),
+        }
+    }
+}
+
+/// The shard of a send: by the first bits of its id, which is a hash.
+fn shard_of(send: SendId) -> usize {
+    (usize::from(u16::from_be_bytes([send.0[0], send.0[1]])) * SEND_SHARDS) >> 16
 }
 
 impl Sends {
     pub(super) fn get(&self, send: SendId) -> Option<&StoredSend> {
-        self.sends.get(&send)
+        self.shards.get(shard_of(send))?.get(&send)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (SendId, &StoredSend)> {
-        self.sends.iter().map(|(send, stored)| (*send, stored))
+        self.shards.iter().flat_map(|shard| shard.iter()).map(|(send, stored)| (*send, stored))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.len()).sum()
+    }
+
+    /// All reasons, in no order.
+    pub(super) fn reasons(&self) -> Vec<Arc<str>> {
+        self.reasons.iter().cloned().collect()
+    }
+
+    /// The shards. The ids of one are all before those of the next.
+    pub(super) fn shards(&self) -> &[Arc<Shard>] {
+        &self.shards
+    }
+
+    fn shard(&mut self, send: SendId) -> Option<&mut Shard> {
+        self.shards.get_mut(shard_of(send)).map(Arc::make_mut)
+    }
+
+    /// Intents that no result was written for, and whom they are about.
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = (SendId, SubjectId)> {
+        self.unanswered.iter().map(|(send, subject)| (*send, *subject))
+    }
+
+    /// An intent was written.
+    pub(super) fn ask(&mut self, send: SendId, subject: SubjectId) {
+        self.unanswered.insert(send, subject);
     }
 
     /// A reason, kept once however many sends have it.
@@ -120,7 +178,9 @@ impl Sends {
     /// Begins a send, or takes over the id of one that was decided against.
     pub(super) fn insert(&mut self, send: SendId, row: RowKey, state: SendState) {
         self.note_intent(send, &state);
-        self.sends.insert(send, StoredSend { row, state });
+        if let Some(shard) = self.shard(send) {
+            shard.insert(send, StoredSend { row, state });
+        }
     }
 
     /// Changes the state of a send.
@@ -131,7 +191,8 @@ impl Sends {
         counts: &mut Counts,
     ) -> Result<(), String> {
         self.note_intent(send, &state);
-        let stored = self.sends.get_mut(&send).ok_or_else(|| format!("send {send} is unknown"))?;
+        let stored = self.shard(send).and_then(|shard| shard.get_mut(&send));
+        let stored = stored.ok_or_else(|| format!("send {send} is unknown"))?;
         counts.leave(&stored.state);
         counts.enter(&state);
         stored.state = state;
@@ -139,16 +200,22 @@ impl Sends {
     }
 
     /// A new process writes: nobody will ever write the results of the open intents of the one before it.
-    pub(super) fn take_over(&mut self, counts: &mut Counts) {
-        for send in self.open_intents.drain() {
-            if let Some(stored) = self.sends.get_mut(&send)
+    /// Returns the rows that are in doubt now.
+    pub(super) fn take_over(&mut self, counts: &mut Counts) -> Vec<RowKey> {
+        let mut rows = Vec::new();
+        for send in std::mem::take(&mut self.open_intents) {
+            if let Some(stored) = self.shard(send).and_then(|shard| shard.get_mut(&send))
                 && let SendState::Intended { attempt, .. } = stored.state
             {
                 counts.leave(&stored.state);
                 stored.state = SendState::InDoubt { attempt };
                 counts.enter(&stored.state);
+                rows.push(stored.row);
             }
         }
+        // Their order decides which are let go first.
+        rows.sort_unstable();
+        rows
     }
 
     /// Applies a result. A late result of an earlier attempt, or one for a send that has ended, changes nothing,
@@ -166,6 +233,7 @@ impl Sends {
             | SendState::InDoubt { attempt } => Some(*attempt),
             SendState::Accepted | SendState::Rejected | SendState::NotSent { .. } => None,
         };
+        self.unanswered.remove(&send);
         let counts_now = newest.is_some_and(|newest| attempt >= newest);
         let state = match record.outcome() {
             SendOutcome::Accepted => SendState::Accepted,

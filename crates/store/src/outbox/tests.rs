@@ -324,3 +324,42 @@ fn rows_do_not_hold_the_buffer_of_the_reader() {
     drop(fold);
     assert!(rows.is_unique() && rows.try_into_mut().unwrap().capacity() < 100);
 }
+
+#[test]
+fn the_oldest_of_too_many_doubtful_rows_are_let_go_and_stay_in_doubt() {
+    let mut fold = Fold::new();
+    // Four times 15 MiB are kept, a fifth time is too much.
+    for epoch in 1..=6 {
+        let record = TriggersRecord {
+            pipeline: "carts".to_owned(),
+            sink: "mail".to_owned(),
+            epoch,
+            count: 1,
+            rows: Bytes::from(vec![7; 15 << 20]),
+        };
+        fold.apply(record.frame(WorkspaceId::DEFAULT, SubjectId::NONE)).unwrap();
+        fold.seal(epoch, 1).unwrap();
+        let number = u8::try_from(epoch).unwrap();
+        fold.intent(send(number), 1, &row("mail", epoch, 0)).unwrap();
+        if epoch == 1 {
+            fold.result(send(1), 1, SendOutcome::Retry).unwrap();
+        } else {
+            fold.result(send(number), 1, SendOutcome::InDoubt).unwrap();
+        }
+    }
+    let kept = |fold: &Fold| {
+        (1..=6).filter(|number| fold.outbox.rows_of(send(*number)).is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(&fold), [1, 3, 4, 5, 6], "one that is tried again is never let go");
+    // What is tried again does not count.
+    fold.intent(send(3), 2, &row("mail", 3, 0)).unwrap();
+    fold.intent(send(1), 2, &row("mail", 1, 0)).unwrap();
+    fold.result(send(1), 2, SendOutcome::InDoubt).unwrap();
+    assert_eq!(kept(&fold), [1, 3, 4, 5, 6]);
+    fold.restart();
+    assert_eq!(kept(&fold), [1, 3, 5, 6], "4 is in doubt for longest");
+    fold.result(send(2), 1, SendOutcome::Accepted).unwrap();
+    fold.result(send(3), 2, SendOutcome::Accepted).unwrap();
+    assert_eq!((fold.counts().in_doubt, fold.counts().accepted), (4, 2));
+    assert_eq!(kept(&fold), [1, 5, 6]);
+}

@@ -8,17 +8,17 @@ use postrider_core::{Epoch, WorkspaceId};
 use super::SealedTriggers;
 use crate::{EpochSealed, TriggersRecord};
 
-/// Rows of epochs that the running generation has not sealed yet.
-#[derive(Debug, Default)]
+/// Rows of epochs that the running generation has not sealed yet. There are few: those of a pipeline's open epoch.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Unsealed {
-    pipelines: HashMap<(WorkspaceId, String), PipelineEpochs>,
+    pub(super) pipelines: HashMap<(WorkspaceId, String), PipelineEpochs>,
 }
 
-#[derive(Debug, Default)]
-struct PipelineEpochs {
+#[derive(Debug, Clone, Default)]
+pub(super) struct PipelineEpochs {
     /// The newest sealed epoch. Epochs are sealed in order, so every epoch up to here is sealed.
-    sealed: Option<u64>,
-    waiting: BTreeMap<u64, Vec<TriggersRecord>>,
+    pub(super) sealed: Option<u64>,
+    pub(super) waiting: BTreeMap<u64, Vec<TriggersRecord>>,
 }
 
 impl Unsealed {
@@ -68,6 +68,7 @@ impl Unsealed {
                 first_row,
                 count: record.count,
                 moved_at: seal.moved_at,
+                clock: seal.clock,
                 rows: record.rows,
                 replayed,
             }

@@ -78,7 +78,9 @@ fn the_window_ends_exactly_at_its_length() {
 enum Step {
     /// A request with these ids, this much later; whether its append works.
     Request { ids: Vec<u8>, later: i64, works: bool },
-    /// A new process that reads the log, with its clock moved by this.
+    /// The memory is written down.
+    Snapshot,
+    /// A new process that reads the newest snapshot and the log behind it, with its clock moved by this.
     Restart { shift: i64 },
 }
 
@@ -87,6 +89,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (ids, 0..60_i64, any::<bool>(), any::<bool>())
             .prop_map(|(ids, later, a, b)| Step::Request { ids, later, works: a || b }),
+        1 => Just(Step::Snapshot),
         1 => prop_oneof![Just(0), -50..50_i64].prop_map(|shift| Step::Restart { shift }),
     ]
 }
@@ -99,13 +102,21 @@ proptest! {
         let mut dedupe = dedupe();
         let mut now = 0;
         let mut log: Vec<(u8, i64)> = Vec::new();
+        let (mut snapshot, mut behind) = (Vec::new(), 0);
         for step in steps {
             match step {
+                Step::Snapshot => {
+                    let ids = |shard| dedupe.ids(shard, now);
+                    (snapshot, behind) = ((0..Window::SHARDS).flat_map(ids).collect(), log.len());
+                }
                 Step::Restart { shift } => {
                     now += shift;
                     let mut window = Window::new(LENGTH, 1_000_000);
-                    for (id, at) in &log {
-                        window.insert(key(*id), *at, now);
+                    for (key, at) in &snapshot {
+                        window.insert_recent(*key, *at, now);
+                    }
+                    for (id, at) in &log[behind..] {
+                        window.insert_recent(key(*id), *at, now);
                     }
                     dedupe = Arc::new(Dedupe::new(window));
                 }

@@ -10,6 +10,20 @@ use crate::limits::DEDUPE_EXPIRE_STEP;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::collector) struct Key(pub(super) u64, pub(super) u64);
 
+impl Key {
+    /// It as bytes.
+    pub(in crate::collector) fn bytes(self) -> [u8; 16] {
+        (u128::from(self.0) << 64 | u128::from(self.1)).to_be_bytes()
+    }
+
+    /// The key of these bytes.
+    pub(in crate::collector) const fn of_bytes(bytes: [u8; 16]) -> Self {
+        let number = u128::from_be_bytes(bytes);
+        // The casts keep one half each.
+        Self((number >> 64) as u64, number as u64)
+    }
+}
+
 /// A power of two. A table doubles in one go; with many small ones no request waits for long.
 const SHARDS: usize = 64;
 
@@ -36,6 +50,9 @@ impl Window {
         let shards = std::iter::repeat_with(Shard::default).take(SHARDS).collect();
         Self { shards, length, ids_per_shard: ids_max.div_ceil(SHARDS).max(1), forgotten: 0 }
     }
+
+    /// How many parts it has.
+    pub(in crate::collector) const SHARDS: usize = SHARDS;
 
     fn shard_of(key: Key) -> usize {
         // The hash table uses the other half of the key.
@@ -75,8 +92,29 @@ impl Window {
         }
     }
 
+    /// Remembers an id of the past, unless it is expired at `now`.
+    pub(in crate::collector) fn insert_recent(&mut self, key: Key, received_at: i64, now: i64) {
+        if now.saturating_sub(received_at) < self.length {
+            self.insert(key, received_at, now);
+        }
+    }
+
+    /// The ids of one part that are not expired at `now`, in the order in which they are forgotten.
+    pub(super) fn ids(&self, shard: usize, now: i64) -> Vec<(Key, i64)> {
+        let Some(shard) = self.shards.get(shard) else { return Vec::new() };
+        let remembered = |(key, at): &&(Key, i64)| {
+            now.saturating_sub(*at) < self.length && shard.received_at.get(key) == Some(at)
+        };
+        shard.order.iter().filter(remembered).copied().collect()
+    }
+
+    /// Counts ids that an earlier process forgot too early.
+    pub(in crate::collector) const fn had_forgotten(&mut self, ids: u64) {
+        self.forgotten += ids;
+    }
+
     /// How many ids were dropped within the window, because there were too many.
-    pub(super) fn forgotten(&self) -> u64 {
+    pub(in crate::collector) fn forgotten(&self) -> u64 {
         self.forgotten
     }
 }

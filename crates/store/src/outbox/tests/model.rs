@@ -1,12 +1,13 @@
 //! The fold against a model that keeps a list and looks everything up in it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
+use bytes::Bytes;
 use postrider_core::{Generation, SendId};
 use proptest::prelude::*;
 
-use super::{Fold, row, send};
-use crate::{SendOutcome, SendState};
+use super::{super::Outbox, Fold, row, send};
+use crate::{SendOutcome, SendState, Views, view::MemoryViews};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -211,6 +212,78 @@ fn agree(fold: &Fold, model: &Model) {
         undecided.map(|row| (row.sink.to_owned(), row.epoch, row.row)).collect();
     expected.sort_unstable();
     assert_eq!(pending, expected);
+}
+
+/// The bytes of a snapshot of an outbox: they say all that it knows, in a fixed order.
+fn bytes(outbox: &Outbox) -> Bytes {
+    let memory = MemoryViews::default();
+    outbox.save(&Views::new(Arc::new(memory.clone()))).unwrap();
+    memory.with(|snapshots| snapshots.first_key_value().unwrap().1.clone())
+}
+
+/// The outbox that another process makes of a snapshot.
+fn restored(outbox: &Outbox) -> Outbox {
+    let views = Views::new(Arc::new(MemoryViews::default()));
+    outbox.save(&views).unwrap();
+    views.read_alone(Outbox::VIEW, outbox.position(), Outbox::load).unwrap()
+}
+
+/// Rows of a send are there exactly as long as another attempt may follow.
+fn rows_are_kept(fold: &Fold, model: &Model) {
+    for row in &model.rows {
+        let found = fold.outbox.rows_of(row.send).map(|set| (set.sink.as_str(), set.epoch.0));
+        let open = matches!(row.state, State::Intended | State::Retry | State::InDoubt);
+        assert_eq!(found, open.then_some((row.sink, row.epoch)), "{row:?}");
+    }
+}
+
+/// Folds the steps, and becomes what a restart makes of a snapshot behind each of these.
+fn run(steps: &[Step], snapshots: impl Fn(usize) -> bool) -> (Fold, Model) {
+    let (mut fold, mut model) = (Fold::new(), Model::default());
+    for (number, next) in steps.iter().enumerate() {
+        step(&mut fold, &mut model, next);
+        if snapshots(number) {
+            fold.outbox = restored(&fold.outbox);
+        }
+    }
+    (fold, model)
+}
+
+proptest! {
+    // Each case restores an outbox as often as it has steps.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn a_snapshot_anywhere_and_the_rest_of_the_log_are_the_whole_log(
+        steps in prop::collection::vec(steps(), 1..40),
+    ) {
+        let (whole, model) = run(&steps, |_| false);
+        let expected = bytes(&whole.outbox);
+        for place in 0..steps.len() {
+            let (fold, _) = run(&steps, |number| number == place);
+            agree(&fold, &model);
+            prop_assert_eq!(&bytes(&fold.outbox), &expected, "a snapshot behind step {}", place);
+        }
+        let (fold, _) = run(&steps, |_| true);
+        agree(&fold, &model);
+        rows_are_kept(&fold, &model);
+        prop_assert_eq!(&bytes(&fold.outbox), &expected);
+    }
+
+    #[test]
+    fn a_clone_stays_as_it_is_while_the_original_goes_on(
+        before in prop::collection::vec(steps(), 1..40), after in prop::collection::vec(steps(), 1..20),
+    ) {
+        let (mut fold, mut model) = run(&before, |_| false);
+        let (expected, clone) = (bytes(&fold.outbox), fold.outbox.clone());
+        for next in &after {
+            step(&mut fold, &mut model, next);
+        }
+        agree(&fold, &model);
+        rows_are_kept(&fold, &model);
+        prop_assert_eq!(bytes(&clone), expected);
+    }
+
 }
 
 proptest! {
