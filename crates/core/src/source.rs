@@ -110,6 +110,11 @@ pub trait Source: Send {
     async fn seek(&mut self, position: Option<Position>) -> Result<(), SourceError>;
     /// The next chunk, if there is one.
     async fn poll(&mut self, until: Option<&Position>) -> Result<Polled, SourceError>;
+    /// After `poll` said `Empty`: the position up to which it has looked, if that is behind the last chunk. Reading may go on there, and
+    /// what is before it is not needed any more. A read up to a position that was looked at ends there.
+    fn looked_up_to(&self) -> Option<Position> {
+        None
+    }
     /// Waits for more input. Never completes for a source that has ended.
     async fn ready(&mut self);
 }

@@ -1,7 +1,7 @@
 //! What can go wrong while a pipeline runs.
 
 use postrider_core::{Diagnostics, ErrorKind, SinkError, SourceError};
-use postrider_store::{CheckpointError, LogError};
+use postrider_store::{CheckpointError, LogError, ViewError};
 
 /// Why a pipeline could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +73,9 @@ pub enum EngineError {
     /// The checkpoints failed.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// What the log remembers of frames that were deleted can't be read.
+    #[error(transparent)]
+    View(ViewError),
     /// The log no longer has its beginning, and there is no checkpoint behind it.
     #[error(
         "pipeline `{pipeline}` can't be restored: the log begins at {start}, and there is no checkpoint that goes on there; give          the place where its checkpoints are, or start it on another --state-dir"
@@ -103,6 +106,7 @@ impl EngineError {
             Self::BadData { .. } | Self::Compute { .. } => ErrorKind::Data,
             Self::Log(error) => error.kind(),
             Self::Checkpoint(error) => error.kind(),
+            Self::View(error) => error.kind(),
             Self::NoCheckpoint { .. } => ErrorKind::Data,
             Self::Diverged { .. } | Self::Bug { .. } => ErrorKind::Bug,
         }

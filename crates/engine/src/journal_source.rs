@@ -117,6 +117,11 @@ impl Source for JournalSource {
         Ok(Polled::Chunk(Chunk { start, end, data: ChunkData::Records(records) }))
     }
 
+    fn looked_up_to(&self) -> Option<Position> {
+        let ahead = self.next.as_ref().map(|record| record.position.clone());
+        Some(ahead.unwrap_or_else(|| Position::at(self.reader.position().0)))
+    }
+
     async fn ready(&mut self) {
         // What can't be read is found and reported by `poll`.
         while !self.short && matches!(self.fill().await, Ok(false)) {

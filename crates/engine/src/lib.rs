@@ -43,6 +43,6 @@ pub use pipeline::{
     RecoveryFacts, SealFacts, SourceParts,
 };
 pub use runtime::{
-    checkpoint::{CheckpointFacts, Checkpoints},
+    checkpoint::{CheckpointFacts, Checkpoints, KeptFrom},
     restore::RestoredFacts,
 };

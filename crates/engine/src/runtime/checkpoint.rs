@@ -55,6 +55,17 @@ pub struct CheckpointFacts {
     pub memory: usize,
     /// From the seal to the commit.
     pub took_ns: i64,
+    /// What the oldest checkpoint that is kept reads of the log and of sources; `None` if that is not known.
+    pub oldest: Option<KeptFrom>,
+}
+
+/// Where a restart from a checkpoint begins to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptFrom {
+    /// The position in the log of the first epoch behind it.
+    pub log_position: u64,
+    /// Each source table and the offset of its position.
+    pub sources: Vec<(String, u64)>,
 }
 
 /// What one stage instance handed over.
@@ -130,16 +141,29 @@ impl Checkpointer {
             state_rows: all().map(|part| part.rows).sum(),
             memory,
             took_ns: self.wall.now().0 - started,
+            oldest: None,
         };
         self.kept.committed(&written);
-        self.collect().await;
-        Ok(facts)
+        Ok(CheckpointFacts { oldest: self.collect().await, ..facts })
     }
 
-    /// Garbage that can't be deleted now is deleted behind a later checkpoint.
-    async fn collect(&self) {
-        if let Err(error) = self.store.collect_garbage(&self.retention).await {
-            tracing::warn!(%error, "old checkpoints were not deleted");
+    /// Deletes old checkpoints. What can't be deleted now is deleted behind a later one.
+    async fn collect(&self) -> Option<KeptFrom> {
+        match self.oldest_kept().await {
+            Ok(oldest) => oldest,
+            Err(error) => {
+                tracing::warn!(%error, "old checkpoints were not deleted");
+                None
+            }
         }
+    }
+
+    async fn oldest_kept(&self) -> Result<Option<KeptFrom>, CheckpointError> {
+        let collected = self.store.collect_garbage(&self.retention).await?;
+        let Some(oldest) = collected.oldest else { return Ok(None) };
+        let checkpoint = self.store.load(oldest).await?.checkpoint;
+        let sources = checkpoint.sources.iter().map(|source| (source.table.clone(), source.offset));
+        let sources = sources.collect();
+        Ok(Some(KeptFrom { log_position: checkpoint.log_position, sources }))
     }
 }

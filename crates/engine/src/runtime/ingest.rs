@@ -211,7 +211,10 @@ impl Ingest {
                         open = until.is_none_or(|until| self.position < *until);
                         working.push_back(self.start(chunk));
                     }
-                    Polled::Empty => open = false,
+                    Polled::Empty => {
+                        self.look_ahead(until);
+                        open = false;
+                    }
                     Polled::Ended => {
                         self.ended = until.is_none();
                         open = false;
@@ -226,6 +229,14 @@ impl Ingest {
             self.links.send(prepared.routed).await?;
         }
         Ok(taken)
+    }
+
+    /// Moves behind what the source has looked at in vain, so that nobody keeps it for this pipeline.
+    fn look_ahead(&mut self, until: Option<&Position>) {
+        if let Some(looked) = self.source.looked_up_to() {
+            let looked = until.map_or(looked.clone(), |until| looked.min(until.clone()));
+            self.position = looked.max(std::mem::take(&mut self.position));
+        }
     }
 
     fn start(&self, chunk: Chunk) -> Work {

@@ -1,6 +1,6 @@
 //! What a pipeline goes on from: the newest checkpoint that is whole, and the sealed epochs behind it.
 
-use postrider_store::{CheckpointError, EpochSealed, Log, Lsn, Manifest};
+use postrider_store::{CheckpointError, EpochSealed, Log, Lsn, Manifest, Outbox};
 
 use super::{
     checkpoint::Checkpoints,
@@ -49,20 +49,30 @@ pub(crate) async fn resume(
         None => Restored::default(),
     };
     let contents = restored.contents.as_ref();
-    let replay_from = contents.map_or_else(|| Lsn(0), |contents| Lsn(contents.log_position));
-    if replay_from < options.log.start() {
-        return Err(EngineError::NoCheckpoint {
-            pipeline: options.program.name.0.clone(),
-            start: options.log.start().0,
-        });
-    }
+    let start = options.log.start();
+    let replay_from = contents.map_or(start, |contents| Lsn(contents.log_position));
     let newest = newest_state(options, replay_from).await?;
+    if contents.is_none() && start > Lsn(0) && (newest.is_some() || was_sealed(options).await?) {
+        let pipeline = options.program.name.0.clone();
+        return Err(EngineError::NoCheckpoint { pipeline, start: start.0 });
+    }
     let facts = RecoveryFacts {
         restored: restored.facts.clone(),
         restore_ns: options.wall.now().0 - started,
         ..RecoveryFacts::default()
     };
     Ok(Resume { restored, newest, replay_from, facts })
+}
+
+/// Whether the pipeline has epochs in a part of the log that was deleted.
+async fn was_sealed(options: &PipelineOptions) -> Result<bool, EngineError> {
+    let log = options.log.clone();
+    let known = move || Outbox::pipelines_in_snapshot(&log.reader(log.start()));
+    let name = || options.program.name.0.clone();
+    let known = tokio::task::spawn_blocking(known)
+        .await
+        .map_err(|error| EngineError::Bug { pipeline: name(), message: error.to_string() })?;
+    Ok(known.map_err(EngineError::View)?.contains(&name()))
 }
 
 /// Takes the checkpoints over, and reads the newest that is whole and whose log is there.

@@ -29,6 +29,8 @@ pub struct Collected {
     /// Manifests that are young enough to be kept, but can't be restored, newest first, and why. A person
     /// should be told of them. They are not counted as kept, and what only they need is deleted.
     pub damaged: Vec<(u64, CheckpointError)>,
+    /// The oldest manifest that is kept.
+    pub oldest: Option<u64>,
 }
 
 impl CheckpointStore {
@@ -48,6 +50,7 @@ impl CheckpointStore {
         let Some(base) = self.lineage().base() else { return Ok(Collected::default()) };
         let mut collected = Collected::default();
         let survey = self.survey(base, retention, &mut collected).await?;
+        collected.oldest = survey.retained.last().map(|(id, _)| *id);
         self.delete(&survey.garbage(), &mut collected).await?;
         Ok(collected)
     }

@@ -18,9 +18,10 @@ pub struct Retention {
 }
 
 impl Default for Retention {
-    /// Three checkpoints, and those of a day.
+    /// Five checkpoints, and those of a quarter of an hour. What each of them alone refers to takes as much room as what changed between
+    /// two, so a day of them would be many times the state; for longer there are savepoints and the log.
     fn default() -> Self {
-        Self { manifests: 3, age_ns: 24 * 3_600_000_000_000 }
+        Self { manifests: 5, age_ns: 900_000_000_000 }
     }
 }
 

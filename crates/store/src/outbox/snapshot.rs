@@ -52,7 +52,10 @@ impl Outbox {
     }
 
     /// The pipelines that the newest snapshot knows; none if there is no snapshot.
-    pub(crate) fn pipelines_in_snapshot(reader: &LogReader) -> Result<BTreeSet<String>, ViewError> {
+    ///
+    /// # Errors
+    /// When the snapshots can't be read.
+    pub fn pipelines_in_snapshot(reader: &LogReader) -> Result<BTreeSet<String>, ViewError> {
         let restored = reader.views().restore(Self::VIEW, reader, |snapshot| {
             let mut names = BTreeSet::new();
             while let Some(PipelinesChunk { pipelines }) = snapshot.chunk()? {
