@@ -20,6 +20,28 @@ pub enum LogError {
         /// Who has it, as far as its lock file says.
         holder: String,
     },
+    /// Another process took over the log while this one was stopped, or too slow to renew its lease.
+    #[error(
+        "the log in {dir} was taken over by {holder} while this process was stopped or gave no sign of life; this process has \
+         appended nothing since and begins no send; it ends, and the other one goes on. If both were meant to run, \
+         give each a state directory of its own",
+        dir = dir.display()
+    )]
+    Fenced {
+        /// The directory.
+        dir: PathBuf,
+        /// Who has it now, as far as its lock file says.
+        holder: String,
+    },
+    /// There is no room on the disk. Nothing of the batch was stored, and the log goes on once there is.
+    #[error(
+        "there is no room on the disk for {path}: nothing of this was stored; free some, and try again: the log goes on by itself",
+        path = path.display()
+    )]
+    DiskFull {
+        /// The segment file.
+        path: PathBuf,
+    },
     /// The operating system refused something while the log was opened or read.
     #[error("can't {operation} {path}: {source}; check the directory, its permissions and the disk", path = path.display())]
     Files {
@@ -86,10 +108,10 @@ impl LogError {
     /// What the caller should do.
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Locked { .. } => ErrorKind::Fenced,
+            Self::Locked { .. } | Self::Fenced { .. } => ErrorKind::Fenced,
             Self::Files { .. } | Self::TooNew { .. } | Self::TooLarge { .. } => ErrorKind::Invalid,
             Self::Damaged { .. } | Self::Dead { .. } => ErrorKind::Data,
-            Self::Closed => ErrorKind::Retry,
+            Self::DiskFull { .. } | Self::Closed => ErrorKind::Retry,
         }
     }
 }

@@ -13,7 +13,10 @@
 //! Invariants:
 //! - Frames are only appended, by one thread of one process; readers see only the durable prefix.
 //! - Sequence numbers have no gap, and generations never fall.
-//! - A failed write or fsync ends the log for the rest of the process: whether the page cache still
+//! - A process whose log was taken over by another one appends nothing that anybody reads, and promises nothing
+//!   (`lock.rs` has the protocol and its argument).
+//! - A full disk, found by a write, ends nothing: what was written of the group is cut off, and it is written again once there is room.
+//! - Any other failed write or a failed fsync ends the log for the rest of the process: whether the page cache still
 //!   holds what the disk does not can't be known afterwards (Rebello et al., "Can Applications Recover
 //!   from fsync Failures?", USENIX ATC 2020). The next process writes the last segment again before it believes it.
 //! - Damage is never skipped. Only the last group, if it is not intact, is cut off, and reported: most likely it was
@@ -28,6 +31,7 @@ mod error;
 mod files;
 mod frame;
 mod limits;
+mod lock;
 mod log;
 mod lsn;
 mod outbox;
@@ -46,7 +50,7 @@ pub use checkpoint::{
 };
 pub use error::{LogError, RecordError};
 pub use frame::{Frame, FrameKind, NewFrame};
-pub use limits::{FRAME_PAYLOAD_BYTES_MAX, SEGMENT_BYTES_DEFAULT};
+pub use limits::{FRAME_PAYLOAD_BYTES_MAX, LEASE_DEFAULT, SEGMENT_BYTES_DEFAULT};
 pub use log::{Appended, Log, LogOptions, Opened, Ticket, Truncated};
 pub use lsn::Lsn;
 pub use outbox::{Counts, Outbox, PendingRows, SealedTriggers, SendEntry, SendState};

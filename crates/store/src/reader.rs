@@ -54,7 +54,7 @@ impl LogReader {
     pub fn of_directory(dir: impl Into<std::path::PathBuf>) -> Result<Self, LogError> {
         let files: Arc<dyn LogFiles> = Arc::new(DiskFiles::new(dir.into()));
         let found = inspect(&*files)?;
-        let (shared, _) = Shared::new(files, found.generation, found.bases, found.end);
+        let (shared, _) = Shared::new(files, found.generation, found.bases, found.end, None);
         Ok(Self::new(Arc::new(shared), Lsn::ZERO))
     }
 

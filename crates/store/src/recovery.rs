@@ -73,24 +73,27 @@ fn failed(operation: &'static str, files: &dyn LogFiles, base: Lsn, source: io::
     LogError::Files { operation, path: files.path(base), source }
 }
 
-/// Makes what a file seems to hold durable, before it is read and believed.
+/// Copies what a file seems to hold into a new one, which is made durable before it is read and believed. For two reasons.
 ///
 /// The previous process may have died between its write and its fsync, or because the fsync failed. After that Linux
 /// takes pages for clean that never reached the disk: they can be read until they are evicted, and a sync
 /// alone would do nothing and succeed. Written again, they reach the disk or fail. Only the last segment can hold such pages,
 /// since a segment is begun once the one before is durable.
-fn rewrite(file: &dyn LogFile, size: u64) -> io::Result<()> {
+///
+/// And the previous process may be a stopped one that was taken over and writes on once it is resumed: into the file that it
+/// has open, which has no name any more (`lock.rs`).
+fn copy(from: &dyn LogFile, to: &dyn LogFile, size: u64) -> io::Result<()> {
     let mut buffer = vec![0; READ_BYTES];
     let mut offset = 0;
     while offset < size {
-        let filled = file.read_at(&mut buffer, offset)?;
+        let filled = from.read_at(&mut buffer, offset)?;
         if filled == 0 {
             break;
         }
-        file.write_all_at(&buffer[..filled], offset)?;
+        to.write_all_at(&buffer[..filled], offset)?;
         offset += filled as u64;
     }
-    file.sync()
+    Ok(())
 }
 
 struct Scan<'a> {
@@ -118,14 +121,18 @@ impl Scan<'_> {
     fn segment(&mut self, base: Lsn, last: bool) -> Result<(), LogError> {
         let files = self.files;
         let failed = |operation| move |source| failed(operation, files, base, source);
-        let file = files.open(base).map_err(failed("open"))?;
-        let size = file.size().map_err(failed("measure"))?;
+        let mut file = files.open(base).map_err(failed("open"))?;
+        let mut size = file.size().map_err(failed("measure"))?;
         if base != self.found.end {
             let reason = format!("the log before it ends at position {}", self.found.end);
             return Err(self.damaged(base, self.found.end.min(base), reason));
         }
         if last && self.mend {
-            rewrite(&*file, size).map_err(failed("rewrite"))?;
+            let copied = files.replace(base, &mut |new| copy(&*file, &**new, size));
+            file = copied.map_err(failed("rewrite"))?;
+            files.sync_names().map_err(failed("sync the directory of"))?;
+            // A stopped process that was resumed meanwhile may have cut its own.
+            size = file.size().map_err(failed("measure"))?;
         }
         let mut segment = Scanned { base, file, size, window: Window::default() };
         if !self.header(&mut segment, last)? {

@@ -1,13 +1,13 @@
 //! Segment files in memory, for logs that end with their process.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     io,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
 };
 
-use super::{LogFile, LogFiles};
+use super::{Fill, LogFile, LogFiles};
 use crate::{Lsn, segment::file_name};
 
 /// Segment files in memory. Clones share them.
@@ -23,9 +23,20 @@ impl LogFiles for MemoryFiles {
     }
 
     fn create(&self, base: Lsn) -> io::Result<Arc<dyn LogFile>> {
-        let file = Arc::new(MemoryFile::default());
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
-        files.insert(base, Arc::clone(&file));
+        match files.entry(base) {
+            Entry::Occupied(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Entry::Vacant(place) => {
+                Ok(Arc::<MemoryFile>::clone(place.insert(Arc::new(MemoryFile::default()))))
+            }
+        }
+    }
+
+    fn replace(&self, base: Lsn, fill: Fill<'_>) -> io::Result<Arc<dyn LogFile>> {
+        let new = Arc::new(MemoryFile::default());
+        let file: Arc<dyn LogFile> = Arc::<MemoryFile>::clone(&new);
+        fill(&file)?;
+        self.files.write().unwrap_or_else(PoisonError::into_inner).insert(base, new);
         Ok(file)
     }
 

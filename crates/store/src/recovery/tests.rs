@@ -30,7 +30,8 @@ fn write(files: &MemoryFiles, groups: &[&[&str]], segment_bytes: u64) -> Vec<Lsn
     let next =
         Stamp { generation: Generation(recovered.generation.0 + 1), sequence: recovered.sequence };
     let mut places = vec![recovered.end];
-    let mut writer = Writer::open(Arc::new(files.clone()), recovered, next, segment_bytes).unwrap();
+    let mut writer =
+        Writer::open(Arc::new(files.clone()), recovered, next, segment_bytes, None).unwrap();
     for group in groups {
         for text in *group {
             places.push(writer.add(&[frame(text)]).end);
