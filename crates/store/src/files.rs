@@ -12,6 +12,7 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 use crate::Lsn;
 
 pub(crate) use disk::{DiskFiles, create_dir};
+pub use memory::MemoryDisk;
 pub(crate) use memory::MemoryFiles;
 
 /// One segment file.

@@ -49,6 +49,7 @@ pub use checkpoint::{
     StateFileWriter, VerifiedBytes, local_checkpoints,
 };
 pub use error::{LogError, RecordError};
+pub use files::MemoryDisk;
 pub use frame::{Frame, FrameKind, NewFrame};
 pub use limits::{FRAME_PAYLOAD_BYTES_MAX, LEASE_DEFAULT, SEGMENT_BYTES_DEFAULT};
 pub use log::{Appended, Log, LogOptions, Opened, Ticket, Truncated};

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use self::commit_loop::{Batch, Command, WhenFull};
 use crate::{
     FrameKind, LogError, LogReader, Lsn, NewFrame,
-    files::{DiskFiles, LogFiles, MemoryFiles},
+    files::{DiskFiles, LogFiles, MemoryDisk, MemoryFiles},
     frame::codec::{Stamp, encoded_bytes},
     limits::{
         BATCH_BYTES_MAX, DISK_FULL_PAUSE, FRAME_PAYLOAD_BYTES_MAX, LEASE_DEFAULT,
@@ -162,10 +162,15 @@ impl Log {
 
     /// A new log in memory, which behaves the same and ends with its last handle or reader. It grows with every frame.
     pub fn in_memory() -> Self {
-        let files = Arc::new(MemoryFiles::default());
+        Self::in_memory_on(&MemoryDisk::default())
+    }
+
+    /// The same, for as much as there is room. There is enough for the first frame.
+    pub fn in_memory_on(disk: &MemoryDisk) -> Self {
+        let files = Arc::new(MemoryFiles::on(disk.clone()));
         match Self::open_files(files, Tuning::default(), None) {
             Ok(opened) => opened.log,
-            Err(error) => unreachable!("memory can't fail, only be exhausted: {error}"),
+            Err(error) => unreachable!("memory can't fail, and has room: {error}"),
         }
     }
 
