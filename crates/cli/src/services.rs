@@ -149,13 +149,16 @@ impl Services {
     /// Waits until every pipeline ended by itself. Everything runs on if the caller stops waiting.
     ///
     /// # Errors
-    /// A pipeline, mail or the collector failed. The others run on until [`stop`](Self::stop).
+    /// A pipeline, mail or the collector failed, or the log ended. The others run on until [`stop`](Self::stop).
     pub(crate) async fn drained(&mut self) -> Outcome {
+        let log = self.log.clone();
         let all = futures::future::try_join_all(self.members.iter_mut().map(Member::ended));
         tokio::select! {
             ended = all => ended.map(drop),
             failure = watch(&mut self.mail_task) => Err(failure),
             failure = watch(&mut self.collector_task) => Err(failure),
+            // Who waits for events would not notice, and it is the reason for whatever else fails.
+            ended = log.ended() => Err(ended.into()),
         }
     }
 

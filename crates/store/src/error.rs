@@ -55,7 +55,8 @@ pub enum LogError {
     /// Bytes are not what was written, and a later group or segment follows, so they can't be an unfinished end.
     #[error(
         "the log is damaged at byte {offset} of {path} (position {at}): {reason}; restore the file from a copy, \
-         or give up everything from there on: `truncate -s {offset}` on this file, and delete the later .log files",
+         or see what giving up everything from there on would cost: postrider log repair {dir}",
+        dir = path.parent().unwrap_or(path).display(),
         path = path.display()
     )]
     Damaged {

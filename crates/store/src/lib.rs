@@ -38,8 +38,10 @@ mod outbox;
 mod reader;
 mod record;
 mod recovery;
+mod repair;
 mod segment;
 mod shared;
+mod verify;
 mod window;
 mod writer;
 
@@ -57,6 +59,9 @@ pub use lsn::Lsn;
 pub use outbox::{Counts, Outbox, PendingRows, SealedTriggers, SendEntry, SendState};
 pub use reader::LogReader;
 pub use record::{
-    DecisionRecord, EpochSealed, EventRecord, IntentRecord, KeyRole, PipelineRecord, ResultRecord,
-    RowRef, SealKind, SendOutcome, SinkSeal, SourceSeal, SourceStatus, TriggersRecord,
+    DecisionRecord, EpochSealed, EventRecord, IntentRecord, KeyRole, PipelineRecord,
+    RememberedRecord, ResultRecord, RowRef, SealKind, SendOutcome, SinkSeal, SourceSeal,
+    SourceStatus, TriggersRecord,
 };
+pub use repair::{Forgotten, LogRepair, Repaired};
+pub use verify::{LogReport, SegmentReport, verify};

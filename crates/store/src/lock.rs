@@ -63,7 +63,7 @@ use self::{
 use crate::{LogError, files::create_dir};
 
 /// Whose flock says that a process has the log.
-const LOCK: &str = "LOCK";
+pub(crate) const LOCK: &str = "LOCK";
 /// Whose flock says that a process is about to have it.
 const OPENING: &str = "OPENING";
 
@@ -172,7 +172,7 @@ fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LogErro
 }
 
 /// Who made a lock file, as its first line says. The maker may not have come to that yet.
-fn holder(path: &Path) -> String {
+pub(crate) fn holder(path: &Path) -> String {
     holder_in(&fs::read(path).unwrap_or_default())
 }
 

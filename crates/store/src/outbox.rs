@@ -19,6 +19,8 @@ mod rows;
 mod sends;
 mod unsealed;
 
+use std::collections::HashSet;
+
 use postrider_core::{Generation, SendId, WorkspaceId};
 
 pub use counts::Counts;
@@ -32,8 +34,8 @@ use self::{
     unsealed::Unsealed,
 };
 use crate::{
-    DecisionRecord, EpochSealed, Frame, FrameKind, IntentRecord, RecordError, ResultRecord, RowRef,
-    TriggersRecord,
+    DecisionRecord, EpochSealed, Frame, FrameKind, IntentRecord, RecordError, RememberedRecord,
+    ResultRecord, RowRef, TriggersRecord,
 };
 
 /// The state of all sealed trigger rows and sends, at one position of the log.
@@ -44,8 +46,13 @@ pub struct Outbox {
     unsealed: Unsealed,
     rows: UndecidedRows,
     sends: Sends,
+    /// Sends of which no more is known than that they were begun.
+    remembered: HashSet<SendId>,
     counts: Counts,
 }
+
+/// Such a send may have been delivered, whatever the attempt was.
+static MAY_HAVE_ARRIVED: SendState = SendState::InDoubt { attempt: 0 };
 
 impl Outbox {
     /// Takes the next frame of the log. Returns the rows that it released, which are none unless it is a
@@ -66,13 +73,20 @@ impl Outbox {
             FrameKind::Intent => self.intent(frame).map(|()| Vec::new()),
             FrameKind::SendResult => self.result(frame).map(|()| Vec::new()),
             FrameKind::Decision => self.decision(frame).map(|()| Vec::new()),
+            FrameKind::Remembered => self.remember(frame).map(|()| Vec::new()),
         };
         changed.map_err(|error| error.at(frame.lsn))
     }
 
-    /// What became of a send; `None` if nothing was decided about it yet.
+    /// What became of a send; `None` if nothing was decided about it yet. One that was begun in a part of the log that was given
+    /// up is in doubt for ever.
     pub fn state(&self, send: SendId) -> Option<&SendState> {
-        self.sends.get(send).map(|stored| &stored.state)
+        match self.sends.get(send).map(|stored| &stored.state) {
+            None | Some(SendState::NotSent { .. }) if self.remembered.contains(&send) => {
+                Some(&MAY_HAVE_ARRIVED)
+            }
+            state => state,
+        }
     }
 
     /// One send, with the trigger row that it belongs to.
@@ -160,6 +174,11 @@ impl Outbox {
             }
         })
         .map_err(|reason| RecordError::new("DecisionRecord", reason))
+    }
+
+    fn remember(&mut self, frame: &Frame) -> Result<(), RecordError> {
+        self.remembered.insert(RememberedRecord::decode(&frame.payload)?.send());
+        Ok(())
     }
 
     fn result(&mut self, frame: &Frame) -> Result<(), RecordError> {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use postrider_core::Generation;
 
 use crate::{
-    LogError, Lsn, Truncated,
+    Frame, LogError, Lsn, Truncated,
     files::{LogFile, LogFiles},
     frame::codec::{self, Fault, HEADER_BYTES, InGroup, Stamp},
     limits::READ_BYTES,
@@ -41,19 +41,41 @@ pub(crate) struct Recovered {
 
 /// Reads a whole log and cuts off an unfinished end. What is left is durable.
 pub(crate) fn recover(files: &dyn LogFiles) -> Result<Recovered, LogError> {
-    scan(files, true)
+    scan(files, true, &mut |_| ())
 }
 
 /// Reads a whole log and changes nothing: an unfinished end is only left out.
 pub(crate) fn inspect(files: &dyn LogFiles) -> Result<Recovered, LogError> {
-    scan(files, false)
+    scan(files, false, &mut |_| ())
 }
 
-fn scan(files: &dyn LogFiles, mend: bool) -> Result<Recovered, LogError> {
+/// The same, and shows everything that is intact, in order, also in front of damage.
+pub(crate) fn survey(
+    files: &dyn LogFiles,
+    show: &mut dyn FnMut(Seen<'_>),
+) -> Result<Recovered, LogError> {
+    scan(files, false, show)
+}
+
+/// A part of a log that is intact.
+#[derive(Debug)]
+pub(crate) enum Seen<'a> {
+    /// A segment begins.
+    Segment { header: SegmentHeader, bytes: u64 },
+    /// The next frame of it.
+    Frame(&'a Frame),
+}
+
+fn scan(
+    files: &dyn LogFiles,
+    mend: bool,
+    show: &mut dyn FnMut(Seen<'_>),
+) -> Result<Recovered, LogError> {
     let bases = files.bases().map_err(|source| failed("list", files, Lsn::ZERO, source))?;
     let mut scan = Scan {
         files,
         mend,
+        show,
         found: Recovered {
             bases: Vec::new(),
             end: bases.first().copied().unwrap_or_default(),
@@ -82,11 +104,12 @@ fn failed(operation: &'static str, files: &dyn LogFiles, base: Lsn, source: io::
 ///
 /// And the previous process may be a stopped one that was taken over and writes on once it is resumed: into the file that it
 /// has open, which has no name any more (`lock.rs`).
-fn copy(from: &dyn LogFile, to: &dyn LogFile, size: u64) -> io::Result<()> {
+pub(crate) fn copy(from: &dyn LogFile, to: &dyn LogFile, size: u64) -> io::Result<()> {
     let mut buffer = vec![0; READ_BYTES];
     let mut offset = 0;
     while offset < size {
-        let filled = from.read_at(&mut buffer, offset)?;
+        let wanted = buffer.len().min(usize::try_from(size - offset).unwrap_or(usize::MAX));
+        let filled = from.read_at(&mut buffer[..wanted], offset)?;
         if filled == 0 {
             break;
         }
@@ -100,6 +123,7 @@ struct Scan<'a> {
     files: &'a dyn LogFiles,
     /// Whether an unfinished end is cut off.
     mend: bool,
+    show: &'a mut dyn FnMut(Seen<'_>),
     found: Recovered,
 }
 
@@ -163,6 +187,7 @@ impl Scan<'_> {
                     "its generation is older than that of the segment before it".to_owned()
                 } else {
                     self.found.generation = header.generation;
+                    (self.show)(Seen::Segment { header, bytes: segment.size });
                     return Ok(true);
                 }
             }
@@ -201,6 +226,7 @@ impl Scan<'_> {
         }
         self.found.sequence = frame.sequence + 1;
         self.found.end = frame.end;
+        (self.show)(Seen::Frame(&frame));
         Ok(true)
     }
 
@@ -209,7 +235,7 @@ impl Scan<'_> {
         &self,
         segment: &mut Scanned,
         at: Lsn,
-    ) -> Result<Option<Result<crate::Frame, Fault>>, LogError> {
+    ) -> Result<Option<Result<Frame, Fault>>, LogError> {
         let offset = file_offset(segment.base, at);
         let base = segment.base;
         let failed = |source| failed("read", self.files, base, source);

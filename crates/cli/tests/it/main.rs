@@ -4,6 +4,7 @@
 
 mod commands;
 mod demo;
+mod full_disk;
 mod http;
 mod kill;
 mod mailbox;
@@ -14,3 +15,4 @@ mod run;
 mod segment;
 mod stop;
 mod winback;
+mod zombie;

@@ -20,6 +20,7 @@ pub(super) fn outbox_reader(log: &Log) -> LogReader {
         FrameKind::Intent,
         FrameKind::SendResult,
         FrameKind::Decision,
+        FrameKind::Remembered,
     ])
 }
 

@@ -38,7 +38,14 @@ pub(super) fn holder_is_gone(
     // The lease is the holder's own. One that names none does not look at its fence either.
     let Some(lease) = lease_in(&first) else { return Err(refused()) };
     let look = lease / LEASE_LOOKS;
-    for _ in 0..LEASE_LOOKS {
+    for number in 0..LEASE_LOOKS {
+        if number == LEASE_LOOKS / 2 {
+            tracing::warn!(
+                holder = holder_in(&first),
+                "the process that has the log gives no sign of life; if that stays so, this one takes over in {:?}",
+                lease / 2
+            );
+        }
         wait(look);
         if try_flock(&file).map_err(at("lock", &path))? {
             return Ok(Before::Ended(file));

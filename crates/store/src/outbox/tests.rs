@@ -8,7 +8,7 @@ use postrider_core::{Generation, SendId, SubjectId, WorkspaceId};
 use super::{Counts, Outbox, SealedTriggers, SendState};
 use crate::{
     DecisionRecord, EpochSealed, Frame, FrameKind, IntentRecord, Lsn, NewFrame, RecordError,
-    ResultRecord, RowRef, SealKind, SendOutcome, TriggersRecord,
+    RememberedRecord, ResultRecord, RowRef, SealKind, SendOutcome, TriggersRecord,
 };
 
 /// An outbox and the log that it folds.
@@ -323,4 +323,21 @@ fn rows_do_not_hold_the_buffer_of_the_reader() {
     let rows = fold.seal(1, 1).unwrap().remove(0).rows;
     drop(fold);
     assert!(rows.is_unique() && rows.try_into_mut().unwrap().capacity() < 100);
+}
+
+#[test]
+fn a_remembered_send_is_in_doubt_whatever_is_decided_later() {
+    let mut fold = Fold::new();
+    let record = RememberedRecord { send_id: RememberedRecord::send_id(send(1)) };
+    fold.apply(record.frame(WorkspaceId::DEFAULT, SubjectId::NONE)).unwrap();
+    let in_doubt = SendState::InDoubt { attempt: 0 };
+    assert_eq!(fold.outbox.state(send(1)), Some(&in_doubt));
+    assert_eq!(fold.counts().in_doubt, 0, "it has no row");
+    fold.triggers("mail", 1, 2);
+    fold.seal(1, 2).unwrap();
+    fold.decision(send(1), "duplicate", &row("mail", 1, 0)).unwrap();
+    assert_eq!(fold.outbox.state(send(1)), Some(&in_doubt), "the next row is a duplicate, too");
+    fold.intent(send(2), 1, &row("mail", 1, 1)).unwrap();
+    assert!(matches!(fold.outbox.state(send(2)), Some(SendState::Intended { .. })));
+    assert_eq!(fold.counts().not_sent.values().sum::<u64>(), 1);
 }
