@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Outbox(OutboxArgs),
     /// Serves a local mailbox that accepts every mail
     Mailbox(MailboxArgs),
+    /// Checks the log of a state directory, and repairs a damaged one
+    Log(LogArgs),
     /// Measures the engine beside plain DataFusion
     Bench(BenchArgs),
 }
@@ -124,6 +126,9 @@ pub(crate) struct RunArgs {
     /// Writes mails as .eml files to this directory instead of sending them
     #[arg(long, value_name = "DIR", conflicts_with = "smtp")]
     pub(crate) mail_dir: Option<PathBuf>,
+    /// Milliseconds without a sign of life after which another run on the same state takes it over
+    #[arg(long, value_name = "MS", hide = true, value_parser = clap::value_parser!(u64).range(50..=3_600_000))]
+    pub(crate) lease_ms: Option<u64>,
 }
 
 /// Checks pipelines without running them: SQL, options, the contract of email sinks, templates.
@@ -209,6 +214,50 @@ pub(crate) struct OutboxArgs {
     /// How rows are printed
     #[arg(long, default_value = "table")]
     pub(crate) format: Format,
+}
+
+/// Looks after the log of a state directory.
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Examples:\n  postrider log verify .postrider/winback\n  postrider log repair .postrider/winback"
+)]
+pub(crate) struct LogArgs {
+    #[command(subcommand)]
+    pub(crate) command: LogCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// Reads every frame and changes nothing; exits with 1 if the log is damaged
+    Verify(VerifyArgs),
+    /// Shows what giving up the damaged part of a log costs, and does it if asked to
+    Repair(RepairArgs),
+}
+
+/// Reads every frame of a log and changes nothing, also while a pipeline runs: then up to what it has written. Lists the segment
+/// files, what they hold, and the place of damage. Exits with 1 if there is any.
+#[derive(Debug, Parser)]
+#[command(after_help = "Example:\n  postrider log verify .postrider/winback")]
+pub(crate) struct VerifyArgs {
+    /// The state directory of a pipeline
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+}
+
+/// Shows what a damaged log would forget if it were cut in front of the damage. With `--drop-damaged`, cuts it: later
+/// events, epochs and results of sends are forgotten; the ids of sends that can still be read are remembered, so that
+/// these are not mailed again. The files stay as `NAME.log.damaged`. Restore a copy instead if there is one.
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Examples:\n  postrider log repair .postrider/winback\n  postrider log repair .postrider/winback --drop-damaged"
+)]
+pub(crate) struct RepairArgs {
+    /// The state directory of a pipeline
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Forgets everything from the damage on
+    #[arg(long)]
+    pub(crate) drop_damaged: bool,
 }
 
 /// Accepts every mail on a local SMTP port, stores each as an .eml file and shows them on a page.

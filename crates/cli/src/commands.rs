@@ -2,6 +2,7 @@
 
 mod check;
 mod explain;
+mod log;
 mod mailbox;
 mod notes;
 pub(crate) mod outbox;
@@ -22,6 +23,7 @@ pub(crate) fn run(command: Command) -> Outcome {
         Command::Test(args) => fixture::run(&args),
         Command::Outbox(args) => outbox::run(&args),
         Command::Mailbox(args) => mailbox::run(&args),
+        Command::Log(args) => log::run(&args.command),
         Command::Bench(args) => bench::run(&args),
     }
 }

@@ -8,7 +8,7 @@ use postrider_mail::{
     Dispatcher, DispatcherHandle, DispatcherOptions, MailError, MailObserver, Provider,
 };
 use postrider_serve::{Collector, CollectorLimits, CollectorOptions, Stats, WriteKey};
-use postrider_store::Log;
+use postrider_store::{Log, LogError};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -142,14 +142,22 @@ impl Services {
     /// Waits until every pipeline ended by itself, or was taken out of service. Everything runs on if the caller stops waiting.
     ///
     /// # Errors
-    /// What all pipelines stand on, mail or the collector failed. The others run on until [`stop`](Self::stop).
+    /// What all pipelines stand on, mail or the collector failed, or the log ended. The others run on until [`stop`](Self::stop).
     pub(crate) async fn drained(&mut self) -> Outcome {
+        let log = self.log.clone();
         let all = futures::future::try_join_all(self.members.iter_mut().map(Member::ended));
-        tokio::select! {
+        let drained = tokio::select! {
             ended = all => ended.map(drop),
             failure = watch(&mut self.mail_task) => Err(failure),
             failure = watch(&mut self.collector_task) => Err(failure),
-        }
+            // Who waits for events would not notice.
+            ended = log.ended() => Err(ended.into()),
+        };
+        // To have been taken over is the reason for whatever else fails.
+        drained.map_err(|failure| match log.check_fence() {
+            Err(fenced @ LogError::Fenced { .. }) => fenced.into(),
+            _ => failure,
+        })
     }
 
     /// Stops in the order of the data: no more events, what is there processed, mail sent, log closed. What failed before

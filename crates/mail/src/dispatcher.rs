@@ -4,7 +4,7 @@
 //! has decided about), *in flight* (an intent was appended and its result was not).
 //!
 //! Invariants:
-//! - An intent is durable before its provider is called.
+//! - An intent is durable before its provider is called, and the log is still this process's.
 //! - At most `max_in_flight` intents are without a result, so that is how many sends a crash leaves in doubt.
 //! - A send in doubt is tried again only by a transactional sink, and only an accepted attempt ends the doubt.
 //! - A send that certainly was not delivered is tried again until it expires.
@@ -28,7 +28,7 @@ use std::{
 };
 
 use postrider_core::{Clock, ClockTime, SendId};
-use postrider_store::{Log, LogError, LogReader, Lsn, Outbox, ViewError};
+use postrider_store::{Log, LogReader, Lsn, Outbox, ViewError};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::{JoinError, JoinSet},
@@ -262,7 +262,9 @@ impl Dispatcher {
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            changed = durable.changed() => changed.map_err(|_| MailError::Log(LogError::Closed))?,
+            changed = durable.changed() => {
+                changed.map_err(|_| MailError::Log(self.options.log.why_ended()))?;
+            }
             Some(finished) = self.flying.join_next() => self.landed.push(finished),
             Some(settle) = self.settles.recv(), if self.waiting.len() < SETTLE_REQUESTS => {
                 self.waiting.push(settle);
@@ -317,9 +319,7 @@ impl Dispatcher {
     /// Waits until everything that was appended is durable.
     async fn sync(&mut self) -> Result<(), MailError> {
         let Some(newest) = self.newest.take() else { return Ok(()) };
-        newest.await.map_err(|error| {
-            MailError::Log(LogError::Dead { reason: Arc::from(error.to_string()) })
-        })
+        newest.await.map_err(|_| MailError::Log(self.options.log.why_ended()))
     }
 }
 

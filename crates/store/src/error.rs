@@ -20,6 +20,28 @@ pub enum LogError {
         /// Who has it, as far as its lock file says.
         holder: String,
     },
+    /// Another process took over the log while this one was stopped, or too slow to renew its lease.
+    #[error(
+        "the log in {dir} was taken over by {holder} while this process was stopped or gave no sign of life; this process has \
+         appended nothing since and begins no send; it ends, and the other one goes on. If both were meant to run, \
+         give each a state directory of its own",
+        dir = dir.display()
+    )]
+    Fenced {
+        /// The directory.
+        dir: PathBuf,
+        /// Who has it now, as far as its lock file says.
+        holder: String,
+    },
+    /// There is no room on the disk. Nothing of the batch was stored, and the log goes on once there is.
+    #[error(
+        "there is no room on the disk for {path}: nothing of this was stored; free some, and try again: the log goes on by itself",
+        path = path.display()
+    )]
+    DiskFull {
+        /// The segment file.
+        path: PathBuf,
+    },
     /// The operating system refused something while the log was opened or read.
     #[error("can't {operation} {path}: {source}; check the directory, its permissions and the disk", path = path.display())]
     Files {
@@ -33,7 +55,8 @@ pub enum LogError {
     /// Bytes are not what was written, and a later group or segment follows, so they can't be an unfinished end.
     #[error(
         "the log is damaged at byte {offset} of {path} (position {at}): {reason}; restore the file from a copy, \
-         or give up everything from there on: `truncate -s {offset}` on this file, and delete the later .log files",
+         or see what giving up everything from there on would cost: postrider log repair {dir}",
+        dir = path.parent().unwrap_or(path).display(),
         path = path.display()
     )]
     Damaged {
@@ -121,14 +144,14 @@ impl LogError {
     /// What the caller should do.
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Locked { .. } => ErrorKind::Fenced,
+            Self::Locked { .. } | Self::Fenced { .. } => ErrorKind::Fenced,
             Self::Files { .. } | Self::TooNew { .. } | Self::TooLarge { .. } => ErrorKind::Invalid,
             Self::Damaged { .. }
             | Self::Dead { .. }
             | Self::Truncated { .. }
             | Self::BeginningMissing { .. }
             | Self::StartUnreadable { .. } => ErrorKind::Data,
-            Self::Closed => ErrorKind::Retry,
+            Self::DiskFull { .. } | Self::Closed => ErrorKind::Retry,
         }
     }
 }

@@ -14,7 +14,8 @@ use crate::{
     view::{MemoryViews, ViewFiles},
 };
 
-pub(crate) use disk::{DirectoryLock, DiskFiles, create_dir};
+pub(crate) use disk::{DiskFiles, create_dir};
+pub use memory::MemoryDisk;
 pub(crate) use memory::MemoryFiles;
 
 /// One segment file.
@@ -33,6 +34,22 @@ pub(crate) trait LogFile: Send + Sync + fmt::Debug {
     fn truncate(&self, size: u64) -> io::Result<()>;
     /// Makes the content, and the size, durable.
     fn sync(&self) -> io::Result<()>;
+    /// Takes room on the disk for `bytes` from `offset` on, where that can be done, so that a full disk is found
+    /// before a write. The size stays, and a cut gives the room back that is behind it.
+    ///
+    /// # Errors
+    /// Only those of [`is_disk_full`].
+    fn reserve(&self, _offset: u64, _bytes: u64) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Puts the first bytes into a new file.
+pub(crate) type Fill<'a> = &'a mut dyn FnMut(&Arc<dyn LogFile>) -> io::Result<()>;
+
+/// Whether there was no room. A write that failed so may have written a part, and has harmed nothing in front of it.
+pub(crate) fn is_disk_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// The segment files of one log.
@@ -41,8 +58,11 @@ pub(crate) trait LogFile: Send + Sync + fmt::Debug {
 pub(crate) trait LogFiles: Send + Sync + fmt::Debug {
     /// The bases of all segments, ascending.
     fn bases(&self) -> io::Result<Vec<Lsn>>;
-    /// A new, empty file; one of that name is replaced.
+    /// A new, empty file; fails if there is one of that name.
     fn create(&self, base: Lsn) -> io::Result<Arc<dyn LogFile>>;
+    /// A new file, filled and synced, in one step in place of the one of that name, if there is one. Whoever has the
+    /// old one open keeps it and changes nothing any more. Only who opens the log may do this (see `lock.rs`).
+    fn replace(&self, base: Lsn, fill: Fill<'_>) -> io::Result<Arc<dyn LogFile>>;
     /// An existing file.
     fn open(&self, base: Lsn) -> io::Result<Arc<dyn LogFile>>;
     /// Makes the names of created files durable.

@@ -27,11 +27,13 @@ pub enum FrameKind {
     Decision = 6,
     /// [`crate::PipelineRecord`].
     Pipeline = 7,
+    /// [`crate::RememberedRecord`].
+    Remembered = 8,
 }
 
 impl FrameKind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Opened,
         Self::Event,
         Self::EpochSealed,
@@ -40,6 +42,7 @@ impl FrameKind {
         Self::SendResult,
         Self::Decision,
         Self::Pipeline,
+        Self::Remembered,
     ];
 
     /// The kind with this number.

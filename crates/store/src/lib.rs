@@ -13,7 +13,10 @@
 //! Invariants:
 //! - Frames are only appended, by one thread of one process; readers see only the durable prefix.
 //! - Sequence numbers have no gap, and generations never fall.
-//! - A failed write or fsync ends the log for the rest of the process: whether the page cache still
+//! - A process whose log was taken over by another one appends nothing that anybody reads, and promises nothing
+//!   (`lock.rs` has the protocol and its argument).
+//! - A full disk, found by a write, ends nothing: what was written of the group is cut off, and it is written again once there is room.
+//! - Any other failed write or a failed fsync ends the log for the rest of the process: whether the page cache still
 //!   holds what the disk does not can't be known afterwards (Rebello et al., "Can Applications Recover
 //!   from fsync Failures?", USENIX ATC 2020). The next process writes the last segment again before it believes it.
 //! - Damage is never skipped. Only the last group, if it is not intact, is cut off, and reported: most likely it was
@@ -29,16 +32,19 @@ mod files;
 mod frame;
 mod housekeeping;
 mod limits;
+mod lock;
 mod log;
 mod lsn;
 mod outbox;
 mod reader;
 mod record;
 mod recovery;
+mod repair;
 mod retention;
 mod segment;
 mod shared;
 mod start;
+mod verify;
 mod view;
 mod window;
 mod writer;
@@ -49,18 +55,22 @@ pub use checkpoint::{
     StateFileWriter, VerifiedBytes, local_checkpoints,
 };
 pub use error::{LogError, RecordError};
+pub use files::MemoryDisk;
 pub use frame::{Frame, FrameKind, NewFrame};
 pub use housekeeping::{Housekeeping, KeptView, Tidied};
-pub use limits::{FRAME_PAYLOAD_BYTES_MAX, SEGMENT_BYTES_DEFAULT};
+pub use limits::{FRAME_PAYLOAD_BYTES_MAX, LEASE_DEFAULT, SEGMENT_BYTES_DEFAULT};
 pub use log::{Appended, Log, LogOptions, Opened, Segment, Shortened, Ticket, Truncated};
 pub use lsn::Lsn;
 pub use outbox::{Counts, Outbox, OutboxReader, PendingRows, SealedTriggers, SendEntry, SendState};
 pub use reader::LogReader;
 pub use record::{
-    DecisionRecord, EpochSealed, EventRecord, IntentRecord, KeyRole, PipelineRecord, ResultRecord,
-    RowRef, SealKind, SendOutcome, SinkSeal, SourceSeal, SourceStatus, TriggersRecord,
+    DecisionRecord, EpochSealed, EventRecord, IntentRecord, KeyRole, PipelineRecord,
+    RememberedRecord, ResultRecord, RowRef, SealKind, SendOutcome, SinkSeal, SourceSeal,
+    SourceStatus, TriggersRecord,
 };
+pub use repair::{Forgotten, LogRepair, Repaired};
 pub use retention::{
     Holder, KeepLog, LogNeeds, PipelineNeeds, TruncationPoint, ViewNeeds, truncation_point,
 };
+pub use verify::{LogReport, SegmentReport, verify};
 pub use view::{Restored, SnapshotReader, SnapshotWriter, View, ViewError, Views};

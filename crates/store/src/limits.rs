@@ -28,6 +28,24 @@ pub(crate) const GROUP_BYTES_MAX: usize = 4 << 20;
 /// hundred bytes, and one chunk fits the second-level cache.
 pub(crate) const READ_BYTES: usize = 256 << 10;
 
+/// How long a process that has a log may give no sign of life before another one that waits takes it over. Renewals are a
+/// fifth of it, so four may be late in a row: longer than a disk that is busy, and short for a person who waits.
+pub const LEASE_DEFAULT: Duration = Duration::from_secs(5);
+
+/// Signs of life in one lease.
+pub(crate) const LEASE_BEATS: u32 = 5;
+
+/// Looks at the sign of life in one lease: four between two beats, so that a process that lives is noticed with its next beat.
+pub(crate) const LEASE_LOOKS: u32 = 20;
+
+/// Room on the disk that is taken ahead of the writes. A few groups fit, so that taking it is rare; what a log that is not written
+/// to keeps from others is little.
+pub(crate) const RESERVE_BYTES: u64 = 1 << 20;
+
+/// How long the writer waits on a full disk before it tries again: requests that came meanwhile are refused with this
+/// delay, and it is short beside the time that freeing a disk takes.
+pub(crate) const DISK_FULL_PAUSE: Duration = Duration::from_millis(200);
+
 /// The size at which a state file ends. It is written in one request and may be read in one, so it is in
 /// memory as a whole; objects much smaller than this cost more in requests than in bytes.
 pub(crate) const STATE_FILE_BYTES: u64 = 64 << 20;

@@ -7,25 +7,27 @@ use std::{
     path::PathBuf,
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use postrider_core::{Generation, SubjectId, WorkspaceId};
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 
-use self::commit_loop::{Batch, Command};
+use self::commit_loop::{Batch, Command, WhenFull};
 pub use self::truncate::{Segment, Shortened};
 use crate::{
     FrameKind, LogError, LogReader, Lsn, NewFrame,
-    files::{DirectoryLock, DiskFiles, LogFiles, MemoryFiles},
+    files::{DiskFiles, LogFiles, MemoryDisk, MemoryFiles},
     frame::codec::{Stamp, encoded_bytes},
     limits::{
-        BATCH_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, QUEUE_BATCHES_MAX, QUEUE_BYTES_MAX,
-        SEGMENT_BYTES_DEFAULT,
+        BATCH_BYTES_MAX, DISK_FULL_PAUSE, FRAME_PAYLOAD_BYTES_MAX, LEASE_DEFAULT,
+        QUEUE_BATCHES_MAX, QUEUE_BYTES_MAX, SEGMENT_BYTES_DEFAULT,
     },
+    lock::DirectoryLock,
     recovery::recover,
     shared::Shared,
     view::Views,
-    writer::Writer,
+    writer::{NotDurable, Writer},
 };
 
 /// Where a log is, and how it is cut into files.
@@ -35,12 +37,35 @@ pub struct LogOptions {
     pub dir: PathBuf,
     /// The size at which a segment ends. A batch is never split, so a segment may be larger by one.
     pub segment_bytes: u64,
+    /// How long this process may give no sign of life before another one that waits takes the log over.
+    pub lease: Duration,
 }
 
 impl LogOptions {
-    /// A log in this directory, with the default segment size.
+    /// A log in this directory, with the default segment size and lease.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), segment_bytes: SEGMENT_BYTES_DEFAULT }
+        Self { dir: dir.into(), segment_bytes: SEGMENT_BYTES_DEFAULT, lease: LEASE_DEFAULT }
+    }
+}
+
+/// What is not for users to choose.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tuning {
+    pub(crate) segment_bytes: u64,
+    pub(crate) disk_full_pause: Duration,
+}
+
+#[cfg(test)]
+impl Tuning {
+    /// Segments of this size.
+    pub(crate) fn segments(segment_bytes: u64) -> Self {
+        Self { segment_bytes, ..Self::default() }
+    }
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { segment_bytes: SEGMENT_BYTES_DEFAULT, disk_full_pause: DISK_FULL_PAUSE }
     }
 }
 
@@ -53,6 +78,8 @@ pub struct Opened {
     pub generation: Generation,
     /// The unfinished end that was cut off, if there was one.
     pub truncated: Option<Truncated>,
+    /// The stopped process that the log was taken over from, such as `process 42`. It can append nothing any more.
+    pub taken_from: Option<String>,
 }
 
 /// An unfinished end of the log: the previous process, or the machine, stopped while it wrote its last group.
@@ -112,7 +139,7 @@ impl Drop for Handle {
 #[derive(Debug)]
 #[must_use = "frames are not durable before the ticket says so"]
 pub struct Ticket {
-    done: oneshot::Receiver<Appended>,
+    done: oneshot::Receiver<Result<Appended, LogError>>,
     shared: Arc<Shared>,
 }
 
@@ -120,9 +147,10 @@ impl Ticket {
     /// Waits until the frames are on disk. Dropping the ticket does not take them back.
     ///
     /// # Errors
-    /// When the log died first: the frames may or may not be there after a restart.
+    /// [`LogError::DiskFull`] when there was no room on the disk, for frames of [`Log::submit_if_room`]: they were not stored.
+    /// Any other when the log ended first: the frames may or may not be there after a restart.
     pub async fn durable(self) -> Result<Appended, LogError> {
-        self.done.await.map_err(|_| self.shared.why_ended())
+        self.done.await.unwrap_or_else(|_| Err(self.shared.why_ended()))
     }
 }
 
@@ -130,47 +158,71 @@ impl Log {
     /// Opens the log in a directory, for this process alone: checks every frame, cuts off an unfinished end, and
     /// appends an [`FrameKind::Opened`] frame of a new generation in a new segment. Blocks while it reads.
     ///
+    /// If another process has the log, this blocks until that one gives a sign of life, and is refused; until that one
+    /// ends; or for its whole lease, and takes the log over. See [`LogOptions::lease`].
+    ///
     /// # Errors
-    /// When another process has the log, when it is damaged, or when its files can't be read or written.
+    /// When a live process has the log, when it is damaged, or when its files can't be read or written.
     #[expect(clippy::needless_pass_by_value, reason = "options are made for one log")]
     pub fn open(options: LogOptions) -> Result<Opened, LogError> {
-        let lock = DirectoryLock::take(&options.dir)?;
+        let lock = DirectoryLock::take(&options.dir, options.lease, thread::sleep)?;
         let files = Arc::new(DiskFiles::new(options.dir.clone()));
-        Self::open_files(files, options.segment_bytes, Some(lock))
+        let sizes = Tuning { segment_bytes: options.segment_bytes, ..Tuning::default() };
+        Self::open_files(files, sizes, Some(lock))
     }
 
     /// A new log in memory, which behaves the same and ends with its last handle or reader. It grows with every frame.
     pub fn in_memory() -> Self {
-        let files = Arc::new(MemoryFiles::default());
-        match Self::open_files(files, SEGMENT_BYTES_DEFAULT, None) {
+        Self::in_memory_on(&MemoryDisk::default())
+    }
+
+    /// The same, for as much as there is room. There is enough for the first frame.
+    pub fn in_memory_on(disk: &MemoryDisk) -> Self {
+        let files = Arc::new(MemoryFiles::on(disk.clone()));
+        match Self::open_files(files, Tuning::default(), None) {
             Ok(opened) => opened.log,
-            Err(error) => unreachable!("memory can't fail, only be exhausted: {error}"),
+            Err(error) => unreachable!("memory can't fail, and has room: {error}"),
         }
     }
 
     pub(crate) fn open_files(
         files: Arc<dyn LogFiles>,
-        segment_bytes: u64,
-        lock: Option<DirectoryLock>,
+        tuning: Tuning,
+        mut lock: Option<DirectoryLock>,
     ) -> Result<Opened, LogError> {
         let recovered = recover(&*files)?;
         let truncated = recovered.truncated;
         let generation = Generation(recovered.generation.0 + 1);
         let next = Stamp { generation, sequence: recovered.sequence };
         let path = files.path(recovered.end);
-        let mut writer = Writer::open(files, recovered, next, segment_bytes)?;
+        let fence = lock.as_ref().map(DirectoryLock::fence);
+        let taken_from = lock.as_ref().and_then(DirectoryLock::taken_from).map(str::to_owned);
+        let mut writer = Writer::open(files, recovered, next, tuning.segment_bytes, fence.clone())?;
         writer.add(&[NewFrame {
             kind: FrameKind::Opened,
             workspace: WorkspaceId::DEFAULT,
             subject: SubjectId::NONE,
             payload: bytes::Bytes::new(),
         }]);
-        writer.commit()?;
         let shared = writer.shared();
+        writer.commit().map_err(|error| match error {
+            NotDurable::DiskFull(path) => LogError::DiskFull { path },
+            NotDurable::Ended => shared.why_ended(),
+        })?;
+        if let Some(lock) = &mut lock {
+            lock.opened();
+        }
         let (queue, commands) = mpsc::channel(QUEUE_BATCHES_MAX);
+        if let Some(fence) = fence {
+            let queue = queue.downgrade();
+            // With a full queue the writer is about to look by itself.
+            let look =
+                move || drop(queue.upgrade().map(|queue| queue.try_send(Command::CheckFence)));
+            fence.on_loss(look);
+        }
         let thread = thread::Builder::new()
             .name("log-writer".to_owned())
-            .spawn(move || commit_loop::run(writer, commands, lock))
+            .spawn(move || commit_loop::run(writer, commands, lock, tuning.disk_full_pause))
             .map_err(|source| LogError::Files { operation: "start the writer of", path, source })?;
         let handle = Handle {
             shared,
@@ -179,16 +231,30 @@ impl Log {
             room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)),
             turn: Mutex::new(()),
         };
-        Ok(Opened { log: Self { handle: Arc::new(handle) }, generation, truncated })
+        let log = Self { handle: Arc::new(handle) };
+        Ok(Opened { log, generation, truncated, taken_from })
     }
 
     /// Queues frames, to be written without a gap between them and in the order of the calls. Waits only for
     /// room in the queue; a call that is cancelled before that has queued nothing. An empty batch is allowed: its
-    /// ticket says when everything before it is durable.
+    /// ticket says when everything before it is durable. On a full disk, frames wait for as long as it takes.
     ///
     /// # Errors
-    /// When the frames are too large, or the log is dead or closed.
+    /// When the frames are too large, or the log is dead or closed, or was taken over by another process.
     pub async fn submit(&self, frames: Vec<NewFrame>) -> Result<Ticket, LogError> {
+        self.queue(frames, WhenFull::Wait).await
+    }
+
+    /// Like [`Log::submit`], for who can ask somebody to come back: on a full disk, the ticket is refused with
+    /// [`LogError::DiskFull`] within a moment.
+    ///
+    /// # Errors
+    /// Those of [`Log::submit`].
+    pub async fn submit_if_room(&self, frames: Vec<NewFrame>) -> Result<Ticket, LogError> {
+        self.queue(frames, WhenFull::Refuse).await
+    }
+
+    async fn queue(&self, frames: Vec<NewFrame>, when_full: WhenFull) -> Result<Ticket, LogError> {
         let ended = || self.handle.shared.why_ended();
         let bytes = checked_bytes(&frames)?;
         let queue = self.handle.queue.as_ref().ok_or_else(ended)?;
@@ -197,7 +263,7 @@ impl Log {
         // The cast loses nothing: a batch is within `BATCH_BYTES_MAX`.
         let room = room.acquire_many_owned(bytes as u32).await.map_err(|_| ended())?;
         let (done, durable) = oneshot::channel();
-        let batch = Batch { frames, done, room };
+        let batch = Batch { frames, when_full, done, _room: room };
         queue.send(Command::Append(batch)).await.map_err(|_| ended())?;
         drop(turn);
         Ok(Ticket { done: durable, shared: Arc::clone(&self.handle.shared) })
@@ -219,6 +285,28 @@ impl Log {
     /// Follows the end of the durable prefix. Its `changed` fails once the log is closed or dead.
     pub fn durable(&self) -> watch::Receiver<Lsn> {
         self.handle.shared.watch()
+    }
+
+    /// Whether this process still has the log; costs one look at a file. Comes right before anything that the log can't take
+    /// back, such as a send. A log in memory is never lost.
+    ///
+    /// # Errors
+    /// [`LogError::Fenced`] if another process took it over, which ends the log for all its users here; otherwise why it
+    /// ended, if it did.
+    pub fn check_fence(&self) -> Result<(), LogError> {
+        self.handle.shared.check_fence()
+    }
+
+    /// Waits until nothing can be appended any more, and says why.
+    pub async fn ended(&self) -> LogError {
+        let mut durable = self.durable();
+        while durable.changed().await.is_ok() {}
+        self.handle.shared.why_ended()
+    }
+
+    /// Why nothing can be appended any more, for who has learned that it is so: [`LogError::Closed`] if nothing else is known.
+    pub fn why_ended(&self) -> LogError {
+        self.handle.shared.why_ended()
     }
 
     /// The first frame that the log still has.
@@ -243,8 +331,7 @@ impl Log {
             // A closed queue means that the thread has stopped or is about to.
             queue.send(Command::Close).await.ok();
         }
-        let mut durable = self.durable();
-        while durable.changed().await.is_ok() {}
+        self.ended().await;
     }
 }
 

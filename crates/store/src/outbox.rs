@@ -23,6 +23,8 @@ mod snapshot;
 mod tail;
 mod unsealed;
 
+use std::collections::HashSet;
+
 use postrider_core::{Generation, SendId, SubjectId, WorkspaceId};
 
 pub use counts::Counts;
@@ -37,8 +39,8 @@ use self::{
     unsealed::Unsealed,
 };
 use crate::{
-    DecisionRecord, EpochSealed, Frame, FrameKind, IntentRecord, Lsn, RecordError, ResultRecord,
-    RowRef, TriggersRecord,
+    DecisionRecord, EpochSealed, Frame, FrameKind, IntentRecord, Lsn, RecordError,
+    RememberedRecord, ResultRecord, RowRef, TriggersRecord,
 };
 
 /// The state of all sealed trigger rows and sends, at one position of the log.
@@ -56,8 +58,13 @@ pub struct Outbox {
     unsealed: Unsealed,
     rows: OpenRows,
     sends: Sends,
+    /// Sends of which no more is known than that they were begun.
+    remembered: HashSet<SendId>,
     counts: Counts,
 }
+
+/// Such a send may have been delivered, whatever the attempt was.
+static MAY_HAVE_ARRIVED: SendState = SendState::InDoubt { attempt: 0 };
 
 impl Outbox {
     /// Takes the next frame of the log. Returns the rows that it released, which are none unless it is a
@@ -80,6 +87,7 @@ impl Outbox {
             FrameKind::Intent => self.intent(frame).map(|()| Vec::new()),
             FrameKind::SendResult => self.result(frame).map(|()| Vec::new()),
             FrameKind::Decision => self.decision(frame).map(|()| Vec::new()),
+            FrameKind::Remembered => self.remember(frame).map(|()| Vec::new()),
         };
         let released = changed.map_err(|error| error.at(frame.lsn))?;
         (self.at, self.sequence) = (frame.end, frame.sequence + 1);
@@ -91,9 +99,15 @@ impl Outbox {
         self.at
     }
 
-    /// What became of a send; `None` if nothing was decided about it yet.
+    /// What became of a send; `None` if nothing was decided about it yet. One that was begun in a part of the log that was given
+    /// up is in doubt for ever.
     pub fn state(&self, send: SendId) -> Option<&SendState> {
-        self.sends.get(send).map(|stored| &stored.state)
+        match self.sends.get(send).map(|stored| &stored.state) {
+            None | Some(SendState::NotSent { .. }) if self.remembered.contains(&send) => {
+                Some(&MAY_HAVE_ARRIVED)
+            }
+            state => state,
+        }
     }
 
     /// One send, with the trigger row that it belongs to.
@@ -204,6 +218,11 @@ impl Outbox {
             }
         })
         .map_err(|reason| RecordError::new("DecisionRecord", reason))
+    }
+
+    fn remember(&mut self, frame: &Frame) -> Result<(), RecordError> {
+        self.remembered.insert(RememberedRecord::decode(&frame.payload)?.send());
+        Ok(())
     }
 
     fn result(&mut self, frame: &Frame) -> Result<(), RecordError> {

@@ -56,7 +56,7 @@ impl LogReader {
     pub fn of_directory(dir: impl Into<std::path::PathBuf>) -> Result<Self, LogError> {
         let files: Arc<dyn LogFiles> = Arc::new(DiskFiles::new(dir.into()));
         let found = inspect_running(&*files)?;
-        let (shared, _) = Shared::new(files, found.generation, found.bases, found.end);
+        let (shared, _) = Shared::new(files, found.generation, found.bases, found.end, None);
         let start = shared.start();
         Ok(Self::new(Arc::new(shared), start))
     }

@@ -9,6 +9,7 @@ mod epoch_sealed;
 mod event;
 mod intent;
 mod pipeline;
+mod remembered;
 mod row_ref;
 mod send_result;
 mod triggers;
@@ -18,6 +19,7 @@ pub use epoch_sealed::{EpochSealed, SealKind, SinkSeal, SourceSeal, SourceStatus
 pub use event::{EventRecord, KeyRole};
 pub use intent::IntentRecord;
 pub use pipeline::PipelineRecord;
+pub use remembered::RememberedRecord;
 pub use row_ref::RowRef;
 pub use send_result::{ResultRecord, SendOutcome};
 pub use triggers::TriggersRecord;

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use postrider_core::Generation;
 
 use crate::{
-    LogError, Lsn, Truncated,
+    Frame, LogError, Lsn, Truncated,
     files::{LogFile, LogFiles},
     frame::codec::{self, Fault, HEADER_BYTES, InGroup, Stamp},
     limits::READ_BYTES,
@@ -42,15 +42,36 @@ pub(crate) struct Recovered {
 
 /// Reads a whole log and cuts off an unfinished end. What is left is durable.
 pub(crate) fn recover(files: &dyn LogFiles) -> Result<Recovered, LogError> {
-    scan(files, true)
+    scan(files, true, &mut |_| ())
 }
 
 /// Reads a whole log and changes nothing: an unfinished end is only left out.
 pub(crate) fn inspect(files: &dyn LogFiles) -> Result<Recovered, LogError> {
-    scan(files, false)
+    scan(files, false, &mut |_| ())
 }
 
-fn scan(files: &dyn LogFiles, mend: bool) -> Result<Recovered, LogError> {
+/// The same, and shows everything that is intact, in order, also in front of damage.
+pub(crate) fn survey(
+    files: &dyn LogFiles,
+    show: &mut dyn FnMut(Seen<'_>),
+) -> Result<Recovered, LogError> {
+    scan(files, false, show)
+}
+
+/// A part of a log that is intact.
+#[derive(Debug)]
+pub(crate) enum Seen<'a> {
+    /// A segment begins.
+    Segment { header: SegmentHeader, bytes: u64 },
+    /// The next frame of it.
+    Frame(&'a Frame),
+}
+
+fn scan(
+    files: &dyn LogFiles,
+    mend: bool,
+    show: &mut dyn FnMut(Seen<'_>),
+) -> Result<Recovered, LogError> {
     let bases = files.bases().map_err(|source| failed("list", files, Lsn::ZERO, source))?;
     // Read behind the list: beside a live process, the beginning may move meanwhile, and never back.
     let start = LogStart::read(files)?;
@@ -58,6 +79,7 @@ fn scan(files: &dyn LogFiles, mend: bool) -> Result<Recovered, LogError> {
     let mut scan = Scan {
         files,
         mend,
+        show,
         found: Recovered {
             bases: Vec::new(),
             end: start.at,
@@ -103,30 +125,35 @@ fn failed(operation: &'static str, files: &dyn LogFiles, base: Lsn, source: io::
     LogError::Files { operation, path: files.path(base), source }
 }
 
-/// Makes what a file seems to hold durable, before it is read and believed.
+/// Copies what a file seems to hold into a new one, which is made durable before it is read and believed. For two reasons.
 ///
 /// The previous process may have died between its write and its fsync, or because the fsync failed. After that Linux
 /// takes pages for clean that never reached the disk: they can be read until they are evicted, and a sync
 /// alone would do nothing and succeed. Written again, they reach the disk or fail. Only the last segment can hold such pages,
 /// since a segment is begun once the one before is durable.
-fn rewrite(file: &dyn LogFile, size: u64) -> io::Result<()> {
+///
+/// And the previous process may be a stopped one that was taken over and writes on once it is resumed: into the file that it
+/// has open, which has no name any more (`lock.rs`).
+pub(crate) fn copy(from: &dyn LogFile, to: &dyn LogFile, size: u64) -> io::Result<()> {
     let mut buffer = vec![0; READ_BYTES];
     let mut offset = 0;
     while offset < size {
-        let filled = file.read_at(&mut buffer, offset)?;
+        let wanted = buffer.len().min(usize::try_from(size - offset).unwrap_or(usize::MAX));
+        let filled = from.read_at(&mut buffer[..wanted], offset)?;
         if filled == 0 {
             break;
         }
-        file.write_all_at(&buffer[..filled], offset)?;
+        to.write_all_at(&buffer[..filled], offset)?;
         offset += filled as u64;
     }
-    file.sync()
+    Ok(())
 }
 
 struct Scan<'a> {
     files: &'a dyn LogFiles,
     /// Whether an unfinished end is cut off.
     mend: bool,
+    show: &'a mut dyn FnMut(Seen<'_>),
     found: Recovered,
 }
 
@@ -148,14 +175,18 @@ impl Scan<'_> {
     fn segment(&mut self, base: Lsn, last: bool) -> Result<(), LogError> {
         let files = self.files;
         let failed = |operation| move |source| failed(operation, files, base, source);
-        let file = files.open(base).map_err(failed("open"))?;
-        let size = file.size().map_err(failed("measure"))?;
+        let mut file = files.open(base).map_err(failed("open"))?;
+        let mut size = file.size().map_err(failed("measure"))?;
         if base != self.found.end {
             let reason = format!("the log before it ends at position {}", self.found.end);
             return Err(self.damaged(base, self.found.end.min(base), reason));
         }
         if last && self.mend {
-            rewrite(&*file, size).map_err(failed("rewrite"))?;
+            let copied = files.replace(base, &mut |new| copy(&*file, &**new, size));
+            file = copied.map_err(failed("rewrite"))?;
+            files.sync_names().map_err(failed("sync the directory of"))?;
+            // A stopped process that was resumed meanwhile may have cut its own.
+            size = file.size().map_err(failed("measure"))?;
         }
         let mut segment = Scanned { base, file, size, window: Window::default() };
         if !self.header(&mut segment, last)? {
@@ -186,6 +217,7 @@ impl Scan<'_> {
                     "its generation is older than that of the segment before it".to_owned()
                 } else {
                     self.found.generation = header.generation;
+                    (self.show)(Seen::Segment { header, bytes: segment.size });
                     return Ok(true);
                 }
             }
@@ -223,6 +255,7 @@ impl Scan<'_> {
         }
         self.found.sequence = frame.sequence + 1;
         self.found.end = frame.end;
+        (self.show)(Seen::Frame(&frame));
         Ok(true)
     }
 
@@ -231,7 +264,7 @@ impl Scan<'_> {
         &self,
         segment: &mut Scanned,
         at: Lsn,
-    ) -> Result<Option<Result<crate::Frame, Fault>>, LogError> {
+    ) -> Result<Option<Result<Frame, Fault>>, LogError> {
         let offset = file_offset(segment.base, at);
         let base = segment.base;
         let failed = |source| failed("read", self.files, base, source);

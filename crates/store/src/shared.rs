@@ -1,14 +1,22 @@
 //! What the writer tells readers and handles.
 
-use std::sync::{
-    Arc, Mutex, OnceLock, PoisonError, RwLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use postrider_core::Generation;
 use tokio::sync::watch;
 
-use crate::{LogError, Lsn, files::LogFiles, view::Views};
+use crate::{
+    LogError, Lsn,
+    files::LogFiles,
+    lock::{Fence, Fenced},
+    view::Views,
+};
 
 /// The published state of a log: written by its writer, read by everyone.
 #[derive(Debug)]
@@ -22,9 +30,20 @@ pub(crate) struct Shared {
     bases: RwLock<Vec<Lsn>>,
     durable: AtomicU64,
     announced: watch::Receiver<Lsn>,
-    failure: OnceLock<Arc<str>>,
     /// Held while the beginning of the log is deleted.
     pub(crate) truncating: Mutex<()>,
+    /// `None` for a log that nobody else can have.
+    fence: Option<Arc<Fence>>,
+    end: OnceLock<End>,
+}
+
+/// What ended a log before it was closed.
+#[derive(Debug)]
+enum End {
+    /// A failure.
+    Dead(Arc<str>),
+    /// Another process.
+    Fenced { dir: PathBuf, holder: String },
 }
 
 impl Shared {
@@ -34,6 +53,7 @@ impl Shared {
         generation: Generation,
         bases: Vec<Lsn>,
         durable: Lsn,
+        fence: Option<Arc<Fence>>,
     ) -> (Self, watch::Sender<Lsn>) {
         let (announce, announced) = watch::channel(durable);
         let shared = Self {
@@ -43,8 +63,9 @@ impl Shared {
             bases: RwLock::new(bases),
             durable: AtomicU64::new(durable.0),
             announced,
-            failure: OnceLock::new(),
             truncating: Mutex::new(()),
+            fence,
+            end: OnceLock::new(),
         };
         (shared, announce)
     }
@@ -97,13 +118,32 @@ impl Shared {
 
     /// Records what ended the log; the first failure counts.
     pub(crate) fn fail(&self, reason: &str) {
-        self.failure.get_or_init(|| Arc::from(reason));
+        self.end.get_or_init(|| End::Dead(Arc::from(reason)));
+    }
+
+    /// Whether this process still has the log. If not, that ends the log for everyone here.
+    pub(crate) fn check_fence(&self) -> Result<(), LogError> {
+        let Some(fence) = &self.fence else { return Ok(()) };
+        match fence.check() {
+            Ok(()) => return Ok(()),
+            Err(Fenced::By { dir, holder }) => {
+                self.end.get_or_init(|| End::Fenced { dir, holder });
+            }
+            Err(Fenced::Unknown(error)) => {
+                self.fail(&format!("can't look at its lock file: {error}"))
+            }
+            Err(Fenced::Released) => {}
+        }
+        Err(self.why_ended())
     }
 
     /// Why nothing is appended any more.
     pub(crate) fn why_ended(&self) -> LogError {
-        match self.failure.get() {
-            Some(reason) => LogError::Dead { reason: Arc::clone(reason) },
+        match self.end.get() {
+            Some(End::Dead(reason)) => LogError::Dead { reason: Arc::clone(reason) },
+            Some(End::Fenced { dir, holder }) => {
+                LogError::Fenced { dir: dir.clone(), holder: holder.clone() }
+            }
             None => LogError::Closed,
         }
     }

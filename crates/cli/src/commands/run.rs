@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use postrider_core::{Clock, PipelineName};
@@ -152,7 +153,15 @@ impl State {
             let shown = "in memory (nothing acts on the world; give --state-dir to keep it)";
             return Ok(Self { log: Log::in_memory(), dir: None, shown: shown.to_owned() });
         };
-        let opened = Log::open(LogOptions::new(&dir))?;
+        let mut options = LogOptions::new(&dir);
+        options.lease = args.lease_ms.map_or(options.lease, Duration::from_millis);
+        let opened = Log::open(options)?;
+        if let Some(stopped) = opened.taken_from {
+            console::note(&format!(
+                "took over the log from {stopped}, which gave no sign of life: it can append nothing any more, and ends \
+                 when it is resumed; sends that it left open are in doubt"
+            ));
+        }
         if let Some(cut) = opened.truncated {
             console::note(&format!(
                 "the last write to the log is not intact, {} bytes were cut off: it was never finished or confirmed, unless the disk damaged it later",

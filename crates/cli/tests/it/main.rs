@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod commands;
+mod damage;
 mod demo;
+mod full_disk;
 mod http;
 mod kill;
 mod mailbox;
@@ -14,3 +16,4 @@ mod run;
 mod segment;
 mod stop;
 mod winback;
+mod zombie;

@@ -6,7 +6,7 @@ use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use postrider_store::{LogError, SendOutcome, Ticket};
+use postrider_store::{Log, LogError, SendOutcome, Ticket};
 
 use super::backlog::Job;
 use crate::{MailClass, Outcome, Provider, limits::MAX_ATTEMPTS, message::Outgoing};
@@ -35,8 +35,8 @@ pub(super) struct Finished {
 
 impl Launch {
     /// Makes the attempt.
-    pub(super) async fn fly(self, durable: Durable) -> Finished {
-        if let Err(error) = durable.await {
+    pub(super) async fn fly(self, durable: Durable, log: Log) -> Finished {
+        if let Err(error) = may_begin(durable, &log).await {
             return Finished { job: self.job, outcome: Err(error) };
         }
         // A panic in an adapter must not take the dispatcher down, and tells nothing about the message.
@@ -48,6 +48,13 @@ impl Launch {
             });
         Finished { job: self.job, outcome: Ok(outcome) }
     }
+}
+
+/// Whether the intent is durable and this process may act on it: one that was stopped meanwhile and taken over begins no send,
+/// since its successor has the intent in doubt.
+async fn may_begin(durable: Durable, log: &Log) -> Result<(), Arc<LogError>> {
+    durable.await?;
+    log.check_fence().map_err(Arc::new)
 }
 
 /// What an outcome means for a send.
@@ -100,10 +107,26 @@ pub(super) fn judge(outcome: Outcome, history: &History, backoff_ns: i64) -> Ver
 mod tests {
     use std::time::Duration;
 
-    use postrider_store::SendOutcome;
+    use futures::FutureExt;
+    use postrider_store::{Log, LogError, LogOptions, SendOutcome};
 
-    use super::{History, judge};
+    use super::{History, judge, may_begin, share};
     use crate::{MailClass, Outcome, limits::MAX_ATTEMPTS};
+
+    #[tokio::test]
+    async fn a_process_that_was_taken_over_begins_no_send() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::open(LogOptions::new(dir.path())).unwrap().log;
+        let durable = share(log.submit(Vec::new()).await.unwrap());
+        may_begin(durable.clone(), &log).await.unwrap();
+        // Another process's file, as a takeover leaves it.
+        std::fs::write(dir.path().join("other"), "process 7\n").unwrap();
+        std::fs::rename(dir.path().join("other"), dir.path().join("LOCK")).unwrap();
+        let error = may_begin(durable, &log).await.unwrap_err();
+        assert!(matches!(&*error, LogError::Fenced { holder, .. } if holder == "process 7"));
+        let refused = std::future::ready(Err(error)).boxed().shared();
+        assert!(may_begin(refused, &Log::in_memory()).await.is_err());
+    }
 
     #[test]
     fn outcomes_are_judged() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use postrider_core::ClockTime;
 use postrider_store::{
-    DecisionRecord, IntentRecord, LogError, NewFrame, ResultRecord, SendOutcome, SendState,
+    DecisionRecord, IntentRecord, NewFrame, ResultRecord, SendOutcome, SendState,
 };
 
 use super::{
@@ -89,7 +89,7 @@ impl Dispatcher {
         }
         let durable = share(self.options.log.submit(batch.frames).await?);
         for launch in batch.launches {
-            self.flying.spawn(launch.fly(durable.clone()));
+            self.flying.spawn(launch.fly(durable.clone(), self.options.log.clone()));
         }
         self.newest = Some(durable);
         Ok(())
@@ -176,9 +176,7 @@ impl Dispatcher {
     /// Takes the result of one attempt.
     fn record(&mut self, finished: Finished, batch: &mut Batch) -> Result<(), MailError> {
         let Finished { job, outcome } = finished;
-        let outcome = outcome.map_err(|error| {
-            MailError::Log(LogError::Dead { reason: Arc::from(error.to_string()) })
-        })?;
+        let outcome = outcome.map_err(|_| MailError::Log(self.options.log.why_ended()))?;
         let now = self.options.wall.now();
         let send = job.send_id();
         let backoff = backoff_ns(send, job.attempt);

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use postrider_core::OptionValue;
 use postrider_mail::{Outcome, Outgoing, Provider, RecordingProvider};
-use postrider_store::{Log, LogOptions, Outbox, SendOutcome};
+use postrider_store::{Log, LogOptions, LogRepair, Outbox, SendOutcome};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
@@ -380,4 +380,35 @@ async fn a_dispatcher_that_has_ended_writes_no_snapshot() {
     let handle = running.handle.clone();
     running.end().await;
     assert_eq!(handle.snapshot().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_was_mailed_behind_damage_is_not_mailed_again_after_its_repair() {
+    let dir = TempDir::new().unwrap();
+    let log = open(dir.path());
+    let running = start(options(&log, &sink(&[]), Arc::new(RecordingProvider::new("default"))));
+    seal(&log, 1, &rows("a", 5)).await;
+    assert!(running.handle.settle().await);
+    running.end().await;
+    close(log).await;
+
+    let segment = dir.path().join("00000000000000000000.log");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    assert!(Log::open(LogOptions::new(dir.path())).is_err(), "its first frame is damaged");
+    let repair = LogRepair::begin(dir.path()).unwrap().unwrap();
+    assert_eq!(repair.forgotten().sends(), 5);
+    repair.drop_damaged().unwrap();
+
+    // The epoch is computed anew, with one row more.
+    let log = open(dir.path());
+    let provider = Arc::new(RecordingProvider::new("default"));
+    let running = start(options(&log, &sink(&[]), provider.clone()));
+    seal(&log, 1, &rows("a", 6)).await;
+    assert!(running.handle.settle().await);
+    running.end().await;
+    assert_eq!(provider.calls().len(), 1);
+    let found = counts(&log);
+    assert_eq!((found.accepted, found.not_sent["duplicate"]), (1, 5));
 }

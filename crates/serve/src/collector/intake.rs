@@ -156,17 +156,23 @@ fn frame(shared: &Shared, client: &Client, event: Event, now: i64) -> NewFrame {
 }
 
 async fn append(shared: &Shared, frames: Vec<NewFrame>) -> Result<(), Refusal> {
-    let failed = |error: LogError| {
-        if error.kind() == ErrorKind::Data {
-            shared.stats.log_is_broken();
-        }
-        tracing::error!(%error, "events could not be stored, and their senders were told so");
-        Refusal::LogFailed
-    };
-    let queued = timeout(shared.limits.log_queue_time, shared.log.submit(frames)).await;
+    let failed = |error| not_stored(shared, &error);
+    let queued = timeout(shared.limits.log_queue_time, shared.log.submit_if_room(frames)).await;
     let ticket = queued.map_err(|_| Refusal::LogBusy)?.map_err(failed)?;
     ticket.durable().await.map_err(failed)?;
     Ok(())
+}
+
+fn not_stored(shared: &Shared, error: &LogError) -> Refusal {
+    if let LogError::DiskFull { .. } = error {
+        // The log says it once, however many events come meanwhile.
+        return Refusal::DiskFull;
+    }
+    if error.kind() != ErrorKind::Retry {
+        shared.stats.log_is_broken();
+    }
+    tracing::error!(%error, "events could not be stored, and their senders were told so");
+    Refusal::LogFailed
 }
 
 #[cfg(test)]

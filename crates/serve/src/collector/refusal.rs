@@ -64,6 +64,9 @@ pub(crate) enum Refusal {
     /// The log's queue is full.
     #[error("the log can't take more events right now: send this request again later")]
     LogBusy,
+    /// The log's disk is full.
+    #[error("there is no room to store the events, and none was: send this request again later")]
+    DiskFull,
     /// The log failed.
     #[error("the events could not be stored: send this request again later")]
     LogFailed,
@@ -93,6 +96,7 @@ impl Refusal {
             Self::BadShape(_) => "bad_shape",
             Self::Busy => "busy",
             Self::LogBusy => "log_busy",
+            Self::DiskFull => "disk_full",
             Self::LogFailed => "log_failed",
             Self::NoSuchPath => "no_such_path",
             Self::WrongMethod => "wrong_method",
@@ -109,7 +113,9 @@ impl Refusal {
             Self::BodyBroken(_) | Self::BadJson { .. } | Self::BadShape(_) => {
                 StatusCode::BAD_REQUEST
             }
-            Self::Busy | Self::LogBusy | Self::LogFailed => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::LogBusy | Self::DiskFull | Self::LogFailed => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::NoSuchPath => StatusCode::NOT_FOUND,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
         }

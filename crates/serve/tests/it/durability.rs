@@ -1,7 +1,7 @@
 //! 2xx means durable.
 
 use postrider_serve::CollectorLimits;
-use postrider_store::{Log, LogOptions};
+use postrider_store::{Log, LogOptions, MemoryDisk};
 use reqwest::header;
 use serde_json::json;
 
@@ -25,6 +25,49 @@ async fn an_accepted_event_is_behind_the_durable_end_of_the_log() {
         assert!(on_disk);
     }
     running.log.close().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_means_503_until_there_is_room() {
+    let disk = MemoryDisk::default();
+    let running = start_with(Log::in_memory_on(&disk), CollectorLimits::default()).await;
+    let post = |id: &str| running.post("/v1/events", SERVER_KEY, json!({"id": id}).to_string());
+    assert_eq!(answer_of(post("before")).await.0, 200);
+    disk.set_room(40);
+    for id in ["a", "b", "a"] {
+        let response = post(id).send().await.unwrap();
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        let answer = response.json().await.unwrap();
+        assert_eq!(code(&(503, answer)), (503, "disk_full"));
+    }
+    let known = answer_of(post("before")).await;
+    assert_eq!((known.0, &known.1["duplicate"]), (200, &json!(1)), "it is durable");
+    assert_eq!(running.server.get("/healthz").await.status(), 200, "it will pass");
+
+    disk.set_room(u64::MAX);
+    for (id, accepted) in [("a", 1), ("b", 1), ("a", 0)] {
+        let answer = answer_of(post(id)).await;
+        assert_eq!((answer.0, &answer.1["accepted"]), (200, &json!(accepted)));
+    }
+    let expected = ["before", "a", "b"].map(|id| json!({"id": id}).to_string());
+    assert_eq!(running.bodies(), expected, "each once, although some were sent often");
+}
+
+#[tokio::test]
+async fn a_process_that_was_taken_over_answers_503() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(LogOptions::new(dir.path())).unwrap().log;
+    let running = start_with(log, CollectorLimits::default()).await;
+    assert_eq!(running.answer("/v1/events", r#"{"id":"a"}"#).await.0, 200);
+    // Another process's file, as a takeover leaves it.
+    std::fs::write(dir.path().join("other"), "process 7\n").unwrap();
+    std::fs::rename(dir.path().join("other"), dir.path().join("LOCK")).unwrap();
+    assert_eq!(code(&running.answer("/v1/events", r#"{"id":"b"}"#).await), (503, "log_failed"));
+    assert_eq!(
+        code(&answer_of(running.server.request(reqwest::Method::GET, "/healthz")).await),
+        (503, "log_failed")
+    );
+    assert_eq!(running.bodies(), [r#"{"id":"a"}"#]);
 }
 
 #[tokio::test]

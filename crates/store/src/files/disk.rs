@@ -1,20 +1,16 @@
-//! Segment files in a directory, and the lock on it.
+//! Segment files in a directory.
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    process,
     sync::Arc,
 };
 
-use rustix::{
-    fs::{FlockOperation, flock},
-    io::Errno,
-};
-
-use super::{LogFile, LogFiles};
+#[cfg(target_os = "linux")]
+use super::is_disk_full;
+use super::{Fill, LogFile, LogFiles};
 use crate::{
     LogError, Lsn,
     segment::{base_of, file_name},
@@ -46,9 +42,20 @@ impl LogFiles for DiskFiles {
 
     fn create(&self, base: Lsn) -> io::Result<Arc<dyn LogFile>> {
         let mut options = OpenOptions::new();
-        let file =
-            options.read(true).write(true).create(true).truncate(true).open(self.path(base))?;
+        let file = options.read(true).write(true).create_new(true).open(self.path(base))?;
         Ok(Arc::new(DiskFile(file)))
+    }
+
+    fn replace(&self, base: Lsn, fill: Fill<'_>) -> io::Result<Arc<dyn LogFile>> {
+        let path = self.path(base);
+        let new = path.with_extension("log.new");
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(true).open(&new)?;
+        let file: Arc<dyn LogFile> = Arc::new(DiskFile(file));
+        fill(&file)?;
+        file.sync()?;
+        fs::rename(new, path)?;
+        Ok(file)
     }
 
     fn open(&self, base: Lsn) -> io::Result<Arc<dyn LogFile>> {
@@ -135,38 +142,16 @@ impl LogFile for DiskFile {
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
     }
-}
 
-/// The right to write to a directory; given up when dropped, or when the process dies.
-#[derive(Debug)]
-pub(crate) struct DirectoryLock {
-    _file: File,
-}
-
-impl DirectoryLock {
-    /// Takes the lock on a directory, which is created if it is missing.
-    pub(crate) fn take(dir: &Path) -> Result<Self, LogError> {
-        create_dir(dir)?;
-        let path = dir.join("LOCK");
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(at("open", &path))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                return Err(LogError::Locked { dir: dir.to_owned(), holder: holder(&path) });
-            }
-            Err(error) => return Err(at("lock", &path)(error.into())),
+    #[cfg(target_os = "linux")]
+    fn reserve(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        match fallocate(&self.0, FallocateFlags::KEEP_SIZE, offset, bytes).map_err(io::Error::from)
+        {
+            Err(error) if is_disk_full(&error) => Err(error),
+            // A file system that can't reserve finds out when it is written to.
+            Ok(()) | Err(_) => Ok(()),
         }
-        file.set_len(0)
-            .and_then(|()| writeln!(file, "process {}", process::id()))
-            .map_err(at("write", &path))?;
-        Ok(Self { _file: file })
     }
 }
 
@@ -204,14 +189,6 @@ fn create_dir_with(
 fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LogError {
     let path = path.to_owned();
     move |source| LogError::Files { operation, path, source }
-}
-
-/// Who has the lock, as the holder wrote it. It may not have come to that yet.
-fn holder(path: &Path) -> String {
-    match fs::read_to_string(path) {
-        Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
-        _ => "another process".to_owned(),
-    }
 }
 
 #[cfg(test)]

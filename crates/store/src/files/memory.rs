@@ -1,18 +1,47 @@
 //! Segment files in memory, for logs that end with their process.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use super::{LogFile, LogFiles};
+use super::{Fill, LogFile, LogFiles};
 use crate::{
     Lsn,
     segment::file_name,
     view::{MemoryViews, ViewFiles},
 };
+
+/// How much logs in memory may still grow: any amount, until somebody sets a limit. It stands for a disk in tests of who has
+/// to live with a full one. Clones share it.
+#[derive(Debug, Clone)]
+pub struct MemoryDisk {
+    room: Arc<AtomicU64>,
+}
+
+impl Default for MemoryDisk {
+    fn default() -> Self {
+        Self { room: Arc::new(AtomicU64::new(u64::MAX)) }
+    }
+}
+
+impl MemoryDisk {
+    /// From now on files may grow by this many bytes together; `u64::MAX` is no limit.
+    pub fn set_room(&self, bytes: u64) {
+        self.room.store(bytes, Ordering::SeqCst);
+    }
+
+    fn take(&self, bytes: u64) -> io::Result<()> {
+        let left = |room: u64| if room == u64::MAX { Some(room) } else { room.checked_sub(bytes) };
+        let taken = self.room.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left);
+        taken.map(drop).map_err(|_| io::ErrorKind::StorageFull.into())
+    }
+}
 
 /// Segment files in memory. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +52,18 @@ pub(crate) struct MemoryFiles {
     start: Arc<RwLock<Option<Vec<u8>>>>,
     /// The snapshots of views.
     pub(crate) views: MemoryViews,
+    disk: MemoryDisk,
+}
+
+impl MemoryFiles {
+    /// Files that take their room from this disk.
+    pub(crate) fn on(disk: MemoryDisk) -> Self {
+        Self { disk, ..Self::default() }
+    }
+
+    fn new_file(&self) -> Arc<MemoryFile> {
+        Arc::new(MemoryFile { bytes: RwLock::default(), disk: self.disk.clone() })
+    }
 }
 
 impl LogFiles for MemoryFiles {
@@ -32,9 +73,18 @@ impl LogFiles for MemoryFiles {
     }
 
     fn create(&self, base: Lsn) -> io::Result<Arc<dyn LogFile>> {
-        let file = Arc::new(MemoryFile::default());
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
-        files.insert(base, Arc::clone(&file));
+        match files.entry(base) {
+            Entry::Occupied(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Entry::Vacant(place) => Ok(Arc::<MemoryFile>::clone(place.insert(self.new_file()))),
+        }
+    }
+
+    fn replace(&self, base: Lsn, fill: Fill<'_>) -> io::Result<Arc<dyn LogFile>> {
+        let new = self.new_file();
+        let file: Arc<dyn LogFile> = Arc::<MemoryFile>::clone(&new);
+        fill(&file)?;
+        self.files.write().unwrap_or_else(PoisonError::into_inner).insert(base, new);
         Ok(file)
     }
 
@@ -82,9 +132,10 @@ impl LogFiles for MemoryFiles {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct MemoryFile {
     bytes: RwLock<Vec<u8>>,
+    disk: MemoryDisk,
 }
 
 impl MemoryFile {
@@ -114,6 +165,7 @@ impl LogFile for MemoryFile {
 
     fn write_all_at(&self, new: &[u8], offset: u64) -> io::Result<()> {
         let start = to_index(offset)?;
+        self.disk.take((offset + new.len() as u64).saturating_sub(self.size()?))?;
         let mut bytes = self.change(|size| size.max(start + new.len()));
         bytes[start..start + new.len()].copy_from_slice(new);
         Ok(())

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use super::{LogFile, LogFiles};
+use super::{Fill, LogFile, LogFiles};
 use crate::{Lsn, segment::file_name};
 
 const PAGE: usize = 512;
@@ -24,6 +24,10 @@ pub(crate) struct CachedFiles {
 }
 
 impl CachedFiles {
+    fn new_file(&self) -> Arc<CachedFile> {
+        Arc::new(CachedFile { failing: Arc::clone(&self.failing), pages: Mutex::default() })
+    }
+
     /// Forgets what is not on the disk.
     pub(crate) fn lose_power(&self) {
         for file in self.files.lock().unwrap().values() {
@@ -40,9 +44,18 @@ impl LogFiles for CachedFiles {
     }
 
     fn create(&self, base: Lsn) -> io::Result<Arc<dyn LogFile>> {
-        let failing = Arc::clone(&self.failing);
-        let file = Arc::new(CachedFile { failing, pages: Mutex::default() });
-        self.files.lock().unwrap().insert(base, Arc::clone(&file));
+        let file = self.new_file();
+        let before = self.files.lock().unwrap().insert(base, Arc::clone(&file));
+        assert!(before.is_none(), "the file is there");
+        Ok(file)
+    }
+
+    fn replace(&self, base: Lsn, fill: Fill<'_>) -> io::Result<Arc<dyn LogFile>> {
+        let new = self.new_file();
+        let file: Arc<dyn LogFile> = Arc::<CachedFile>::clone(&new);
+        fill(&file)?;
+        file.sync()?;
+        self.files.lock().unwrap().insert(base, new);
         Ok(file)
     }
 

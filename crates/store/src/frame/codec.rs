@@ -125,6 +125,11 @@ pub(crate) fn may_follow(header: &[u8], after: Stamp) -> bool {
         && size(header).is_ok()
 }
 
+/// Whether a frame of any writer seems to start here: a cheap test before the checksum.
+pub(crate) fn may_be_frame(header: &[u8]) -> bool {
+    header[9] == VERSION && FrameKind::from_number(header[8]).is_some() && size(header).is_ok()
+}
+
 /// Where an intact frame is in its group.
 pub(crate) const fn in_group(header: &[u8]) -> InGroup {
     if header[FLAGS_AT] & INSIDE_GROUP == 0 { InGroup::First } else { InGroup::Later }

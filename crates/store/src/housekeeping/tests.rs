@@ -15,7 +15,9 @@ const NOTHING: KeepLog = KeepLog { time: Duration::ZERO, bytes: 0 };
 const MIB: usize = 1 << 20;
 
 fn open(files: &MemoryFiles) -> Log {
-    Log::open_files(Arc::new(files.clone()), 8 * MIB as u64, None).unwrap().log
+    Log::open_files(Arc::new(files.clone()), crate::log::Tuning::segments(8 * MIB as u64), None)
+        .unwrap()
+        .log
 }
 
 fn send(number: u64) -> SendId {

@@ -1,14 +1,31 @@
 //! The writer thread: takes batches from the queue, a group at a time.
+//!
+//! Group commit: while one group is synced, the next one gathers in the queue.
+//!
+//! On a full disk, batches that may be refused are, and the others are *held*: they go first once there is room. Meanwhile the
+//! queue is emptied again and again, so that nobody who may be refused waits behind a batch that is held.
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use std::{collections::VecDeque, path::Path, thread, time::Duration};
 
-use crate::{Appended, NewFrame, files::DirectoryLock, writer::Writer};
+use tokio::sync::{
+    OwnedSemaphorePermit,
+    mpsc::{self, error::TryRecvError},
+    oneshot,
+};
+
+use crate::{
+    Appended, LogError, NewFrame,
+    lock::DirectoryLock,
+    writer::{NotDurable, Writer},
+};
 
 /// What handles ask of the writer thread.
 #[derive(Debug)]
 pub(super) enum Command {
     /// Append these frames, then report.
     Append(Batch),
+    /// Look whether this process still has the log.
+    CheckFence,
     /// Stop, after everything before.
     Close,
 }
@@ -17,43 +34,142 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) frames: Vec<NewFrame>,
-    /// Told when they are durable; dropped when they never will be.
-    pub(super) done: oneshot::Sender<Appended>,
+    pub(super) when_full: WhenFull,
+    /// Told when they are durable or refused; dropped when they never will be.
+    pub(super) done: oneshot::Sender<Result<Appended, LogError>>,
     /// Their share of the queue's memory, given back when this is dropped.
-    pub(super) room: OwnedSemaphorePermit,
+    pub(super) _room: OwnedSemaphorePermit,
 }
 
-/// Runs until the log is closed, dropped or dead.
-///
-/// Group commit: while one group is synced, the next one gathers in the queue.
+/// What becomes of a batch that the disk has no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WhenFull {
+    /// It waits.
+    Wait,
+    /// Its sender is told, and may come back.
+    Refuse,
+}
+
+/// Runs until the log is closed, dropped, dead or taken over. On a full disk, it tries again after `pause`.
 pub(super) fn run(
-    mut writer: Writer,
-    mut queue: mpsc::Receiver<Command>,
+    writer: Writer,
+    queue: mpsc::Receiver<Command>,
     lock: Option<DirectoryLock>,
+    pause: Duration,
 ) {
-    let mut waiting = Vec::new();
-    let mut open = true;
-    while open && let Some(command) = queue.blocking_recv() {
-        let mut next = Some(command);
-        while let Some(command) = next {
-            match command {
-                Command::Append(batch) => {
-                    waiting.push((writer.add(&batch.frames), batch.done, batch.room));
-                }
-                Command::Close => open = false,
-            }
-            next = if open && !writer.is_full() { queue.try_recv().ok() } else { None };
-        }
-        if writer.commit().is_err() {
-            break;
-        }
-        for (appended, done, _room) in waiting.drain(..) {
-            // Nobody may be waiting for this ticket any more.
-            done.send(appended).ok();
-        }
-    }
-    queue.close();
+    let (group, held) = (Vec::new(), VecDeque::new());
+    let mut commits = Commits { writer, queue, group, held, open: true, full: false, pause };
+    commits.run();
+    commits.queue.close();
+    commits.writer.finish();
     // The lock goes before the announcement ends, by which `Log::close` knows that the log is free.
     drop(lock);
-    drop(writer);
+    drop(commits);
+}
+
+struct Commits {
+    writer: Writer,
+    queue: mpsc::Receiver<Command>,
+    /// What the writer has, and where it will be.
+    group: Vec<(Appended, Batch)>,
+    /// What waits for room on the disk.
+    held: VecDeque<Batch>,
+    open: bool,
+    full: bool,
+    pause: Duration,
+}
+
+impl Commits {
+    fn run(&mut self) {
+        while self.gather() {
+            match self.writer.commit() {
+                Ok(()) => self.report(),
+                Err(NotDurable::DiskFull(path)) if self.open => self.hold(&path),
+                // Who closes a log does not wait for somebody to free the disk.
+                Err(NotDurable::DiskFull(_) | NotDurable::Ended) => return,
+            }
+        }
+    }
+
+    /// Puts a group together; `false` if there is none and will be none.
+    fn gather(&mut self) -> bool {
+        // What is held goes alone: it may fit where it would not with more.
+        while !self.writer.is_full()
+            && let Some(batch) = self.held.pop_front()
+        {
+            self.add(batch);
+        }
+        if !self.group.is_empty() {
+            return true;
+        }
+        if !self.open {
+            return false;
+        }
+        let mut next = self.queue.blocking_recv();
+        self.open = next.is_some();
+        while let Some(command) = next {
+            match command {
+                Command::Append(batch) => self.add(batch),
+                Command::CheckFence if self.writer.shared().check_fence().is_err() => return false,
+                Command::CheckFence => {}
+                Command::Close => self.open = false,
+            }
+            let more = self.open && !self.writer.is_full();
+            next = if more { self.queue.try_recv().ok() } else { None };
+        }
+        self.open || !self.group.is_empty()
+    }
+
+    fn add(&mut self, batch: Batch) {
+        self.group.push((self.writer.add(&batch.frames), batch));
+    }
+
+    fn report(&mut self) {
+        let stored = self.group.iter().any(|(_, batch)| !batch.frames.is_empty());
+        if stored && std::mem::take(&mut self.full) {
+            tracing::warn!("there is room on the disk again, and the log goes on");
+        }
+        for (appended, batch) in self.group.drain(..) {
+            // Nobody may be waiting for this ticket any more.
+            batch.done.send(Ok(appended)).ok();
+        }
+    }
+
+    /// Refuses what may be refused, keeps the rest, and lets some time pass if there is any.
+    fn hold(&mut self, path: &Path) {
+        if !std::mem::replace(&mut self.full, true) {
+            let path = path.display();
+            tracing::warn!(
+                %path,
+                "the disk is full: new events are refused, epochs and sends wait; free some room, and the log goes on by itself"
+            );
+        }
+        let mut held = VecDeque::new();
+        for (_, batch) in self.group.drain(..) {
+            refuse_or_hold(batch, path, &mut held);
+        }
+        held.append(&mut self.held);
+        self.held = held;
+        loop {
+            match self.queue.try_recv() {
+                Ok(Command::Append(batch)) => refuse_or_hold(batch, path, &mut self.held),
+                // The next commit looks.
+                Ok(Command::CheckFence) => {}
+                Ok(Command::Close) | Err(TryRecvError::Disconnected) => break self.open = false,
+                Err(TryRecvError::Empty) => break,
+            }
+        }
+        if !self.held.is_empty() {
+            thread::sleep(self.pause);
+        }
+    }
+}
+
+fn refuse_or_hold(batch: Batch, path: &Path, held: &mut VecDeque<Batch>) {
+    match batch.when_full {
+        WhenFull::Wait => held.push_back(batch),
+        WhenFull::Refuse => {
+            batch.done.send(Err(LogError::DiskFull { path: path.to_owned() })).ok();
+        }
+    }
 }

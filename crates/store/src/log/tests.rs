@@ -5,16 +5,20 @@ use std::{
     pin::pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use postrider_core::{ErrorKind, Generation, SubjectId, WorkspaceId};
 
-use super::{Log, LogOptions, Opened, Ticket};
+use super::{Log, LogOptions, Opened, Ticket, Tuning};
 use crate::{
     FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind, LogError, LogReader, Lsn, NewFrame,
     files::{faulty::FaultyFiles, page_cache::CachedFiles},
 };
+
+mod disk_full;
+mod takeover;
 
 fn event(text: impl Into<Bytes>) -> NewFrame {
     NewFrame {
@@ -26,7 +30,8 @@ fn event(text: impl Into<Bytes>) -> NewFrame {
 }
 
 fn open(files: &FaultyFiles) -> Opened {
-    Log::open_files(Arc::new(files.clone()), 200, None).unwrap()
+    let tuning = Tuning { segment_bytes: 200, disk_full_pause: Duration::ZERO };
+    Log::open_files(Arc::new(files.clone()), tuning, None).unwrap()
 }
 
 fn read_all(mut reader: LogReader) -> Vec<Frame> {
@@ -41,7 +46,8 @@ fn texts(frames: &[Frame]) -> Vec<String> {
 #[tokio::test]
 async fn a_reopened_log_goes_on_where_it_ended() {
     let dir = tempfile::tempdir().unwrap();
-    let options = || LogOptions { dir: dir.path().join("state/log"), segment_bytes: 300 };
+    let dir = dir.path().join("state/log");
+    let options = || LogOptions { segment_bytes: 300, ..LogOptions::new(&dir) };
     let mut ends = Vec::new();
     for generation in 1..=3 {
         let opened = Log::open(options()).unwrap();
@@ -179,7 +185,7 @@ async fn a_failed_sync_kills_the_log() {
 #[tokio::test]
 async fn what_a_reopened_log_holds_is_on_the_disk_even_after_a_failed_sync() {
     let files = CachedFiles::default();
-    let open = || Log::open_files(Arc::new(files.clone()), 100_000, None);
+    let open = || Log::open_files(Arc::new(files.clone()), Tuning::default(), None);
     let log = open().unwrap().log;
     log.append(vec![event("kept")]).await.unwrap();
     files.failing.store(true, Ordering::SeqCst);
@@ -211,7 +217,8 @@ async fn a_segment_that_cant_be_created_kills_the_log() {
 #[tokio::test]
 async fn a_second_process_is_refused_and_told_who_has_the_log() {
     let dir = tempfile::tempdir().unwrap();
-    let first = Log::open(LogOptions::new(dir.path())).unwrap();
+    let lease = Duration::from_millis(200);
+    let first = Log::open(LogOptions { lease, ..LogOptions::new(dir.path()) }).unwrap();
     let error = Log::open(LogOptions::new(dir.path())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fenced);
     assert_eq!(

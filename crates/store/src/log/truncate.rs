@@ -62,6 +62,8 @@ impl Log {
         };
         let first = LogReader::new(shared.clone(), start).next_frame()?;
         let sequence = first.map(|frame| frame.sequence).ok_or_else(|| shared.why_ended())?;
+        // A successor may have moved the beginning further already.
+        shared.check_fence()?;
         LogStart { at: start, sequence }.write(&*shared.files)?;
         shared.begin_at(start);
         // Also those that an earlier call could not delete.

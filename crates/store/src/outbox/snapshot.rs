@@ -90,7 +90,8 @@ impl Outbox {
         }
         chunks.flush()?;
         self.write_sends(&reasons, writer)?;
-        self.write_unanswered(writer)
+        self.write_unanswered(writer)?;
+        self.write_remembered(writer)
     }
 
     fn head(&self, reasons: &[Arc<str>]) -> Head {
@@ -157,6 +158,18 @@ impl Outbox {
             let subjects = part.iter().flat_map(|(_, subject)| subject.0).collect();
             let unanswered = Some(Unanswered { ids, subjects });
             writer.chunk(&OutboxChunk { unanswered, ..OutboxChunk::default() })?;
+        }
+        Ok(())
+    }
+}
+
+impl Outbox {
+    fn write_remembered(&self, writer: &mut SnapshotWriter) -> Result<(), ViewError> {
+        let mut ids: Vec<_> = self.remembered.iter().map(|send| send.0).collect();
+        ids.sort_unstable();
+        for part in ids.chunks(SNAPSHOT_CHUNK_SENDS) {
+            let remembered = part.iter().flatten().copied().collect();
+            writer.chunk(&OutboxChunk { remembered, ..OutboxChunk::default() })?;
         }
         Ok(())
     }

@@ -13,12 +13,13 @@ pub struct OutboxReader {
 
 impl Outbox {
     /// The kinds of frames whose payloads the outbox needs.
-    pub const KINDS: [FrameKind; 5] = [
+    pub const KINDS: [FrameKind; 6] = [
         FrameKind::Triggers,
         FrameKind::EpochSealed,
         FrameKind::Intent,
         FrameKind::SendResult,
         FrameKind::Decision,
+        FrameKind::Remembered,
     ];
 
     /// The outbox of a log, as far as it goes now. The log may be one that another process writes. Blocks.

@@ -8,7 +8,7 @@ use postrider_core::{Generation, SendId, SubjectId, WorkspaceId};
 use super::{Counts, Outbox, SealedTriggers, SendState};
 use crate::{
     DecisionRecord, EpochSealed, Frame, FrameKind, IntentRecord, Lsn, NewFrame, RecordError,
-    ResultRecord, RowRef, SealKind, SendOutcome, TriggersRecord,
+    RememberedRecord, ResultRecord, RowRef, SealKind, SendOutcome, TriggersRecord,
 };
 
 /// An outbox and the log that it folds.
@@ -362,4 +362,21 @@ fn the_oldest_of_too_many_doubtful_rows_are_let_go_and_stay_in_doubt() {
     fold.result(send(3), 2, SendOutcome::Accepted).unwrap();
     assert_eq!((fold.counts().in_doubt, fold.counts().accepted), (4, 2));
     assert_eq!(kept(&fold), [1, 5, 6]);
+}
+
+#[test]
+fn a_remembered_send_is_in_doubt_whatever_is_decided_later() {
+    let mut fold = Fold::new();
+    let record = RememberedRecord { send_id: RememberedRecord::send_id(send(1)) };
+    fold.apply(record.frame(WorkspaceId::DEFAULT, SubjectId::NONE)).unwrap();
+    let in_doubt = SendState::InDoubt { attempt: 0 };
+    assert_eq!(fold.outbox.state(send(1)), Some(&in_doubt));
+    assert_eq!(fold.counts().in_doubt, 0, "it has no row");
+    fold.triggers("mail", 1, 2);
+    fold.seal(1, 2).unwrap();
+    fold.decision(send(1), "duplicate", &row("mail", 1, 0)).unwrap();
+    assert_eq!(fold.outbox.state(send(1)), Some(&in_doubt), "the next row is a duplicate, too");
+    fold.intent(send(2), 1, &row("mail", 1, 1)).unwrap();
+    assert!(matches!(fold.outbox.state(send(2)), Some(SendState::Intended { .. })));
+    assert_eq!(fold.counts().not_sent.values().sum::<u64>(), 1);
 }

@@ -9,6 +9,7 @@ use crate::{
     FrameKind, Log, LogError, Lsn, NewFrame,
     files::{LogFiles, MemoryFiles},
     limits::READ_BYTES,
+    log::Tuning,
 };
 
 fn frame(kind: FrameKind, payload: Vec<u8>) -> NewFrame {
@@ -17,7 +18,8 @@ fn frame(kind: FrameKind, payload: Vec<u8>) -> NewFrame {
 }
 
 fn open(files: &MemoryFiles, segment_bytes: u64) -> Log {
-    Log::open_files(Arc::new(files.clone()), segment_bytes, None).unwrap().log
+    let tuning = Tuning { segment_bytes, ..Tuning::default() };
+    Log::open_files(Arc::new(files.clone()), tuning, None).unwrap().log
 }
 
 #[tokio::test]

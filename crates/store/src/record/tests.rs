@@ -4,8 +4,9 @@ use bytes::Bytes;
 use postrider_core::{SendId, SubjectId, WorkspaceId};
 
 use super::{
-    DecisionRecord, EpochSealed, EventRecord, IntentRecord, KeyRole, PipelineRecord, ResultRecord,
-    RowRef, SealKind, SendOutcome, SinkSeal, SourceSeal, SourceStatus, TriggersRecord,
+    DecisionRecord, EpochSealed, EventRecord, IntentRecord, KeyRole, PipelineRecord,
+    RememberedRecord, ResultRecord, RowRef, SealKind, SendOutcome, SinkSeal, SourceSeal,
+    SourceStatus, TriggersRecord,
 };
 use crate::FrameKind;
 
@@ -63,6 +64,15 @@ fn pipeline() {
     };
     assert_eq!(PipelineRecord::KIND, FrameKind::Pipeline);
     check!(record, PipelineRecord, ["0a0170", "12020102", "1a0853454c4543542031"]);
+}
+
+#[test]
+fn remembered() {
+    let record = RememberedRecord { send_id: RememberedRecord::send_id(SendId([7; 16])) };
+    assert_eq!(record.send(), SendId([7; 16]));
+    assert_eq!(RememberedRecord::KIND, FrameKind::Remembered);
+    check!(record, RememberedRecord, ["0a10", "07070707070707070707070707070707"]);
+    assert!(RememberedRecord::decode(&Bytes::from_static(&[0x0a, 1, 7])).is_err());
 }
 
 #[test]

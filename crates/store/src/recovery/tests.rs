@@ -30,7 +30,8 @@ fn write(files: &MemoryFiles, groups: &[&[&str]], segment_bytes: u64) -> Vec<Lsn
     let next =
         Stamp { generation: Generation(recovered.generation.0 + 1), sequence: recovered.sequence };
     let mut places = vec![recovered.end];
-    let mut writer = Writer::open(Arc::new(files.clone()), recovered, next, segment_bytes).unwrap();
+    let mut writer =
+        Writer::open(Arc::new(files.clone()), recovered, next, segment_bytes, None).unwrap();
     for group in groups {
         for text in *group {
             places.push(writer.add(&[frame(text)]).end);
@@ -214,8 +215,8 @@ fn damage_is_described_with_its_place_and_a_way_out() {
     assert_eq!(
         error.to_string(),
         "the log is damaged at byte 32 of memory/00000000000000000000.log (position 0): this \
-         frame is not intact, and frame 1 behind it is; restore the file from a copy, or give up \
-         everything from there on: `truncate -s 32` on this file, and delete the later .log files"
+         frame is not intact, and frame 1 behind it is; restore the file from a copy, or see what giving up \
+         everything from there on would cost: postrider log repair memory"
     );
 }
 

@@ -49,7 +49,9 @@ fn restore(log: &Log) -> Result<Restored<String>, ViewError> {
 /// A log, its snapshots, and the positions of its frames.
 async fn log_of(frames: usize) -> (Log, MemoryFiles, Vec<Lsn>) {
     let files = MemoryFiles::default();
-    let log = Log::open_files(Arc::new(files.clone()), 1000, None).unwrap().log;
+    let log = Log::open_files(Arc::new(files.clone()), crate::log::Tuning::segments(1000), None)
+        .unwrap()
+        .log;
     let mut places = Vec::new();
     for number in 0..frames {
         places.push(log.append(vec![event(number)]).await.unwrap().first);

@@ -23,7 +23,7 @@ fn event(text: &str) -> NewFrame {
 }
 
 fn open(files: &dyn LogFilesClone) -> Log {
-    Log::open_files(files.arc(), SEGMENT_BYTES, None).unwrap().log
+    Log::open_files(files.arc(), crate::log::Tuning::segments(SEGMENT_BYTES), None).unwrap().log
 }
 
 /// Files that tests share with a log.
@@ -156,7 +156,8 @@ async fn deleted_segments_that_are_back_after_a_power_loss_are_not_part_of_the_l
 }
 
 fn open_error(files: &MemoryFiles) -> LogError {
-    Log::open_files(Arc::new(files.clone()), SEGMENT_BYTES, None).unwrap_err()
+    Log::open_files(Arc::new(files.clone()), crate::log::Tuning::segments(SEGMENT_BYTES), None)
+        .unwrap_err()
 }
 
 #[tokio::test]
@@ -251,7 +252,11 @@ async fn a_closed_log_is_not_shortened() {
 #[tokio::test]
 async fn a_directory_is_shortened_beside_a_reader_in_another_process() {
     let dir = tempfile::tempdir().unwrap();
-    let options = || LogOptions { dir: dir.path().to_owned(), segment_bytes: SEGMENT_BYTES };
+    let options = || LogOptions {
+        dir: dir.path().to_owned(),
+        segment_bytes: SEGMENT_BYTES,
+        lease: crate::LEASE_DEFAULT,
+    };
     let log = Log::open(options()).unwrap().log;
     let places = append(&log, 0..5).await;
     let segments = log.segments().unwrap();

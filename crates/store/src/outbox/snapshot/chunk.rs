@@ -26,6 +26,9 @@ pub(super) struct OutboxChunk {
     pub(super) sends: Option<SendColumns>,
     #[prost(message, optional, tag = "7")]
     pub(super) unanswered: Option<Unanswered>,
+    /// Sends of which no more is known than that they were begun: 16 bytes each.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub(super) remembered: Bytes,
 }
 
 /// A chunk, for who wants to know nothing but the pipelines in it.

@@ -48,6 +48,8 @@ impl Loader {
         if let Some(unanswered) = &chunk.unanswered {
             self.unanswered(unanswered);
         }
+        let (remembered, _) = chunk.remembered.as_chunks::<16>();
+        self.outbox.remembered.extend(remembered.iter().map(|id| SendId(*id)));
         Ok(())
     }
 
