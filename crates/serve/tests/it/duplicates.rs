@@ -155,7 +155,7 @@ async fn stop(running: Running) {
 
 /// A log that begins a segment with every batch.
 fn log_in(dir: &std::path::Path) -> Log {
-    Log::open(LogOptions { dir: dir.to_owned(), segment_bytes: 1 }).unwrap().log
+    Log::open(LogOptions { segment_bytes: 1, ..LogOptions::new(dir) }).unwrap().log
 }
 
 #[tokio::test]
