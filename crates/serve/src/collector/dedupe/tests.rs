@@ -102,12 +102,15 @@ proptest! {
         let mut dedupe = dedupe();
         let mut now = 0;
         let mut log: Vec<(u8, i64)> = Vec::new();
-        let (mut snapshot, mut behind) = (Vec::new(), 0);
+        let (mut snapshot, mut behind, mut written_at) = (Vec::new(), 0, 0);
+        // What was expired when the snapshot was written stays so, even if the clock was set back.
+        let mut expired: Vec<bool> = Vec::new();
         for step in steps {
             match step {
                 Step::Snapshot => {
                     let ids = |shard| dedupe.ids(shard, now);
                     (snapshot, behind) = ((0..Window::SHARDS).flat_map(ids).collect(), log.len());
+                    written_at = now;
                 }
                 Step::Restart { shift } => {
                     now += shift;
@@ -119,11 +122,16 @@ proptest! {
                         window.insert_recent(key(*id), *at, now);
                     }
                     dedupe = Arc::new(Dedupe::new(window));
+                    expired.resize(log.len(), false);
+                    for (expired, (_, at)) in expired.iter_mut().zip(&log[..behind]) {
+                        *expired |= written_at - at >= LENGTH;
+                    }
                 }
                 Step::Request { ids, later, works } => {
                     now += later;
                     let mut newest: HashMap<u8, i64> = HashMap::new();
-                    for (id, at) in &log {
+                    expired.resize(log.len(), false);
+                    for ((id, at), _) in log.iter().zip(&expired).filter(|(_, expired)| !**expired) {
                         let newest = newest.entry(*id).or_insert(*at);
                         *newest = (*newest).max(*at);
                     }
