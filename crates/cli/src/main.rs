@@ -12,6 +12,7 @@ mod commands;
 mod console;
 mod demo;
 mod fixture;
+mod housekeeping;
 mod interrupt;
 mod member;
 mod outcome;

@@ -14,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     checkpoints::CheckpointSettings,
+    housekeeping::{Needs, keep_short},
     member::{Member, Starter},
     outcome::{Failure, Outcome},
     project::LoadedPipeline,
@@ -86,6 +87,7 @@ pub(crate) struct Services {
     collector_task: Option<Task<()>>,
     stop_collector: CancellationToken,
     stop_mail: CancellationToken,
+    _housekeeper: AbortOnDropHandle<()>,
     log: Log,
 }
 
@@ -98,6 +100,9 @@ impl Services {
         if let Some(CollectorSetup { listener, keys }) = options.collector.take() {
             collector = Some((listener, open_collector(&options.log, keys, &options.wall).await?));
         }
+        let observer = Arc::clone(&options.engine_observer);
+        let needs = Arc::new(Needs::new(&options.pipelines, observer));
+        options.engine_observer = Arc::<Needs>::clone(&needs);
         let starter = options.starter();
         let mut members = Vec::new();
         let alone = options.pipelines.len() == 1;
@@ -116,8 +121,11 @@ impl Services {
                     .map_err(|error| Failure::failed(format!("the collector stopped: {error}")))
             }))
         });
+        let wall = Arc::clone(&options.wall);
+        let housekeeper = keep_short(options.log.clone(), needs, wall, mail.is_some());
         Ok(Self {
             members,
+            _housekeeper: AbortOnDropHandle::new(tokio::spawn(housekeeper)),
             mail,
             mail_task,
             collector: stats,

@@ -17,8 +17,8 @@ use postrider_engine::{
     PipelineOptions, PipelineSummary, RecoveryFacts, SealFacts,
 };
 use postrider_store::{
-    CheckpointStore, EpochSealed, FrameKind, Log, LogOptions, Retention, TriggersRecord,
-    local_checkpoints,
+    CheckpointStore, EpochSealed, FrameKind, Log, LogOptions, Lsn, Outbox, Retention,
+    TriggersRecord, local_checkpoints,
 };
 use tokio::sync::Notify;
 
@@ -71,7 +71,7 @@ impl State<'_> {
         let runtime = runtime.unwrap();
         let watch = Arc::new(Watch { die_at, ..Watch::default() });
         let ended = runtime.block_on(async {
-            let log = Log::open(LogOptions::new(self.dir.join("log"))).unwrap().log;
+            let log = self.log();
             let options = self.options(tables, shards, &log, &watch);
             match Pipeline::start(options).await {
                 Err(error) => Some(Err(error)),
@@ -101,16 +101,22 @@ impl State<'_> {
             store: CheckpointStore::new(objects, &name, log.generation(), clock, nonces),
             every_ns: self.every_ns,
             log_bytes: u64::MAX,
-            retention: Retention::default(),
+            retention: Retention { manifests: 2, age_ns: 0 },
             restore: None,
         });
         options.observer = Arc::clone(watch) as _;
         options
     }
 
+    /// Its log, with many segments.
+    fn log(&self) -> Log {
+        let options = LogOptions::new(self.dir.join("log"));
+        Log::open(LogOptions { segment_bytes: 20_000, ..options }).unwrap().log
+    }
+
     /// All sealed trigger rows, as sorted texts.
     fn trigger_rows(&self) -> Vec<String> {
-        let log = Log::open(LogOptions::new(self.dir.join("log"))).unwrap().log;
+        let log = self.log();
         let mut reader = log.reader(log.start());
         let (mut sealed, mut open): (Vec<RecordBatch>, Vec<TriggersRecord>) = Default::default();
         let mut generation = None;
@@ -256,4 +262,39 @@ fn without_any_whole_checkpoint_the_log_is_replayed() {
     let facts = watch.recovered.lock().unwrap().clone().unwrap();
     assert!(facts.restored.manifest.is_none() && facts.epochs >= 50, "{facts:?}");
     assert!(state.trigger_rows() == expected(&[1_200]));
+}
+
+#[test]
+fn a_restart_needs_nothing_of_the_log_before_the_oldest_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = state(&dir, 0);
+    let (_, watch) = state.run(tables(1_200), 2, 50);
+    let before = state.trigger_rows();
+    let newest = watch.checkpoints.lock().unwrap().last().cloned().unwrap();
+    let log = state.log();
+    let outbox = Outbox::read(&log.reader(log.start())).unwrap();
+    outbox.save(&log.views()).unwrap();
+    let kept = log.truncate_before(Lsn(newest.oldest.unwrap().log_position)).unwrap();
+    assert!(kept.segments > 2, "{kept:?}");
+    drop(log);
+    let left = state.trigger_rows();
+    assert!(left.len() < before.len());
+
+    let (ended, watch) = state.run(tables(1_200), 3, 0);
+    ended.unwrap().unwrap();
+    let facts = watch.recovered.lock().unwrap().clone().unwrap();
+    assert!(facts.restored.manifest.is_some(), "{facts:?}");
+    let mut all = before;
+    let mut new = state.trigger_rows();
+    for row in left {
+        new.remove(new.iter().position(|other| *other == row).unwrap());
+    }
+    all.append(&mut new);
+    all.sort();
+    assert!(all == expected(&[1_200]));
+
+    // Without its checkpoints, what is left of the log is not taken for all there was.
+    fs::remove_dir_all(dir.path().join("checkpoints")).unwrap();
+    let error = state.run(tables(1_200), 1, 0).0.unwrap().unwrap_err();
+    assert!(matches!(error, EngineError::NoCheckpoint { .. }), "{error}");
 }
