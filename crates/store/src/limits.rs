@@ -109,3 +109,6 @@ pub(crate) const FOLDED_LOG_BYTES: u64 = SEGMENT_BYTES_DEFAULT;
 /// Bytes of trigger rows that are kept although nothing but sends in doubt is left of them. Most of those are never tried
 /// again; the ones that are, soon. The oldest are let go, and stay in doubt.
 pub(crate) const DOUBTFUL_ROWS_BYTES_MAX: usize = 64 << 20;
+
+/// Frames at the end of a log that are read when it is opened: some tenths of a second.
+pub(crate) const OPEN_READ_BYTES: u64 = 256 << 20;

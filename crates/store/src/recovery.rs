@@ -1,11 +1,15 @@
 //! Finding out, when a log is opened, what it holds and where it ends.
 //!
-//! Every frame is checked. A group is written only once the group before it is durable, so an intact frame that begins
+//! Frames are checked one by one. A group is written only once the group before it is durable, so an intact frame that begins
 //! a group proves everything in front of it to have been durable. A frame that is not intact is therefore damage if the
 //! beginning of a group or another segment follows: it is refused with its place, because to skip it would lose what
 //! had been promised. Otherwise it is in the last group, and taken for an *unfinished end*: the previous process, or the
 //! machine, stopped while the group was written. A power loss may keep any of its sectors, so intact frames of the same group
 //! behind the broken one prove nothing. From the broken frame on, it is cut off.
+//!
+//! What has much behind it is only measured when a log is opened, so that a start takes no longer for a longer log: such a
+//! segment was complete and durable when the next was begun. Whoever reads it checks every frame, and so does
+//! `postrider log verify`.
 //!
 //! The last group may have become durable and have been damaged by the disk later. Nothing in the log can tell that from an
 //! unfinished write; it is cut off as well, and reported like one.
@@ -19,7 +23,7 @@ use crate::{
     Frame, LogError, Lsn, Truncated,
     files::{LogFile, LogFiles},
     frame::codec::{self, Fault, HEADER_BYTES, InGroup, Stamp},
-    limits::READ_BYTES,
+    limits::{OPEN_READ_BYTES, READ_BYTES},
     segment::{HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader, file_offset},
     start::LogStart,
     window::Window,
@@ -42,12 +46,12 @@ pub(crate) struct Recovered {
 
 /// Reads a whole log and cuts off an unfinished end. What is left is durable.
 pub(crate) fn recover(files: &dyn LogFiles) -> Result<Recovered, LogError> {
-    scan(files, true, &mut |_| ())
+    scan(files, Some(OPEN_READ_BYTES), &mut |_| ())
 }
 
 /// Reads a whole log and changes nothing: an unfinished end is only left out.
 pub(crate) fn inspect(files: &dyn LogFiles) -> Result<Recovered, LogError> {
-    scan(files, false, &mut |_| ())
+    scan(files, None, &mut |_| ())
 }
 
 /// The same, and shows everything that is intact, in order, also in front of damage.
@@ -55,7 +59,7 @@ pub(crate) fn survey(
     files: &dyn LogFiles,
     show: &mut dyn FnMut(Seen<'_>),
 ) -> Result<Recovered, LogError> {
-    scan(files, false, show)
+    scan(files, None, show)
 }
 
 /// A part of a log that is intact.
@@ -67,11 +71,13 @@ pub(crate) enum Seen<'a> {
     Frame(&'a Frame),
 }
 
+/// With `open`, an unfinished end is cut off, and only about so many bytes at the end are read.
 fn scan(
     files: &dyn LogFiles,
-    mend: bool,
+    open: Option<u64>,
     show: &mut dyn FnMut(Seen<'_>),
 ) -> Result<Recovered, LogError> {
+    let mend = open.is_some();
     let bases = files.bases().map_err(|source| failed("list", files, Lsn::ZERO, source))?;
     // Read behind the list: beside a live process, the beginning may move meanwhile, and never back.
     let start = LogStart::read(files)?;
@@ -80,6 +86,7 @@ fn scan(
         files,
         mend,
         show,
+        trusts: false,
         found: Recovered {
             bases: Vec::new(),
             end: start.at,
@@ -89,10 +96,22 @@ fn scan(
         },
     };
     let last = bases.len().saturating_sub(1);
-    for (index, base) in bases.into_iter().enumerate() {
-        scan.segment(base, index == last)?;
+    let read_from = open.map_or(0, |bytes| trusted(&bases, bytes));
+    for (index, base) in bases.iter().copied().enumerate() {
+        match bases.get(index + 1) {
+            Some(next) if index < read_from => scan.trust(base, *next)?,
+            _ => scan.segment(base, index == last)?,
+        }
     }
     Ok(scan.found)
+}
+
+/// How many segments at the beginning are not read when a log is opened: those with more than `bytes` of frames behind them, but
+/// never the last two. The last may have been begun and hold nothing, and then the end of the log is in the one before.
+fn trusted(bases: &[Lsn], bytes: u64) -> usize {
+    let last = bases.last().copied().unwrap_or_default();
+    let old = bases.iter().skip(1).take_while(|next| last.0 - next.0 > bytes).count();
+    old.min(bases.len().saturating_sub(2))
 }
 
 /// The segments that the log has to have. Those that a truncation left over are deleted, if anything may be changed.
@@ -154,6 +173,8 @@ struct Scan<'a> {
     /// Whether an unfinished end is cut off.
     mend: bool,
     show: &'a mut dyn FnMut(Seen<'_>),
+    /// Whether the segment before was not read, so that the number of the next frame is not known.
+    trusts: bool,
     found: Recovered,
 }
 
@@ -172,6 +193,25 @@ impl Scanned {
 }
 
 impl Scan<'_> {
+    /// Steps over a segment that ends where the next one begins.
+    fn trust(&mut self, base: Lsn, next: Lsn) -> Result<(), LogError> {
+        let files = self.files;
+        let failed = |operation| move |source| failed(operation, files, base, source);
+        let file = files.open(base).map_err(failed("open"))?;
+        let size = file.size().map_err(failed("measure"))?;
+        let mut segment = Scanned { base, file, size, window: Window::default() };
+        self.header(&mut segment, false)?;
+        if size != file_offset(base, next) {
+            let end = base.advance(size.saturating_sub(SEGMENT_HEADER_BYTES));
+            let reason = format!("it ends at position {end}, and the next one begins at {next}");
+            return Err(self.damaged(base, end, reason));
+        }
+        self.found.bases.push(base);
+        self.found.end = next;
+        self.trusts = true;
+        Ok(())
+    }
+
     fn segment(&mut self, base: Lsn, last: bool) -> Result<(), LogError> {
         let files = self.files;
         let failed = |operation| move |source| failed(operation, files, base, source);
@@ -244,6 +284,9 @@ impl Scan<'_> {
             }
             None | Some(Err(_)) => return Ok(false),
         };
+        if std::mem::take(&mut self.trusts) {
+            self.found.sequence = frame.sequence;
+        }
         if frame.sequence != self.found.sequence {
             let (expected, found) = (self.found.sequence, frame.sequence);
             let reason = format!("frame {expected} is missing, frame {found} is here");

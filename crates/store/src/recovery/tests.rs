@@ -6,7 +6,7 @@ use bytes::Bytes;
 use postrider_core::{ErrorKind, Generation, SubjectId, WorkspaceId};
 use proptest::prelude::*;
 
-use super::{Recovered, recover};
+use super::{Recovered, recover, scan, trusted};
 use crate::{
     FrameKind, LogError, Lsn, NewFrame, Truncated,
     files::{LogFiles, MemoryFiles},
@@ -233,6 +233,27 @@ fn the_end_of_an_earlier_segment_is_never_cut_off() {
     files.open(Lsn::ZERO).unwrap().truncate(offset(places[1])).unwrap();
     let error = recover(&files).unwrap_err();
     assert!(matches!(error, LogError::Damaged { at, .. } if at == places[1]), "{error}");
+}
+
+#[test]
+fn what_has_much_behind_it_is_measured_and_not_read() {
+    let bases: Vec<_> = [0, 10, 20, 30, 40].map(Lsn).into();
+    assert_eq!(trusted(&bases, 100), 0);
+    assert_eq!(trusted(&bases, 10), 2);
+    assert_eq!(trusted(&bases, 0), 3, "the last two are always read");
+    assert_eq!(trusted(&bases[..1], 0), 0);
+    assert_eq!(trusted(&[], 0), 0);
+
+    let files = MemoryFiles::default();
+    let groups: Vec<&[&str]> = vec![&["a", "b"], &["c"], &["d", "e", "f"], &["g"], &["h"]];
+    let starts = write(&files, &groups, 1);
+    let open = |bytes| scan(&files, Some(bytes), &mut |_| ());
+    assert_eq!(open(0).unwrap(), open(u64::MAX).unwrap());
+    flip(&files, starts[0], 8 * (SEGMENT_HEADER_BYTES + 40));
+    assert_eq!(open(0).unwrap().sequence, 8, "whoever reads the first segment will notice");
+    assert!(matches!(open(u64::MAX), Err(LogError::Damaged { .. })));
+    files.open(Lsn(0)).unwrap().truncate(100).unwrap();
+    assert!(matches!(open(0), Err(LogError::Damaged { .. })), "it is too short");
 }
 
 #[test]
