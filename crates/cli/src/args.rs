@@ -107,6 +107,15 @@ pub(crate) struct RunArgs {
     /// Goes on from this checkpoint instead of the newest; what was sealed behind it is replayed
     #[arg(long, value_name = "NUMBER")]
     pub(crate) from_checkpoint: Option<u64>,
+    /// Prints what each operator keeps and rebuilds if a pipeline was edited, and changes nothing
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Goes on with an edited pipeline even if the log no longer has all rows that its open windows would hold
+    #[arg(long)]
+    pub(crate) accept_gap: bool,
+    /// Fires again for everything that the log still has, as a new series: everybody is mailed again
+    #[arg(long)]
+    pub(crate) refire: bool,
     /// Where the collector listens, for pipelines that read pushed events
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,

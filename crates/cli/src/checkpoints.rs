@@ -23,13 +23,22 @@ pub(crate) struct CheckpointSettings {
     pub(crate) every_ns: i64,
     /// The manifest to go on from, instead of the newest.
     pub(crate) restore: Option<u64>,
+    /// Goes on with an edited program even if the log lacks rows that its windows would hold.
+    pub(crate) accept_gap: bool,
+    /// Fires again for everything that the log has.
+    pub(crate) refire: bool,
 }
 
 impl CheckpointSettings {
     /// Those below a state directory.
-    pub(crate) fn local(state_dir: &Path, every_ns: i64, restore: Option<u64>) -> Outcome<Self> {
+    pub(crate) fn local(state_dir: &Path, every_ns: i64) -> Outcome<Self> {
         let objects = local_checkpoints(&state_dir.join(CHECKPOINTS))?;
-        Ok(Self { objects, every_ns, restore })
+        Ok(Self::new(objects, every_ns))
+    }
+
+    /// Those in an object store.
+    pub(crate) fn new(objects: Arc<dyn ObjectStore>, every_ns: i64) -> Self {
+        Self { objects, every_ns, restore: None, accept_gap: false, refire: false }
     }
 
     /// Those of one pipeline, for a process of a generation.
@@ -47,6 +56,8 @@ impl CheckpointSettings {
             log_bytes: LOG_BYTES,
             retention: Retention::default(),
             restore: self.restore,
+            accept_gap: self.accept_gap,
+            refire: self.refire,
         }
     }
 }

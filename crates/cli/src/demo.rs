@@ -194,7 +194,7 @@ async fn set_up(
             keys: vec![WriteKey::new(KeyRole::Server, WRITE_KEY)],
         }),
         dead_letters: Some(dir.join("dead_letters")),
-        checkpoints: Some(CheckpointSettings::local(dir, CHECKPOINT_EVERY_NS, None)?),
+        checkpoints: Some(CheckpointSettings::local(dir, CHECKPOINT_EVERY_NS)?),
         engine_observer: Arc::<Latencies>::clone(&latencies),
         mail_observer: Arc::<Latencies>::clone(&latencies),
     })

@@ -147,6 +147,10 @@ impl Member {
     }
 
     async fn start_again(&mut self) -> Result<PipelineSummary, EngineError> {
+        if let Some(checkpoints) = &mut self.starter.checkpoints {
+            // What was asked of the first start is done, or is done by what it left.
+            (checkpoints.refire, checkpoints.restore) = (false, None);
+        }
         let pipeline = self.starter.start(&self.loaded).await?;
         if self.stopping {
             pipeline.stop().await;

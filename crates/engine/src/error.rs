@@ -73,6 +73,28 @@ pub enum EngineError {
     /// The checkpoints failed.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The checkpoint that was asked for is not there, or can't be restored.
+    #[error(
+        "checkpoint {wanted} of pipeline `{pipeline}` can't be restored; `postrider state list` shows which ones can"
+    )]
+    NoSuchCheckpoint {
+        /// The pipeline.
+        pipeline: String,
+        /// The number of its manifest.
+        wanted: u64,
+    },
+    /// An operator has to be rebuilt from more of the log than is left.
+    #[error(
+        "pipeline `{pipeline}` changed, and what the log still has, {}, may not be enough to rebuild its state: windows and \
+         sessions that began before could lack rows; --accept-gap goes on without them, `run --plan` shows what is kept",
+        begins.map_or("nothing".to_owned(), |at| format!("from {} on", postrider_core::format_time(at)))
+    )]
+    Gap {
+        /// The pipeline.
+        pipeline: String,
+        /// The clock of the first epoch that the log has.
+        begins: Option<i64>,
+    },
     /// What the log remembers of frames that were deleted can't be read.
     #[error(transparent)]
     View(ViewError),
@@ -100,7 +122,10 @@ impl EngineError {
     /// What the caller should do.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Invalid(_) | Self::Changed { .. } => ErrorKind::Invalid,
+            Self::Invalid(_)
+            | Self::Changed { .. }
+            | Self::NoSuchCheckpoint { .. }
+            | Self::Gap { .. } => ErrorKind::Invalid,
             Self::Source { error, .. } => error.kind,
             Self::Sink { error, .. } => error.kind,
             Self::BadData { .. } | Self::Compute { .. } => ErrorKind::Data,

@@ -32,6 +32,7 @@ mod operator;
 mod pipeline;
 mod planner;
 mod runtime;
+mod upgrade;
 mod watermark;
 
 pub use clock::{ManualClock, ScaledClock, SystemClock};
@@ -46,3 +47,4 @@ pub use runtime::{
     checkpoint::{CheckpointFacts, Checkpoints, KeptFrom},
     restore::RestoredFacts,
 };
+pub use upgrade::{Fate, ForgottenState, OperatorPlan, UpgradePlan};

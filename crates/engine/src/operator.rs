@@ -112,6 +112,16 @@ impl OperatorSpec {
         }
     }
 
+    /// How far behind the watermark a row may be that its state still depends on, in nanoseconds; `None` if there is no limit.
+    pub(crate) fn reach(&self) -> Option<i64> {
+        match self {
+            Self::Window(Window::Tumble { size_ns } | Window::Hop { size_ns, .. }, _) => {
+                Some(*size_ns)
+            }
+            Self::Window(Window::Session { .. }, _) => None,
+        }
+    }
+
     /// A new, empty operator.
     pub(crate) fn build(&self) -> Result<Box<dyn Operator>> {
         match self {

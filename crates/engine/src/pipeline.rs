@@ -21,6 +21,7 @@ use crate::{
         restore::RestoredFacts,
         seal::OpenEpoch,
     },
+    upgrade::UpgradePlan,
 };
 
 /// The halves of an opened source.
@@ -101,6 +102,8 @@ pub trait EngineObserver: Send + Sync {
     fn sealed(&self, _facts: &SealFacts<'_>) {}
     /// A restart is done.
     fn recovered(&self, _pipeline: &str, _facts: &RecoveryFacts) {}
+    /// The program is another than the one that the state is of, and goes on as planned.
+    fn upgrading(&self, _pipeline: &str, _plan: &UpgradePlan) {}
     /// A checkpoint is committed.
     fn checkpointed(&self, _pipeline: &str, _facts: &CheckpointFacts) {}
     /// A checkpoint could not be written. The pipeline goes on with its log, and tries again.

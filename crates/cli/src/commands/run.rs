@@ -137,7 +137,13 @@ impl State {
     fn checkpoints(&self, args: &RunArgs) -> Outcome<Option<CheckpointSettings>> {
         let Some(dir) = &self.dir else { return Ok(None) };
         let every_ns = i64::from(args.checkpoint_every).saturating_mul(1_000_000_000);
-        CheckpointSettings::local(dir, every_ns, args.from_checkpoint).map(Some)
+        let settings = CheckpointSettings::local(dir, every_ns)?;
+        Ok(Some(CheckpointSettings {
+            restore: args.from_checkpoint,
+            accept_gap: args.accept_gap,
+            refire: args.refire,
+            ..settings
+        }))
     }
 
     fn dead_letters(&self) -> Option<PathBuf> {

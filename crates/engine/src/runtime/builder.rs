@@ -67,6 +67,7 @@ impl Builder<'_> {
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
         let program = &self.options.program;
         let contents = self.resume.restored.contents.as_ref();
+        let from_log = self.resume.shadow.as_ref().is_some_and(|shadow| shadow.from_log);
         let coordinator = Coordinator {
             pipeline: program.name.0.clone(),
             fingerprint: fingerprint(program),
@@ -83,14 +84,23 @@ impl Builder<'_> {
             dead_letters: self.dead_letters().await?,
             wants_end: self.wants_end(),
             open: BTreeMap::new(),
-            last_cut: Epoch(contents.map_or(0, |contents| contents.epoch)),
+            last_cut: Epoch(if from_log {
+                0
+            } else {
+                contents.map_or(0, |contents| contents.epoch)
+            }),
             last_clock: ClockTime(contents.map_or(0, |contents| contents.clock)),
             sealed_watermark: contents
+                .filter(|_| !from_log)
                 .map_or(Watermark::MIN, |contents| Watermark(contents.watermark)),
             next_timer: None,
             settling: VecDeque::new(),
             checkpoints,
             replay_from: self.resume.replay_from,
+            shadow: self.resume.shadow.take(),
+            sealed_epoch: self.resume.sealed_epoch,
+            sink_positions: self.resume.sink_positions.clone(),
+            fire_series: self.resume.fire_series,
             recovery: std::mem::take(&mut self.resume.facts),
             summary: crate::PipelineSummary::default(),
         };
@@ -138,7 +148,7 @@ impl Builder<'_> {
             news: false,
             asked: Vec::new(),
             awaited: Vec::new(),
-            dead_letters: self.resume.sealed_position(super::coordinator::DEAD_LETTERS),
+            dead_letters: self.resume.sink_positions.get(super::coordinator::DEAD_LETTERS).copied(),
         }
     }
 

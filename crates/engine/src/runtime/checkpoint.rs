@@ -34,6 +34,10 @@ pub struct Checkpoints {
     pub retention: Retention,
     /// The manifest to go on from, instead of the newest.
     pub restore: Option<u64>,
+    /// Goes on with an edited program even if the log lacks rows that its windows would hold.
+    pub accept_gap: bool,
+    /// Reads everything that the log has again and fires for it again, in a new series of sends.
+    pub refire: bool,
 }
 
 /// What a checkpoint took.

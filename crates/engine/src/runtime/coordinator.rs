@@ -7,6 +7,7 @@
 
 mod checkpoints;
 mod recover;
+mod upgrade;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -24,6 +25,7 @@ pub(crate) use self::checkpoints::{Asker, CheckpointState};
 use super::{
     ingest::{Cut, CutKind},
     report::Report,
+    resume::Shadow,
     seal::{OpenEpoch, Shape},
 };
 use crate::{
@@ -80,6 +82,12 @@ pub(crate) struct Coordinator {
     pub(crate) checkpoints: Option<CheckpointState>,
     /// Where the epochs begin that are to be replayed.
     pub(crate) replay_from: Lsn,
+    /// How epochs of another program are gone through.
+    pub(crate) shadow: Option<Shadow>,
+    /// The number of the newest epoch that was sealed before this start, and where every sink stood then.
+    pub(crate) sealed_epoch: u64,
+    pub(crate) sink_positions: BTreeMap<String, u64>,
+    pub(crate) fire_series: u32,
     /// What the restart did so far.
     pub(crate) recovery: RecoveryFacts,
     pub(crate) summary: PipelineSummary,
@@ -264,7 +272,12 @@ impl Coordinator {
             checkpoints.dead_letters = Some(seal.position);
         }
         record.sinks.extend(dead_letters);
-        let frames = open.trigger_frames(&self.pipeline, &self.shape, WorkspaceId::DEFAULT);
+        let frames = open.trigger_frames(
+            &self.pipeline,
+            &self.shape,
+            WorkspaceId::DEFAULT,
+            self.fire_series,
+        );
         let mut appends = frames.map_err(|error| EngineError::Bug {
             pipeline: self.pipeline.clone(),
             message: format!("trigger rows can't be written: {error}"),

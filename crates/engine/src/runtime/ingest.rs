@@ -36,6 +36,10 @@ pub(crate) enum CutKind {
     Replay { until: Position, progress: Progress },
     /// Nothing more; the watermark jumps.
     Jump(Watermark),
+    /// What is there, up to the epoch's limit, of a source that an edited program reads for the first time.
+    CatchUp,
+    /// Nothing.
+    Hold,
 }
 
 /// Why the task ends early.
@@ -71,6 +75,8 @@ pub(crate) struct Ingest {
     pub(crate) position: Position,
     pub(crate) idle: IdleClock,
     pub(crate) watermark: Watermark,
+    /// What it said last.
+    pub(crate) progress: Progress,
     pub(crate) last_event_time: Option<i64>,
     pub(crate) ended: bool,
     /// Whether a live epoch was cut yet: the idle clock never runs across our own downtime.
@@ -160,7 +166,13 @@ impl Ingest {
                 self.watermark = self.watermark.max(watermark);
                 (Taken::default(), Progress::Active(self.watermark))
             }
+            CutKind::CatchUp => {
+                let taken = self.take(None).await?;
+                (taken, Progress::Active(self.watermark))
+            }
+            CutKind::Hold => (Taken::default(), self.progress),
         };
+        self.progress = progress;
         self.links.end_epoch(progress, cut.barrier).await?;
         let report = SourceReport {
             source: self.index,

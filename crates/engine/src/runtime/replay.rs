@@ -76,8 +76,10 @@ impl SealedEpoch {
 pub(crate) struct Newest {
     /// The newest seal, with the position of every sink.
     pub(crate) seal: Option<EpochSealed>,
-    /// The program this state belongs to.
-    pub(crate) fingerprint: Option<bytes::Bytes>,
+    /// The programs that its epochs are of.
+    pub(crate) fingerprints: Vec<bytes::Bytes>,
+    /// How often it was told to fire again.
+    pub(crate) fire_series: u32,
 }
 
 /// Reads all that the log has of a pipeline from a position on.
@@ -94,7 +96,13 @@ pub(crate) fn newest_seal(log: &Log, from: Lsn, pipeline: &str) -> Result<Newest
         }
         newest = Some(record);
     }
-    Ok(Newest { seal: newest, fingerprint: epochs.fingerprint })
+    let SealedEpochs { fingerprints, fire_series, .. } = epochs;
+    Ok(Newest { seal: newest, fingerprints, fire_series })
+}
+
+/// The position at which a sealed range begins.
+pub(crate) fn start(seal: &SourceSeal) -> Position {
+    Position { part: seal.start_part.clone(), offset: seal.start_offset }
 }
 
 /// The position behind a sealed range.
@@ -129,8 +137,10 @@ pub(crate) struct SealedEpochs {
     pipeline: String,
     triggers: Vec<TriggersRecord>,
     generation: Generation,
-    /// The program this state belongs to, once its frame was passed.
-    pub(crate) fingerprint: Option<bytes::Bytes>,
+    /// The programs whose frames were passed.
+    pub(crate) fingerprints: Vec<bytes::Bytes>,
+    /// How often it was told to fire again, as far as it was read.
+    pub(crate) fire_series: u32,
 }
 
 impl SealedEpochs {
@@ -142,7 +152,8 @@ impl SealedEpochs {
             pipeline: pipeline.to_owned(),
             triggers: Vec::new(),
             generation: Generation(0),
-            fingerprint: None,
+            fingerprints: Vec::new(),
+            fire_series: 0,
         }
     }
 
@@ -165,7 +176,8 @@ impl SealedEpochs {
             FrameKind::Pipeline => {
                 let record = PipelineRecord::decode(&frame.payload).map_err(damaged)?;
                 if record.pipeline == self.pipeline {
-                    self.fingerprint = Some(record.fingerprint);
+                    self.fingerprints.push(record.fingerprint);
+                    self.fire_series = record.fire_series;
                 }
             }
             FrameKind::Triggers => {

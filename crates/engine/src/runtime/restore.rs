@@ -71,7 +71,7 @@ pub struct RestoredFacts {
 }
 
 impl Restored {
-    /// Reads the operators of a checkpoint for a dataflow that has the same.
+    /// Reads the operators of a checkpoint for a dataflow that has the same, or, of an edited program, `some` of them.
     ///
     /// # Errors
     /// What is wrong with the checkpoint, for people.
@@ -79,28 +79,34 @@ impl Restored {
         recovered: &Recovered,
         flow: &Dataflow,
         shards: usize,
+        some: bool,
     ) -> Result<Self, String> {
         let contents = (*recovered.manifest.checkpoint).clone();
-        let mut restored = Self {
-            facts: RestoredFacts {
-                manifest: Some(recovered.manifest.id),
-                epoch: contents.epoch,
-                created_at: recovered.manifest.created_at,
-                rows: 0,
-                bytes: recovered.blobs.bytes(),
-                skipped: Vec::new(),
-            },
-            ..Self::default()
-        };
+        let mut restored = Self::numbers(recovered);
+        restored.facts.bytes = recovered.blobs.bytes();
         for (index, stage) in flow.stages.iter().enumerate() {
             let named = |state: &&OperatorState| state.identity == stage.identity;
             let Some(state) = contents.operators.iter().find(named) else {
+                if some {
+                    continue;
+                }
                 return Err(format!("it has no state of `{}`", stage.words.what));
             };
             restored.stage(index, stage, state, contents.number, &recovered.blobs, shards)?;
         }
-        restored.contents = Some(contents);
         Ok(restored)
+    }
+
+    /// What a checkpoint says, without the state of any operator.
+    pub(crate) fn numbers(recovered: &Recovered) -> Self {
+        let contents = (*recovered.manifest.checkpoint).clone();
+        let facts = RestoredFacts {
+            manifest: Some(recovered.manifest.id),
+            epoch: contents.epoch,
+            created_at: recovered.manifest.created_at,
+            ..RestoredFacts::default()
+        };
+        Self { contents: Some(contents), facts, ..Self::default() }
     }
 
     fn stage(

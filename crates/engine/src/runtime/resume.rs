@@ -1,38 +1,49 @@
 //! What a pipeline goes on from: the newest checkpoint that is whole, and the sealed epochs behind it.
 
-use postrider_store::{CheckpointError, EpochSealed, Log, Lsn, Manifest, Outbox};
+mod newest;
+mod shadow;
 
+use std::collections::BTreeMap;
+
+use postrider_store::{CheckpointError, Log, Lsn, Manifest, Recovered};
+
+pub(crate) use self::shadow::Shadow;
+use self::{
+    newest::{Found, read_log, was_sealed},
+    shadow::plan_shadow,
+};
 use super::{
     checkpoint::Checkpoints,
-    replay::{Newest, newest_seal},
-    restore::Restored,
+    restore::{Restored, SourceStart},
 };
 use crate::{
     EngineError, PipelineOptions, RecoveryFacts, dataflow::Dataflow, identity::fingerprint,
+    upgrade::UpgradePlan,
 };
 
 /// What was found.
 pub(crate) struct Resume {
     pub(crate) restored: Restored,
-    /// The newest seal, with the position of every sink.
-    newest: Option<EpochSealed>,
-    /// Where the epochs begin that are not in the checkpoint.
+    /// Where the epochs begin that are to be replayed.
     pub(crate) replay_from: Lsn,
+    /// How the epochs of another program are gone through; `None`: they are of this one.
+    pub(crate) shadow: Option<Shadow>,
+    pub(crate) fire_series: u32,
     pub(crate) facts: RecoveryFacts,
+    /// The number of the newest sealed epoch, and where every sink stood.
+    pub(crate) sealed_epoch: u64,
+    pub(crate) sink_positions: BTreeMap<String, u64>,
 }
 
 impl Resume {
-    /// The number of the newest sealed epoch.
-    pub(crate) fn sealed_epoch(&self) -> u64 {
-        let restored = self.restored.contents.as_ref().map(|contents| contents.epoch);
-        self.newest.as_ref().map(|seal| seal.epoch).max(restored).unwrap_or(0)
-    }
-
-    /// The position of a sink at the newest seal.
-    pub(crate) fn sealed_position(&self, sink: &str) -> Option<u64> {
-        let seals = self.newest.iter().flat_map(|seal| &seal.sinks);
-        let newest = seals.into_iter().find(|seal| seal.sink == sink).map(|seal| seal.position);
-        newest.or_else(|| self.restored.sink(sink)?.position)
+    /// What a source starts with.
+    pub(crate) fn source(&self, table: &str) -> SourceStart {
+        match &self.shadow {
+            Some(shadow) if shadow.from_log => {
+                shadow.starts.get(table).cloned().unwrap_or_default()
+            }
+            _ => self.restored.source(table).unwrap_or_default(),
+        }
     }
 }
 
@@ -44,43 +55,89 @@ pub(crate) async fn resume(
     flow: &Dataflow,
 ) -> Result<Resume, EngineError> {
     let started = options.wall.now().0;
-    let restored = match checkpoints {
-        Some(checkpoints) => restore(options, checkpoints, flow).await?,
-        None => Restored::default(),
+    let (recovered, skipped) = match checkpoints {
+        Some(checkpoints) => take_over(options, checkpoints).await?,
+        None => (None, Vec::new()),
     };
-    let contents = restored.contents.as_ref();
-    let start = options.log.start();
-    let replay_from = contents.map_or(start, |contents| Lsn(contents.log_position));
-    let newest = newest_state(options, replay_from).await?;
-    if contents.is_none() && start > Lsn(0) && (newest.is_some() || was_sealed(options).await?) {
+    let log_start = options.log.start();
+    let checkpoint = recovered.as_ref().map(|recovered| &*recovered.manifest.checkpoint);
+    let behind = checkpoint.map_or(log_start, |contents| Lsn(contents.log_position));
+    let found = read_log(options, behind).await?;
+    if recovered.is_none()
+        && log_start > Lsn(0)
+        && (found.is_known() || was_sealed(options).await?)
+    {
         let pipeline = options.program.name.0.clone();
-        return Err(EngineError::NoCheckpoint { pipeline, start: start.0 });
+        return Err(EngineError::NoCheckpoint { pipeline, start: log_start.0 });
     }
+    let manifest = recovered.as_ref().map(|recovered| &recovered.manifest);
+    let plan = UpgradePlan::of(&options.program, flow, manifest);
+    let refire = checkpoints.is_some_and(|checkpoints| checkpoints.refire);
+    let shadow = if changed(options, &plan, &found) || refire {
+        let Some(checkpoints) = checkpoints else {
+            return Err(EngineError::Changed { pipeline: options.program.name.0.clone() });
+        };
+        options.observer.upgrading(&options.program.name.0, &plan);
+        Some(plan_shadow(options, checkpoints, flow, &plan, &found).await?)
+    } else {
+        None
+    };
+    let restored = restored(options, flow, recovered.as_ref(), skipped, shadow.as_ref())?;
+    let fire_series = checkpoint.map_or(0, |contents| contents.fire_series);
+    let fire_series = fire_series.max(found.fire_series) + u32::from(refire);
     let facts = RecoveryFacts {
         restored: restored.facts.clone(),
         restore_ns: options.wall.now().0 - started,
         ..RecoveryFacts::default()
     };
-    Ok(Resume { restored, newest, replay_from, facts })
+    let from_log = shadow.as_ref().is_some_and(|shadow| shadow.from_log);
+    Ok(Resume {
+        replay_from: if from_log { log_start } else { behind },
+        sealed_epoch: found.epoch(checkpoint.map_or(0, |contents| contents.epoch)),
+        sink_positions: found.sink_positions(checkpoint),
+        restored,
+        shadow,
+        fire_series,
+        facts,
+    })
 }
 
-/// Whether the pipeline has epochs in a part of the log that was deleted.
-async fn was_sealed(options: &PipelineOptions) -> Result<bool, EngineError> {
-    let log = options.log.clone();
-    let known = move || Outbox::pipelines_in_snapshot(&log.reader(log.start()));
-    let name = || options.program.name.0.clone();
-    let known = tokio::task::spawn_blocking(known)
-        .await
-        .map_err(|error| EngineError::Bug { pipeline: name(), message: error.to_string() })?;
-    Ok(known.map_err(EngineError::View)?.contains(&name()))
+/// Whether the checkpoint, or some epoch behind it, is of another program.
+fn changed(options: &PipelineOptions, plan: &UpgradePlan, found: &Found) -> bool {
+    let own = fingerprint(&options.program);
+    (plan.manifest.is_some() && !plan.same) || found.fingerprints.iter().any(|other| *other != own)
 }
+
+fn restored(
+    options: &PipelineOptions,
+    flow: &Dataflow,
+    recovered: Option<&Recovered>,
+    skipped: Vec<(u64, String)>,
+    shadow: Option<&Shadow>,
+) -> Result<Restored, EngineError> {
+    let shards = options.parallelism.max(1);
+    let mut restored = match recovered {
+        Some(recovered) if !shadow.is_some_and(|shadow| shadow.refire) => {
+            let restored = Restored::new(recovered, flow, shards, shadow.is_some());
+            restored.map_err(|reason| {
+                let id = recovered.manifest.id;
+                EngineError::Checkpoint(CheckpointError::Unfit { id, reason })
+            })?
+        }
+        Some(recovered) => Restored::numbers(recovered),
+        None => Restored::default(),
+    };
+    restored.facts.skipped = skipped;
+    Ok(restored)
+}
+
+type TakenOver = (Option<Recovered>, Vec<(u64, String)>);
 
 /// Takes the checkpoints over, and reads the newest that is whole and whose log is there.
-async fn restore(
+async fn take_over(
     options: &PipelineOptions,
     checkpoints: &Checkpoints,
-    flow: &Dataflow,
-) -> Result<Restored, EngineError> {
+) -> Result<TakenOver, EngineError> {
     checkpoints.store.self_test().await?;
     let log = options.log.clone();
     let wanted = checkpoints.restore;
@@ -89,26 +146,15 @@ async fn restore(
         _ => fits(&log, manifest),
     };
     let recovery = checkpoints.store.take_over(&check).await?;
-    let skipped = recovery.skipped.into_iter();
-    let skipped: Vec<_> = skipped.map(|(id, error)| (id, error.to_string())).collect();
-    let Some(recovered) = recovery.recovered else {
-        let mut restored = Restored::default();
-        restored.facts.skipped = skipped;
-        return Ok(restored);
-    };
-    let pipeline = || options.program.name.0.clone();
-    let fingerprint = fingerprint(&options.program);
-    let hex: String = fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
-    if recovered.manifest.checkpoint.fingerprint != hex {
-        return Err(EngineError::Changed { pipeline: pipeline() });
+    if let (Some(wanted), None) = (wanted, &recovery.recovered) {
+        return Err(EngineError::NoSuchCheckpoint {
+            pipeline: options.program.name.0.clone(),
+            wanted,
+        });
     }
-    let shards = options.parallelism.max(1);
-    let mut restored = Restored::new(&recovered, flow, shards).map_err(|reason| {
-        let id = recovered.manifest.id;
-        EngineError::Checkpoint(CheckpointError::Unfit { id, reason })
-    })?;
-    restored.facts.skipped = skipped;
-    Ok(restored)
+    let skipped = recovery.skipped.into_iter().filter(|(id, _)| wanted.is_none_or(|w| w == *id));
+    let skipped = skipped.map(|(id, error)| (id, error.to_string())).collect();
+    Ok((recovery.recovered, skipped))
 }
 
 /// Whether the log has what comes behind a checkpoint.
@@ -122,23 +168,4 @@ fn fits(log: &Log, manifest: &Manifest) -> Result<(), String> {
         return Err(format!("it goes on at {position} of the log, which ends at {end}"));
     }
     Ok(())
-}
-
-/// What the log says about the pipeline; reading it may take seconds, so not on a worker of the runtime.
-async fn newest_state(
-    options: &PipelineOptions,
-    from: Lsn,
-) -> Result<Option<EpochSealed>, EngineError> {
-    let (log, name) = (options.log.clone(), options.program.name.0.clone());
-    let read = tokio::task::spawn_blocking(move || newest_seal(&log, from, &name)).await;
-    let pipeline = || options.program.name.0.clone();
-    let Newest { seal, fingerprint: known } = read.unwrap_or_else(|error| {
-        Err(EngineError::Bug { pipeline: pipeline(), message: error.to_string() })
-    })?;
-    match known {
-        Some(known) if known != fingerprint(&options.program) => {
-            Err(EngineError::Changed { pipeline: pipeline() })
-        }
-        _ => Ok(seal),
-    }
 }

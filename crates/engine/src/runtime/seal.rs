@@ -127,6 +127,7 @@ impl OpenEpoch {
         pipeline: &str,
         shape: &Shape,
         workspace: WorkspaceId,
+        fire_series: u32,
     ) -> Result<Vec<Vec<NewFrame>>, arrow::error::ArrowError> {
         let mut appends = vec![Vec::new()];
         let mut bytes = 0;
@@ -144,6 +145,7 @@ impl OpenEpoch {
                         epoch: self.barrier.epoch.0,
                         count,
                         rows,
+                        fire_series,
                     };
                     let frame = record.frame(workspace, SubjectId::NONE);
                     match appends.last_mut() {

@@ -18,7 +18,7 @@ use crate::{
     EngineError,
     chain::new_batch,
     exchange::in_order,
-    operator::{Advanced, Operator, StateSnapshot},
+    operator::{Advanced, Operator, OperatorSpec, StateSnapshot},
 };
 
 /// The task of one stage instance.
@@ -27,8 +27,9 @@ pub(crate) struct Stage {
     pub(crate) stage: usize,
     pub(crate) shard: usize,
     pub(crate) operator: Box<dyn Operator>,
-    /// What the operator goes on from.
-    pub(crate) start: Option<StageStart>,
+    pub(crate) spec: OperatorSpec,
+    /// What the operator goes on from; with an epoch, in place of what it is at the end of that.
+    pub(crate) start: Option<(Option<Epoch>, StageStart)>,
     pub(crate) inputs: Inputs,
     pub(crate) router: Router,
     pub(crate) links: Links,
@@ -68,9 +69,7 @@ impl Stage {
     }
 
     async fn serve(&mut self) -> Result<(), Stop> {
-        if let Some(StageStart { number, parts, watermark }) = self.start.take() {
-            self.operator.restore(number, parts, watermark)?;
-        }
+        self.restore(None)?;
         let mut finished = Vec::new();
         while let Some(input) = self.inputs.next().await {
             let (progress, barrier) = match input {
@@ -95,10 +94,23 @@ impl Stage {
             }
             self.links.end_epoch(progress, barrier).await?;
             let snapshot = match barrier.checkpoint {
+                // What it is here nobody goes on from.
+                Some(_) if self.start.is_some() => None,
                 Some(number) => Some((self.operator.snapshot(number)?, self.operator.memory())),
                 None => None,
             };
+            self.restore(Some(barrier.epoch))?;
             self.report(barrier.epoch, progress.watermark(), snapshot).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes what was kept, if its moment has come.
+    fn restore(&mut self, behind: Option<Epoch>) -> DataFusionResult<()> {
+        let due = |(at, _): &mut (Option<Epoch>, StageStart)| *at <= behind;
+        if let Some((_, StageStart { number, parts, watermark })) = self.start.take_if(due) {
+            self.operator = self.spec.build()?;
+            self.operator.restore(number, parts, watermark)?;
         }
         Ok(())
     }

@@ -6,4 +6,6 @@ mod checkpoints;
 mod explain;
 mod harness;
 mod lifecycle;
+mod state;
+mod upgrades;
 mod windows;

@@ -17,6 +17,8 @@ pub(super) struct Release {
     pub(super) workspace: WorkspaceId,
     pub(super) sink: Arc<EmailSink>,
     pub(super) moved_at: i64,
+    /// How often the pipeline was told to fire again.
+    pub(super) fire_series: u32,
     pub(super) read_at: i64,
     /// The clock of the epoch.
     clock: i64,
@@ -48,6 +50,7 @@ impl Release {
             workspace: triggers.workspace,
             sink,
             moved_at: triggers.moved_at,
+            fire_series: triggers.fire_series,
             read_at,
             clock: triggers.clock,
             pipeline: triggers.pipeline.clone(),
@@ -98,7 +101,7 @@ impl Job {
         SendId::of(&SendIdentity {
             workspace: self.release.workspace,
             trigger: &self.release.sink.trigger,
-            fire_series: 0,
+            fire_series: self.release.fire_series,
             recipient_key: row.recipient_key,
             dedupe_key: row.dedupe_key,
             step: 0,

@@ -142,6 +142,7 @@ pub(crate) async fn seal_for(log: &Log, sink: &str, epoch: u64, rows: &[Row]) {
         epoch,
         count,
         rows: Bytes::from(stream),
+        fire_series: 0,
     };
     let sealed = EpochSealed {
         pipeline: "shop".to_owned(),

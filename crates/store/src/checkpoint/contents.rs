@@ -27,6 +27,8 @@ pub struct CheckpointContents {
     pub fingerprint: String,
     /// Its number, which is also in the seal of its epoch.
     pub number: u64,
+    /// How often the pipeline was told to fire again for what it had fired for.
+    pub fire_series: u32,
     /// The last epoch whose effects are in it.
     pub epoch: u64,
     /// That epoch's clock.

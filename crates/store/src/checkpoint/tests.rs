@@ -124,6 +124,7 @@ fn contents(epoch: u64) -> CheckpointContents {
         pipeline: "carts".to_owned(),
         fingerprint: "c0ffee".to_owned(),
         number: epoch + 100,
+        fire_series: 2,
         epoch,
         clock: 1_700_000_000_000_000_000,
         log_position: 4096 * epoch,

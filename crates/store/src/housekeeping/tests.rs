@@ -33,6 +33,7 @@ async fn epoch(log: &Log, epoch: u64) {
         epoch,
         count: 1,
         rows: Bytes::from_static(b"ipc"),
+        fire_series: 0,
     };
     let seal = EpochSealed {
         pipeline: pipeline.clone(),

@@ -28,6 +28,8 @@ pub struct SealedTriggers {
     pub moved_at: i64,
     /// The clock of the epoch.
     pub clock: i64,
+    /// How often the pipeline was told to fire again for what it had fired for.
+    pub fire_series: u32,
     /// The rows: an Arrow IPC stream of one batch.
     pub rows: Bytes,
     /// The epoch had been sealed before. These rows repeat known ones: nothing may be done with them, and

@@ -186,6 +186,7 @@ fn row_set(trigger: TriggerId, set: &RowSet) -> RowSetRecord {
         rows: set.triggers.rows.clone(),
         states: set.states.iter().map(|state| row_state(*state)).collect(),
         doubtful: set.doubtful,
+        fire_series: set.triggers.fire_series,
     }
 }
 

@@ -55,6 +55,7 @@ impl Fold {
             epoch,
             count,
             rows: Bytes::from(format!("{sink} {epoch} {count}")),
+            fire_series: 0,
         };
         let released = self.apply(record.frame(WorkspaceId::DEFAULT, SubjectId::NONE)).unwrap();
         assert_eq!(released, [], "nothing is visible before its seal");
@@ -318,6 +319,7 @@ fn rows_do_not_hold_the_buffer_of_the_reader() {
         epoch: 1,
         count: 1,
         rows: chunk.slice(..10),
+        fire_series: 0,
     };
     fold.apply(record.frame(WorkspaceId::DEFAULT, SubjectId::NONE)).unwrap();
     let rows = fold.seal(1, 1).unwrap().remove(0).rows;
@@ -336,6 +338,7 @@ fn the_oldest_of_too_many_doubtful_rows_are_let_go_and_stay_in_doubt() {
             epoch,
             count: 1,
             rows: Bytes::from(vec![7; 15 << 20]),
+            fire_series: 0,
         };
         fold.apply(record.frame(WorkspaceId::DEFAULT, SubjectId::NONE)).unwrap();
         fold.seal(epoch, 1).unwrap();

@@ -69,6 +69,7 @@ impl Unsealed {
                 count: record.count,
                 moved_at: seal.moved_at,
                 clock: seal.clock,
+                fire_series: record.fire_series,
                 rows: record.rows,
                 replayed,
             }

@@ -16,6 +16,9 @@ pub struct PipelineRecord {
     /// The text that was started.
     #[prost(string, tag = "3")]
     pub sql: String,
+    /// How often it was told to fire again for what it had fired for.
+    #[prost(uint32, tag = "4")]
+    pub fire_series: u32,
 }
 
 record!(PipelineRecord, Pipeline);

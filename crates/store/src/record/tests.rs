@@ -61,9 +61,10 @@ fn pipeline() {
         pipeline: "p".to_owned(),
         fingerprint: Bytes::from_static(&[1, 2]),
         sql: "SELECT 1".to_owned(),
+        fire_series: 5,
     };
     assert_eq!(PipelineRecord::KIND, FrameKind::Pipeline);
-    check!(record, PipelineRecord, ["0a0170", "12020102", "1a0853454c4543542031"]);
+    check!(record, PipelineRecord, ["0a0170", "12020102", "1a0853454c4543542031", "2005"]);
 }
 
 #[test]
@@ -83,9 +84,10 @@ fn triggers() {
         epoch: 1,
         count: 2,
         rows: Bytes::from_static(b"ipc"),
+        fire_series: 3,
     };
     assert_eq!(TriggersRecord::KIND, FrameKind::Triggers);
-    check!(record, TriggersRecord, ["0a0170", "120173", "1801", "2002", "2a03697063"]);
+    check!(record, TriggersRecord, ["0a0170", "120173", "1801", "2002", "2a03697063", "3003"]);
 }
 
 #[test]

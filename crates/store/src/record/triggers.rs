@@ -22,6 +22,9 @@ pub struct TriggersRecord {
     /// The rows: an Arrow IPC stream of one batch.
     #[prost(bytes = "bytes", tag = "5")]
     pub rows: Bytes,
+    /// How often the pipeline was told to fire again for what it had fired for.
+    #[prost(uint32, tag = "6")]
+    pub fire_series: u32,
 }
 
 record!(TriggersRecord, Triggers);

@@ -21,7 +21,7 @@ use crate::{
         stage::Stage,
         topology::Topology,
     },
-    watermark::IdleClock,
+    watermark::{IdleClock, Progress},
 };
 
 impl Builder<'_> {
@@ -30,7 +30,9 @@ impl Builder<'_> {
         name: &str,
         mut sink: BoxedSink,
     ) -> Result<BoxedSink, EngineError> {
-        let position = self.resume.sealed_position(name);
+        let refire = self.resume.shadow.as_ref().is_some_and(|shadow| shadow.refire);
+        // What is fired again is written again, from the beginning.
+        let position = if refire { Some(0) } else { self.resume.sink_positions.get(name).copied() };
         sink.restore(position)
             .await
             .map_err(|error| EngineError::Sink { sink: name.to_owned(), error })?;
@@ -50,8 +52,9 @@ impl Builder<'_> {
         topology: &mut Topology,
         reports: &mpsc::Sender<Report>,
     ) -> Result<(), EngineError> {
-        let replay_until = Epoch(self.resume.sealed_epoch());
-        let restored = self.resume.restored.contents.as_ref();
+        let replay_until = Epoch(self.resume.sealed_epoch);
+        let from_log = self.resume.shadow.as_ref().is_some_and(|shadow| shadow.from_log);
+        let restored = self.resume.restored.contents.as_ref().filter(|_| !from_log);
         let epoch = Epoch(restored.map_or(0, |contents| contents.epoch));
         for (index, node) in self.flow.sinks.clone().into_iter().enumerate() {
             let work = if node.is_action() {
@@ -65,7 +68,8 @@ impl Builder<'_> {
                 SinkWork::Data { sink: self.restore(&node.name, sink).await?, replay_until }
             };
             let receivers = topology.inputs.remove(&Target::Sink(index)).and_then(|mut i| i.pop());
-            let watermark = self.resume.restored.sink(&node.name).map(|sink| sink.watermark);
+            let kept = self.resume.restored.sink(&node.name).filter(|_| !from_log);
+            let watermark = kept.map(|sink| sink.watermark);
             let task = SinkTask {
                 sink: index,
                 name: node.name.clone(),
@@ -96,13 +100,16 @@ impl Builder<'_> {
                     EngineError::Bug { pipeline, message: error.strip_backtrace() }
                 })?;
                 let start = self.resume.restored.take_stage(index, shard);
+                let later = self.resume.shadow.as_ref().and_then(|shadow| shadow.kept_from);
+                let now = start.as_ref().filter(|_| later.is_none());
                 let task = Stage {
                     pipeline,
                     stage: index,
                     shard,
                     operator,
-                    inputs: Inputs::new(receivers, start.as_ref().map(|start| start.watermark)),
-                    start,
+                    inputs: Inputs::new(receivers, now.map(|start| start.watermark)),
+                    start: start.map(|start| (later, start)),
+                    spec: self.flow.stages[index].operator.clone(),
                     router,
                     links,
                     reports: reports.clone(),
@@ -127,7 +134,7 @@ impl Builder<'_> {
             self.flow.sources.clone().into_iter().zip(links).enumerate()
         {
             let parts = self.options.connectors.source(&node.table, Arc::clone(&node.decoded))?;
-            let start = self.resume.restored.source(&node.table.name).unwrap_or_default();
+            let start = self.resume.source(&node.table.name);
             let (cuts, cut_receiver) = mpsc::channel::<Cut>(crate::limits::EPOCHS_IN_FLIGHT);
             let task = Ingest {
                 index,
@@ -145,6 +152,7 @@ impl Builder<'_> {
                 ready: Arc::clone(ready),
                 workers: self.options.parallelism.max(1),
                 position: start.position,
+                progress: Progress::Active(start.watermark),
                 watermark: start.watermark,
                 last_event_time: start.last_event_time,
                 ended: false,

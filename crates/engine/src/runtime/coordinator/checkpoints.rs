@@ -15,6 +15,7 @@ use crate::{
         ingest::CutKind,
         seal::OpenEpoch,
     },
+    upgrade::hex,
 };
 
 /// Who asked for a checkpoint, and learns what became of it.
@@ -176,12 +177,18 @@ impl Coordinator {
         }
     }
 
-    fn contents(&self, open: &OpenEpoch, sealed: &EpochSealed, end: Lsn) -> CheckpointContents {
-        let fingerprint = self.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
+    pub(super) fn contents(
+        &self,
+        open: &OpenEpoch,
+        sealed: &EpochSealed,
+        end: Lsn,
+    ) -> CheckpointContents {
+        let fingerprint = hex(&self.fingerprint);
         CheckpointContents {
             pipeline: self.pipeline.clone(),
             fingerprint,
             number: sealed.checkpoint,
+            fire_series: self.fire_series,
             epoch: sealed.epoch,
             clock: sealed.clock,
             log_position: end.0,
@@ -235,7 +242,7 @@ fn source_state(seal: &postrider_store::SourceSeal) -> SourceState {
     }
 }
 
-fn snapshots(open: &mut OpenEpoch) -> Vec<StageSnapshot> {
+pub(super) fn snapshots(open: &mut OpenEpoch) -> Vec<StageSnapshot> {
     let reports = open.stages.values_mut().filter_map(|report| {
         let (snapshot, memory) = report.snapshot.take()?;
         Some(StageSnapshot { stage: report.stage, shard: report.shard, snapshot, memory })

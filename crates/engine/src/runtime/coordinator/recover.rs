@@ -7,6 +7,7 @@ use super::{Command, Coordinator};
 use crate::{
     EngineError,
     runtime::{
+        ingest::CutKind,
         replay::{SealedEpoch, SealedEpochs},
         seal::OpenEpoch,
     },
@@ -24,15 +25,17 @@ impl Coordinator {
                 return Ok(true);
             }
             ended = sealed.kind() == EpochKind::End;
-            self.replay(&sealed).await?;
+            match &self.shadow {
+                Some(shadow) if shadow.refire => break,
+                Some(_) => self.pass_in_shadow(&sealed).await?,
+                None => self.replay(&sealed).await?,
+            }
         }
-        if epochs.fingerprint.is_none() && self.recovery.restored.manifest.is_none() {
-            let record = PipelineRecord {
-                pipeline: self.pipeline.clone(),
-                fingerprint: self.fingerprint.clone(),
-                sql: self.sql.clone(),
-            };
-            self.log.append(vec![record.frame(WorkspaceId::DEFAULT, SubjectId::NONE)]).await?;
+        if let Some(shadow) = self.shadow.take() {
+            ended &= !shadow.refire;
+            self.finish_upgrade(&shadow).await?;
+        } else if epochs.fingerprints.is_empty() && self.recovery.restored.manifest.is_none() {
+            self.name_program().await?;
         }
         self.summary.recovery_ns = self.wall.now().0 - started.0;
         self.recovery.replay_ns = self.summary.recovery_ns;
@@ -45,6 +48,18 @@ impl Coordinator {
             self.summary.drained = true;
         }
         Ok(ended)
+    }
+
+    /// Writes down which program the epochs from here on are of.
+    pub(super) async fn name_program(&mut self) -> Result<(), EngineError> {
+        let record = PipelineRecord {
+            pipeline: self.pipeline.clone(),
+            fingerprint: self.fingerprint.clone(),
+            sql: self.sql.clone(),
+            fire_series: self.fire_series,
+        };
+        self.log.append(vec![record.frame(WorkspaceId::DEFAULT, SubjectId::NONE)]).await?;
+        Ok(())
     }
 
     /// Takes what was asked meanwhile: a long replay must not keep anyone from stopping it.
@@ -74,20 +89,29 @@ impl Coordinator {
             clock: sealed.clock(),
             checkpoint: sealed.checkpoint(),
         };
-        self.cut_at(barrier, |source| cuts[source].clone()).await?;
-        let open = loop {
-            let report = self.reports.recv().await;
-            self.collect(report)?;
-            if let Some(open) = self.take_complete() {
-                break open;
-            }
-        };
+        let open = self.pass(barrier, &cuts).await?;
         self.compare(sealed, &open)?;
         self.next_timer = open.next_timer();
         self.sealed_watermark = open.watermark();
         self.summary.replayed_epochs += 1;
         self.recovery.rows += open.rows();
         self.note_snapshot(open).await
+    }
+
+    /// Runs one epoch and seals nothing.
+    pub(super) async fn pass(
+        &mut self,
+        barrier: Barrier,
+        cuts: &[CutKind],
+    ) -> Result<OpenEpoch, EngineError> {
+        self.cut_at(barrier, |source| cuts[source].clone()).await?;
+        loop {
+            let report = self.reports.recv().await;
+            self.collect(report)?;
+            if let Some(open) = self.take_complete() {
+                return Ok(open);
+            }
+        }
     }
 
     fn compare(&self, sealed: &SealedEpoch, open: &OpenEpoch) -> Result<(), EngineError> {

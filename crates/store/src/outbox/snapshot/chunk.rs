@@ -136,6 +136,8 @@ pub(super) struct RowSetRecord {
     /// Its number among those of which nothing but doubtful rows is left.
     #[prost(uint64, optional, tag = "9")]
     pub(super) doubtful: Option<u64>,
+    #[prost(uint32, tag = "10")]
+    pub(super) fire_series: u32,
 }
 
 /// Sends, one after the other in each column.

@@ -107,6 +107,7 @@ impl Loader {
             count: record.count,
             moved_at: record.moved_at,
             clock: record.clock,
+            fire_series: record.fire_series,
             // They must not hold the whole chunk.
             rows: Bytes::copy_from_slice(&record.rows),
             replayed: false,

@@ -29,6 +29,7 @@ fn triggers(epoch: u64, count: u32) -> NewFrame {
         epoch,
         count,
         rows: Bytes::from_static(b"ipc"),
+        fire_series: 0,
     };
     record.frame(WorkspaceId::DEFAULT, SubjectId::NONE)
 }
