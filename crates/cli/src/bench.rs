@@ -3,6 +3,7 @@
 
 mod batch;
 mod input;
+mod state;
 mod streaming;
 
 use std::time::Instant;
@@ -35,6 +36,9 @@ pub(crate) struct Answer {
 
 /// Generates the file, measures, prints JSON.
 pub(crate) fn run(args: &BenchArgs) -> Outcome {
+    if args.state {
+        return state::run(args);
+    }
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("events.ndjson");
     console::note(&format!("writing {} events", console::count(args.events)));
