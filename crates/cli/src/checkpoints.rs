@@ -23,6 +23,8 @@ pub(crate) struct CheckpointSettings {
     pub(crate) every_ns: i64,
     /// The manifest to go on from, instead of the newest.
     pub(crate) restore: Option<u64>,
+    /// Whether state is compressed: not for a disk of this machine.
+    pub(crate) compress: bool,
     /// Goes on with an edited program even if the log lacks rows that its windows would hold.
     pub(crate) accept_gap: bool,
     /// Fires again for everything that the log has.
@@ -38,7 +40,7 @@ impl CheckpointSettings {
 
     /// Those in an object store.
     pub(crate) fn new(objects: Arc<dyn ObjectStore>, every_ns: i64) -> Self {
-        Self { objects, every_ns, restore: None, accept_gap: false, refire: false }
+        Self { objects, every_ns, restore: None, compress: false, accept_gap: false, refire: false }
     }
 
     /// Those of one pipeline, for a process of a generation.
@@ -54,6 +56,7 @@ impl CheckpointSettings {
             store: CheckpointStore::new(objects, pipeline, generation, Arc::clone(wall), nonces),
             every_ns: self.every_ns,
             log_bytes: LOG_BYTES,
+            compress: self.compress,
             retention: Retention::default(),
             restore: self.restore,
             accept_gap: self.accept_gap,

@@ -53,7 +53,7 @@ pub(crate) const COMMANDS: usize = 16;
 pub(crate) const EVENT_TIMES: std::ops::Range<i64> =
     -9_214_560_000_000_000_000..9_214_646_400_000_000_000;
 
-/// State rows in one batch of a checkpoint: some milliseconds of encoding, after which other tasks get their turn.
+/// State rows in one batch of a checkpoint: what a reader holds at a time.
 pub(crate) const STATE_BATCH_ROWS: usize = 65_536;
 
 /// Checkpoints that wait to be written: the one that is due; replayed snapshots come one by one and only have to be taken note of.

@@ -48,19 +48,20 @@ pub(super) fn run(args: &BenchArgs) -> Outcome {
 async fn measure(args: &BenchArgs) -> Outcome<Value> {
     let seconds = args.seconds;
     let (plain_dir, dir) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    let plain = Side::start(args, plain_dir.path(), i64::MAX).await?;
+    let plain = Side::start(args, plain_dir.path(), i64::MAX, false).await?;
     let without = plain.rate(args, seconds, false).await?;
     plain.end().await;
     drop(plain_dir);
-    let side = Side::start(args, dir.path(), EVERY_NS).await?;
+    let side = Side::start(args, dir.path(), EVERY_NS, false).await?;
     let with = side.rate(args, seconds, true).await?;
-    let last = side.pipeline.checkpoint().await.map_err(Failure::failed)?;
     let facts = std::mem::take(&mut *side.watch.lock());
+    side.rows.stop();
+    side.pipeline.settle().await;
+    let last = side.pipeline.checkpoint().await.map_err(Failure::failed)?;
     side.end().await;
     let (read_bytes, read_seconds) = read_all(&dir.path().join("checkpoints"))?;
     let restarted = Instant::now();
-    let side = Side::start(args, dir.path(), EVERY_NS).await?;
-    side.rows.stop();
+    let side = Side::start(args, dir.path(), EVERY_NS, true).await?;
     side.pipeline.settle().await;
     let restart_seconds = restarted.elapsed().as_secs_f64();
     side.end().await;
@@ -95,7 +96,7 @@ struct Side {
 }
 
 impl Side {
-    async fn start(args: &BenchArgs, dir: &Path, every_ns: i64) -> Outcome<Self> {
+    async fn start(args: &BenchArgs, dir: &Path, every_ns: i64, stopped: bool) -> Outcome<Self> {
         let sql = "CREATE TABLE events (k BIGINT NOT NULL, ts TIMESTAMP NOT NULL, v BIGINT NOT NULL, x DOUBLE NOT NULL,
                WATERMARK FOR ts AS ts - INTERVAL '5 seconds') WITH (connector = 'generator', rows = 1);
              CREATE TABLE results WITH (connector = 'blackhole');
@@ -106,7 +107,7 @@ impl Side {
         let wall: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let settings = CheckpointSettings::local(dir, every_ns)?;
         let checkpoints = settings.of(&program.name, log.generation(), &wall);
-        let (rows, watch) = (Arc::new(Rows::new(args.keys)), Arc::new(Watch::default()));
+        let (rows, watch) = (Arc::new(Rows::new(args.keys, stopped)), Arc::new(Watch::default()));
         let pipeline = Pipeline::start(PipelineOptions {
             program: Arc::new(program),
             parallelism: cores(),

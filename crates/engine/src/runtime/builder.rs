@@ -125,12 +125,14 @@ impl Builder<'_> {
         checkpoints: Checkpoints,
         reports: &mpsc::Sender<Report>,
     ) -> CheckpointState {
+        let mut kept = std::mem::take(&mut self.restored().kept);
+        kept.compress = checkpoints.compress;
         let (jobs, receiver) = mpsc::channel::<CheckpointJob>(CHECKPOINT_JOBS);
         let task = Checkpointer {
             store: Arc::new(checkpoints.store),
             retention: checkpoints.retention,
             sources: self.shape().sources,
-            kept: std::mem::take(&mut self.restored().kept),
+            kept,
             wall: Arc::clone(&self.options.wall),
             jobs: receiver,
             reports: reports.clone(),

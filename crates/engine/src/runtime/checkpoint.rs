@@ -16,7 +16,7 @@ use postrider_core::{Clock, Epoch};
 use postrider_store::{
     Checkpoint, CheckpointContents, CheckpointError, CheckpointStore, OperatorState, Retention,
 };
-use tokio::sync::mpsc;
+use tokio::{runtime::RuntimeFlavor, sync::mpsc};
 
 pub(crate) use self::kept::Kept;
 use super::report::Report;
@@ -30,6 +30,8 @@ pub struct Checkpoints {
     pub every_ns: i64,
     /// A checkpoint is due once the log grew by so much since the last one.
     pub log_bytes: u64,
+    /// Whether state is compressed (LZ4): worth it where bytes are sent over a network.
+    pub compress: bool,
     /// How long they are kept.
     pub retention: Retention,
     /// The manifest to go on from, instead of the newest.
@@ -91,6 +93,14 @@ pub(crate) struct CheckpointJob {
     pub(crate) contents: Option<CheckpointContents>,
 }
 
+/// Does work that takes long while the other tasks of this worker go on elsewhere. With one thread there is no elsewhere.
+fn beside_others<T>(work: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::current().runtime_flavor() {
+        RuntimeFlavor::CurrentThread => work(),
+        _ => tokio::task::block_in_place(work),
+    }
+}
+
 /// The task that writes the checkpoints of a pipeline.
 pub(crate) struct Checkpointer {
     pub(crate) store: Arc<CheckpointStore>,
@@ -127,9 +137,12 @@ impl Checkpointer {
         let started = self.wall.now().0;
         let (epoch, log_position) = (contents.epoch, contents.log_position);
         let mut writer = self.store.writer(epoch);
-        for (stage, operator) in contents.operators.iter_mut().enumerate() {
-            operator.parts = self.kept.encode(stage, &mut writer).await?;
-        }
+        beside_others(|| {
+            contents.operators.iter_mut().enumerate().try_for_each(|(stage, operator)| {
+                operator.parts = self.kept.encode(stage, &mut writer)?;
+                Ok::<_, CheckpointError>(())
+            })
+        })?;
         let written_bytes = writer.finish().await?;
         let parts = |operator: &OperatorState| operator.parts.clone();
         let written: Vec<_> = contents.operators.iter().map(parts).collect();

@@ -7,7 +7,7 @@ use postrider_store::{Lsn, Outbox};
 
 use crate::{harness::Tables, state::State};
 
-const SQL: &str = "
+pub(crate) const SQL: &str = "
 CREATE TABLE t (k TEXT NOT NULL, ts TIMESTAMP NOT NULL, v BIGINT NOT NULL, x DOUBLE NOT NULL,
     WATERMARK FOR ts AS ts - INTERVAL '1 second') WITH (connector = 'generator', rows = 1);
 CREATE TABLE mails WITH (connector = 'email', template = 't.mjml');

@@ -4,6 +4,7 @@
 
 mod checkpoints;
 mod explain;
+mod golden;
 mod harness;
 mod lifecycle;
 mod state;

@@ -107,6 +107,7 @@ impl State<'_> {
             store: CheckpointStore::new(objects, &name, log.generation(), clock, nonces),
             every_ns: self.every_ns,
             log_bytes: u64::MAX,
+            compress: shards.is_multiple_of(2),
             retention: Retention { manifests: 2, age_ns: 0 },
             restore: None,
             accept_gap: self.accept_gap,

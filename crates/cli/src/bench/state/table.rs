@@ -31,8 +31,8 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) const fn new(keys: u64) -> Self {
-        Self { keys, stopped: AtomicBool::new(false) }
+    pub(super) const fn new(keys: u64, stopped: bool) -> Self {
+        Self { keys, stopped: AtomicBool::new(stopped) }
     }
 
     pub(super) fn stop(&self) {
@@ -107,7 +107,7 @@ impl Source for Numbers {
 
     async fn poll(&mut self, until: Option<&Position>) -> Result<Polled, SourceError> {
         if until.is_none() && self.rows.stopped.load(Ordering::Relaxed) {
-            return Ok(Polled::Ended);
+            return Ok(Polled::Empty);
         }
         let next = (self.at / CHUNK_ROWS + 1) * CHUNK_ROWS;
         let end = until.map_or(next, |until| next.min(until.offset));
@@ -116,7 +116,11 @@ impl Source for Numbers {
         Ok(Polled::Chunk(Chunk { start, end, data: ChunkData::Numbers }))
     }
 
-    async fn ready(&mut self) {}
+    async fn ready(&mut self) {
+        if self.rows.stopped.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 #[derive(Debug)]

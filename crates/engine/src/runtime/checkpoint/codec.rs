@@ -1,4 +1,4 @@
-//! Parts as bytes: an Arrow IPC stream, LZ4-compressed; a bitmap of dead rows as a count and its bits.
+//! Parts as bytes: an Arrow IPC stream, perhaps LZ4-compressed; a bitmap of dead rows as a count and its bits.
 
 use arrow::{array::RecordBatch, buffer::BooleanBuffer, error::ArrowError};
 use arrow_ipc::{
@@ -10,14 +10,14 @@ use bytes::Bytes;
 
 use crate::limits::STATE_BATCH_ROWS;
 
-/// Encodes the rows of a part. Gives other tasks their turn between batches.
+/// Encodes the rows of a part.
 ///
 /// # Errors
 /// Only for a fault of Postrider's own.
-pub(crate) async fn encode_rows(batches: &[RecordBatch]) -> Result<Bytes, ArrowError> {
+pub(crate) fn encode_rows(batches: &[RecordBatch], compress: bool) -> Result<Bytes, ArrowError> {
     let Some(first) = batches.first() else { return Ok(Bytes::new()) };
-    let options =
-        IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
+    let options = IpcWriteOptions::default()
+        .try_with_compression(compress.then_some(CompressionType::LZ4_FRAME))?;
     let mut bytes = Vec::new();
     let mut writer = StreamWriter::try_new_with_options(&mut bytes, &first.schema(), options)?;
     for batch in batches {
@@ -26,7 +26,6 @@ pub(crate) async fn encode_rows(batches: &[RecordBatch]) -> Result<Bytes, ArrowE
             let rows = STATE_BATCH_ROWS.min(batch.num_rows() - from);
             writer.write(&batch.slice(from, rows))?;
             from += rows;
-            tokio::task::yield_now().await;
         }
     }
     writer.finish()?;

@@ -33,6 +33,8 @@ struct KeptPart {
 /// Every part that the operators listed last.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
+    /// Whether what is written is compressed.
+    pub(crate) compress: bool,
     parts: HashMap<PartKey, KeptPart>,
 }
 
@@ -83,7 +85,7 @@ impl Kept {
     }
 
     /// Lists the parts of a stage; what is not in the store yet goes to the writer.
-    pub(super) async fn encode(
+    pub(super) fn encode(
         &self,
         stage: usize,
         writer: &mut StateFileWriter,
@@ -99,7 +101,7 @@ impl Kept {
                 shard: shard as u32,
                 rows: kept.count,
                 dead: kept.dead_blob(writer),
-                blob: kept.blob(writer).await?,
+                blob: kept.blob(writer, self.compress)?,
             });
         }
         Ok(parts)
@@ -121,11 +123,15 @@ impl Kept {
 }
 
 impl KeptPart {
-    async fn blob(&self, writer: &mut StateFileWriter) -> Result<BlobRef, CheckpointError> {
+    fn blob(
+        &self,
+        writer: &mut StateFileWriter,
+        compress: bool,
+    ) -> Result<BlobRef, CheckpointError> {
         match &self.rows {
             Rows::Written(blob) => Ok(blob.clone()),
             Rows::Waiting(batches) => {
-                let encoded = codec::encode_rows(batches).await;
+                let encoded = codec::encode_rows(batches, compress);
                 let bytes = encoded.map_err(|error| CheckpointError::Inconsistent {
                     reason: format!("its rows can't be encoded: {error}"),
                 })?;
