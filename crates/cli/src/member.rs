@@ -1,9 +1,11 @@
 //! A pipeline of a process: started, started again after a fault, and taken out alone when that does not help.
 
-use std::{collections::VecDeque, path::PathBuf, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 use postrider_core::{Clock, ErrorKind};
-use postrider_engine::{EngineError, EngineObserver, Pipeline, PipelineOptions, PipelineSummary};
+use postrider_engine::{
+    Connectors, EngineError, EngineObserver, Pipeline, PipelineOptions, PipelineSummary,
+};
 use postrider_store::Log;
 
 use crate::{
@@ -12,7 +14,6 @@ use crate::{
     outcome::{Failure, Outcome},
     project::LoadedPipeline,
     report,
-    wiring::Wiring,
 };
 
 /// Restarts of a pipeline within [`RESTART_WINDOW_NS`]; the next fault takes it out.
@@ -21,6 +22,9 @@ const RESTARTS_MAX: usize = 3;
 /// Five minutes: what fails more often than its restarts can mend needs a person.
 const RESTART_WINDOW_NS: i64 = 300_000_000_000;
 
+/// Gives what opens the tables of a pipeline.
+pub(crate) type ConnectorsOf = Arc<dyn Fn(&LoadedPipeline) -> Arc<dyn Connectors> + Send + Sync>;
+
 /// What a pipeline is started with.
 #[derive(Clone)]
 pub(crate) struct Starter {
@@ -28,19 +32,14 @@ pub(crate) struct Starter {
     pub(crate) parallelism: usize,
     pub(crate) wall: Arc<dyn Clock>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) dead_letters: Option<PathBuf>,
     pub(crate) checkpoints: Option<CheckpointSettings>,
+    /// What opens the tables of a pipeline.
+    pub(crate) connectors: ConnectorsOf,
     pub(crate) observer: Arc<dyn EngineObserver>,
 }
 
 impl Starter {
     async fn start(&self, loaded: &LoadedPipeline) -> Result<Pipeline, EngineError> {
-        let wiring = Wiring {
-            log: self.log.clone(),
-            clock: Arc::clone(&self.wall),
-            dir: loaded.dir.clone(),
-            dead_letters: self.dead_letters.clone(),
-        };
         let name = &loaded.program.name;
         let generation = self.log.generation();
         Pipeline::start(PipelineOptions {
@@ -49,7 +48,7 @@ impl Starter {
             log: self.log.clone(),
             clock: Arc::clone(&self.clock),
             wall: Arc::clone(&self.wall),
-            connectors: Arc::new(wiring),
+            connectors: (self.connectors)(loaded),
             observer: Arc::clone(&self.observer),
             checkpoints: self
                 .checkpoints
@@ -74,7 +73,7 @@ pub(crate) struct Member {
     starter: Starter,
     /// `None` between a fault and the restart.
     pipeline: Option<Pipeline>,
-    restarts: VecDeque<i64>,
+    restarts: Restarts,
     stopping: bool,
     /// Whether other pipelines go on without this one.
     alone: bool,
@@ -94,7 +93,7 @@ impl Member {
             pipeline: Some(pipeline),
             loaded,
             starter,
-            restarts: VecDeque::new(),
+            restarts: Restarts::default(),
             stopping: false,
             alone,
             end: End::Running,
@@ -169,7 +168,7 @@ impl Member {
         let name = self.loaded.program.name.0.clone();
         if error.kind() == ErrorKind::Bug
             && !matches!(error, EngineError::Diverged { .. })
-            && self.may_restart()
+            && self.restarts.allow(self.starter.wall.now().0)
         {
             console::error(&error.to_string());
             console::note(&format!("pipeline {name}  starting again from its newest checkpoint"));
@@ -185,15 +184,19 @@ impl Member {
         self.end = End::Quarantined(failure);
         Ok(())
     }
+}
 
+/// When a pipeline was started again (wall clock, ns).
+#[derive(Debug, Default)]
+struct Restarts(VecDeque<i64>);
+
+impl Restarts {
     /// Counts a restart, unless there were too many.
-    fn may_restart(&mut self) -> bool {
-        let now = self.starter.wall.now().0;
-        let recent = |at: &i64| now.saturating_sub(*at) < RESTART_WINDOW_NS;
-        self.restarts.retain(recent);
-        let may = self.restarts.len() < RESTARTS_MAX;
+    fn allow(&mut self, now: i64) -> bool {
+        self.0.retain(|at| now.saturating_sub(*at) < RESTART_WINDOW_NS);
+        let may = self.0.len() < RESTARTS_MAX;
         if may {
-            self.restarts.push_back(now);
+            self.0.push_back(now);
         }
         may
     }
@@ -210,3 +213,6 @@ fn failure(loaded: &LoadedPipeline, error: EngineError) -> Failure {
         other => other.into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

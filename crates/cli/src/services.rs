@@ -15,9 +15,10 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use crate::{
     checkpoints::CheckpointSettings,
     housekeeping::{Needs, keep_short},
-    member::{Member, Starter},
+    member::{ConnectorsOf, Member, Starter},
     outcome::{Failure, Outcome},
     project::LoadedPipeline,
+    wiring::Wiring,
 };
 
 /// Sends on their way at once: twice the connections of the SMTP provider's pool.
@@ -68,10 +69,25 @@ impl ServiceOptions {
             parallelism: self.parallelism,
             wall: Arc::clone(&self.wall),
             clock: Arc::clone(&self.clock),
-            dead_letters: self.dead_letters.clone(),
+            connectors: self.connectors(),
             checkpoints: self.checkpoints.clone(),
             observer: Arc::clone(&self.engine_observer),
         }
+    }
+}
+
+impl ServiceOptions {
+    fn connectors(&self) -> ConnectorsOf {
+        let (log, clock) = (self.log.clone(), Arc::clone(&self.wall));
+        let dead_letters = self.dead_letters.clone();
+        Arc::new(move |loaded| {
+            Arc::new(Wiring {
+                log: log.clone(),
+                clock: Arc::clone(&clock),
+                dir: loaded.dir.clone(),
+                dead_letters: dead_letters.clone(),
+            })
+        })
     }
 }
 
