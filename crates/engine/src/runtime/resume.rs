@@ -69,7 +69,9 @@ async fn was_sealed(options: &PipelineOptions) -> Result<bool, EngineError> {
     let log = options.log.clone();
     let known = move || Outbox::pipelines_in_snapshot(&log.reader(log.start()));
     let name = || options.program.name.0.clone();
-    let known = tokio::task::spawn_blocking(known)
+    let known = options
+        .log
+        .blocking(known)
         .await
         .map_err(|error| EngineError::Bug { pipeline: name(), message: error.to_string() })?;
     Ok(known.map_err(EngineError::View)?.contains(&name()))
@@ -130,7 +132,7 @@ async fn newest_state(
     from: Lsn,
 ) -> Result<Option<EpochSealed>, EngineError> {
     let (log, name) = (options.log.clone(), options.program.name.0.clone());
-    let read = tokio::task::spawn_blocking(move || newest_seal(&log, from, &name)).await;
+    let read = options.log.blocking(move || newest_seal(&log, from, &name)).await;
     let pipeline = || options.program.name.0.clone();
     let Newest { seal, fingerprint: known } = read.unwrap_or_else(|error| {
         Err(EngineError::Bug { pipeline: pipeline(), message: error.to_string() })
