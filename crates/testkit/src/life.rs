@@ -15,6 +15,13 @@ pub enum Death {
     Recovering(u64),
     /// At so many operations after it has recovered.
     Running(u64),
+    /// Likewise, and before that operation or after it, as is said.
+    Exactly {
+        /// The number of the operation; the first is 1.
+        operation: u64,
+        /// Whether it is done.
+        done: bool,
+    },
 }
 
 /// What becomes of an operation on the world outside.
@@ -63,14 +70,20 @@ impl Life {
         let last = match state.death {
             Death::Never => false,
             Death::Recovering(at) => !state.recovered && state.operations >= at,
-            Death::Running(at) => state.recovered && state.operations >= at,
+            Death::Running(at) | Death::Exactly { operation: at, .. } => {
+                state.recovered && state.operations >= at
+            }
         };
         if !last {
             return Fate::Done;
         }
         state.dead = true;
         self.died.notify_one();
-        if state.dice.percent(50) { Fate::DiesBefore } else { Fate::DiesAfter }
+        let done = match state.death {
+            Death::Exactly { done, .. } => done,
+            _ => state.dice.percent(50),
+        };
+        if done { Fate::DiesAfter } else { Fate::DiesBefore }
     }
 
     /// How much of something is done of which any part may be.
