@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod disk_full;
+mod model;
 mod takeover;
 
 fn event(text: impl Into<Bytes>) -> NewFrame {
