@@ -24,19 +24,26 @@ pub struct Carrier {
 struct State {
     accepted: BTreeMap<SendId, Vec<String>>,
     calm: bool,
+    /// It accepts what it says that it did not.
+    lying: bool,
     dice: Dice,
 }
 
 impl Carrier {
     /// A provider whose moods are rolled.
     pub fn new(dice: Dice, injected: Injected, clock: SimClock) -> Self {
-        let state = State { accepted: BTreeMap::new(), calm: false, dice };
+        let state = State { accepted: BTreeMap::new(), calm: false, lying: false, dice };
         Self { state: Arc::new(Mutex::new(state)), injected, clock }
     }
 
     /// From now on it accepts everything.
     pub fn calm_down(&self) {
         self.state().calm = true;
+    }
+
+    /// From now on it accepts mails that it says it did not.
+    pub fn lie(&self) {
+        self.state().lying = true;
     }
 
     /// What it accepted: the Message-ID of each mail, by send.
@@ -64,6 +71,9 @@ impl Carrier {
         match mood {
             0..8 => {
                 self.injected.count("mail_throttled");
+                if self.state().lying {
+                    accept();
+                }
                 let after = (mood % 2 == 0).then(|| Duration::from_secs(20));
                 Outcome::Retry { after, reason }
             }

@@ -25,13 +25,15 @@ struct Faults {
     full: bool,
     /// Syncs that fail, in a thousand.
     failing: u64,
+    /// Syncs do nothing and say that they did.
+    lying: bool,
     dice: Dice,
 }
 
 impl DiskFaults {
     /// None yet.
     pub fn new(dice: Dice, injected: Injected) -> Self {
-        let faults = Faults { full: false, failing: 0, dice };
+        let faults = Faults { full: false, failing: 0, lying: false, dice };
         Self { state: Arc::new(Mutex::new(faults)), injected }
     }
 
@@ -43,6 +45,11 @@ impl DiskFaults {
     /// Lets so many of a thousand syncs fail.
     pub fn set_failing(&self, per_mille: u64) {
         self.with(|faults| faults.failing = per_mille);
+    }
+
+    /// Lets syncs do nothing from now on, and say that they did.
+    pub fn lie(&self) {
+        self.with(|faults| faults.lying = true);
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Faults) -> T) -> T {
@@ -220,7 +227,8 @@ impl LogFile for LifeOfFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.of.synced(|| self.file.sync())
+        let lying = self.of.faults.with(|faults| faults.lying);
+        self.of.synced(|| if lying { Ok(()) } else { self.file.sync() })
     }
 
     fn reserve(&self, offset: u64, bytes: u64) -> io::Result<()> {

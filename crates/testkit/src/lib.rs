@@ -22,6 +22,7 @@ mod disk;
 mod journal;
 mod life;
 mod oracle;
+mod plan;
 mod process;
 mod report;
 mod shop;

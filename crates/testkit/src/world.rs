@@ -7,6 +7,7 @@ use postrider_store::testing::{CachedFiles, Fault, FaultyStore, Operation};
 
 use crate::{
     Carrier, Client, Death, Dice, DiskFaults, Injected, Journal, Life, Report, Shop, SimClock,
+    plan::Plan,
     process::{End, Process, Told, Violation, open_log},
     time::SECOND,
     verdict,
@@ -22,6 +23,10 @@ pub enum Mode {
     Crashes,
     /// The object store fails; processes die as well.
     Objects,
+    /// As [`Mode::Crashes`], on a disk that answers an fsync and does nothing: no log can live with that, so it has to be found out.
+    LyingDisk,
+    /// As [`Mode::Crashes`], with a provider that accepts a mail and says that it did not: likewise.
+    LyingProvider,
 }
 
 /// What a run came to.
@@ -51,17 +56,6 @@ pub(crate) struct World {
     pub(crate) cycles: u64,
     mode: Mode,
     segments_deleted: u64,
-}
-
-/// What one process is to do.
-#[derive(Debug, Clone, Copy)]
-struct Plan {
-    death: Death,
-    /// Whether the machine loses power with it.
-    power: bool,
-    shards: usize,
-    actions: u64,
-    downtime: i64,
 }
 
 /// Runs a seed.
@@ -111,17 +105,24 @@ impl World {
         }
     }
 
+    fn break_promises(&self) {
+        match self.mode {
+            Mode::LyingDisk => self.faults.lie(),
+            Mode::LyingProvider => self.carrier.lie(),
+            Mode::Crashes | Mode::Objects => {}
+        }
+    }
+
     fn run(&mut self) -> Result<std::collections::BTreeMap<String, u64>, Violation> {
         let mut dice = self.dice.split(5);
+        self.break_promises();
         for _ in 0..dice.between(2, 6) {
-            let plan = self.plan(&mut dice);
+            let plan = Plan::roll(&mut dice);
             self.misbehave(&mut dice);
             self.live(plan, &mut dice)?;
         }
         self.calm_down();
-        let plan =
-            Plan { death: Death::Never, power: false, shards: 2, actions: 0, downtime: SECOND };
-        match self.live(plan, &mut dice)? {
+        match self.live(Plan::LAST, &mut dice)? {
             Some(End::Failed(reason)) => return Err(format!("with no fault left: {reason}")),
             Some(End::Finished) => {}
             None => return Err("the last process died".to_owned()),
@@ -129,25 +130,10 @@ impl World {
         verdict::of(self)
     }
 
-    fn plan(&self, dice: &mut Dice) -> Plan {
-        let death = match dice.between(0, 10) {
-            0 | 1 => Death::Recovering(dice.between(1, 40)),
-            2 => Death::Never,
-            _ => Death::Running(dice.between(1, 250)),
-        };
-        Plan {
-            death,
-            power: dice.percent(50),
-            shards: usize::try_from(dice.between(1, 4)).unwrap_or(1),
-            actions: dice.between(5, 30),
-            downtime: (dice.between(0, 60) * SECOND.unsigned_abs()).cast_signed(),
-        }
-    }
-
     fn misbehave(&self, dice: &mut Dice) {
         self.objects.heal();
         match self.mode {
-            Mode::Crashes => {
+            Mode::Crashes | Mode::LyingDisk | Mode::LyingProvider => {
                 self.faults.set_failing(if dice.percent(25) { dice.between(1, 40) } else { 0 });
             }
             Mode::Objects => {
@@ -202,7 +188,7 @@ impl World {
             None => self.injected.count("death"),
         }
         life.kill();
-        if plan.power && !matches!(plan.death, Death::Never) {
+        if plan.power && plan.death != Death::Never {
             self.injected.count("power_loss");
             let chance = dice.between(0, 101);
             self.disk.lose_power(&mut || dice.percent(chance));
@@ -218,11 +204,9 @@ impl World {
         self.clock.sleep(plan.downtime).await;
         let log = match open_log(self, life) {
             Ok(log) => log,
-            Err(error) => return self.not_opened(&error),
+            Err(error) => return Self::not_opened(&error),
         };
-        if let Err(violation) = self.take_journal(&log) {
-            return Err(violation);
-        }
+        self.journal.take(&log)?;
         self.client.restart(&self.journal)?;
         let mut process = match Process::start(self, life, log, plan.shards).await? {
             Ok(process) => process,
@@ -238,10 +222,10 @@ impl World {
             }
             self.act(&process, dice).await?;
         }
-        if plan.death == Death::Never && plan.actions == 0 {
+        if plan == Plan::LAST {
             return self.finish(process).await;
         }
-        if dice.percent(30) && process.ended().await?.is_none() && life_is_calm(plan) {
+        if dice.percent(30) && plan.may_stop() && process.ended().await?.is_none() {
             // What fails now is said by the next process.
             drop(process.stop().await);
         }
@@ -249,7 +233,7 @@ impl World {
     }
 
     /// Why a log can't be opened: damage is never explained by what happens here.
-    fn not_opened(&self, error: &postrider_store::LogError) -> Result<End, Violation> {
+    fn not_opened(error: &postrider_store::LogError) -> Result<End, Violation> {
         use postrider_store::LogError;
         match error {
             LogError::Files { .. } | LogError::Dead { .. } | LogError::DiskFull { .. } => {
@@ -257,10 +241,6 @@ impl World {
             }
             error => Err(error.to_string()),
         }
-    }
-
-    fn take_journal(&mut self, log: &postrider_store::Log) -> Result<(), Violation> {
-        self.journal.take(log)
     }
 
     async fn act(&mut self, process: &Process, dice: &mut Dice) -> Result<(), Violation> {
@@ -277,7 +257,7 @@ impl World {
                 self.faults.set_full(false);
             }
             10..20 => {
-                self.take_journal(&process.log)?;
+                self.journal.take(&process.log)?;
                 self.segments_deleted += process.tidy(self.clock.now().0).await?;
             }
             20..24 => self.clock.sleep(dice.between(60, 240).cast_signed() * SECOND).await,
@@ -307,7 +287,7 @@ impl World {
         }
         let log = process.log.clone();
         process.stop().await?;
-        self.take_journal(&log)?;
+        self.journal.take(&log)?;
         self.client.restart(&self.journal)?;
         Ok(End::Finished)
     }
@@ -318,9 +298,4 @@ impl World {
         let names = blake3::hash(names.join("\n").as_bytes()).to_hex().to_string();
         format!("{}-{}-{names}", self.journal.hash(), self.clock.now().0)
     }
-}
-
-/// Whether it may stop in an orderly way.
-fn life_is_calm(plan: Plan) -> bool {
-    matches!(plan.death, Death::Never | Death::Recovering(_))
 }

@@ -60,6 +60,17 @@ fn nothing_is_lost_or_twice_when_the_object_store_fails() {
     run("nothing_is_lost_or_twice_when_the_object_store_fails", Mode::Objects, 200);
 }
 
+/// That a run can fail: a harness that finds nothing may look at nothing.
+#[test]
+fn broken_promises_of_the_disk_and_the_provider_are_found_out() {
+    let shop = Shop::plan().unwrap();
+    for mode in [Mode::LyingDisk, Mode::LyingProvider] {
+        let found = |seed: &u64| !simulate(&shop, mode, *seed).report.violations.is_empty();
+        let caught = (1..=10).filter(found).count();
+        assert!(caught >= 3, "{mode:?} was found out in {caught} runs of 10");
+    }
+}
+
 #[test]
 fn the_same_seed_is_the_same_run() {
     let shop = Shop::plan().unwrap();
