@@ -4,8 +4,7 @@ use async_trait::async_trait;
 use postrider_core::{
     Chunk, ChunkData, ClockTime, ErrorKind, Polled, Position, Record, Source, SourceError,
 };
-use postrider_store::{EventRecord, FrameKind, KeyRole, Log, LogReader, Lsn};
-use tokio::sync::watch;
+use postrider_store::{DurableEnd, EventRecord, FrameKind, KeyRole, Log, LogReader, Lsn};
 
 use crate::limits::{JOURNAL_CHUNK_BYTES, JOURNAL_CHUNK_RECORDS};
 
@@ -15,7 +14,7 @@ use crate::limits::{JOURNAL_CHUNK_BYTES, JOURNAL_CHUNK_RECORDS};
 /// of an epoch depend on the epoch's range alone.
 pub struct JournalSource {
     log: Log,
-    durable: watch::Receiver<Lsn>,
+    durable: DurableEnd,
     reader: LogReader,
     stream: String,
     browser_events: bool,

@@ -28,9 +28,9 @@ use std::{
 };
 
 use postrider_core::{Clock, ClockTime, SendId};
-use postrider_store::{Log, LogReader, Lsn, Outbox, ViewError};
+use postrider_store::{DurableEnd, Log, LogReader, Lsn, Outbox, ViewError};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
@@ -249,7 +249,7 @@ impl Dispatcher {
     /// Waits for something to do.
     async fn wait(
         &mut self,
-        durable: &mut watch::Receiver<Lsn>,
+        durable: &mut DurableEnd,
         stop: &CancellationToken,
     ) -> Result<(), MailError> {
         // With no free place the timer would only fire again and again.
@@ -261,6 +261,8 @@ impl Dispatcher {
             }
         };
         tokio::select! {
+            // In this order, not a rolled one: a run can be repeated. Each turn looks at all of it, so nothing waits for ever.
+            biased;
             () = stop.cancelled() => {}
             changed = durable.changed() => {
                 changed.map_err(|_| MailError::Log(self.options.log.why_ended()))?;
@@ -297,6 +299,7 @@ impl Dispatcher {
         let mut timeout = wall.sleep_until(deadline);
         while !self.flying.is_empty() {
             tokio::select! {
+                biased;
                 Some(finished) = self.flying.join_next() => self.landed.push(finished),
                 () = &mut timeout => break,
             }

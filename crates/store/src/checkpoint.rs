@@ -31,8 +31,8 @@ mod collect;
 mod commit;
 mod contents;
 mod error;
-#[cfg(test)]
-mod faulty;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod faulty;
 mod garbage;
 mod lineage;
 mod local;

@@ -4,7 +4,7 @@ mod disk;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod memory;
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 pub(crate) mod page_cache;
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
@@ -23,7 +23,7 @@ pub(crate) use memory::MemoryFiles;
 /// Contract: `write_all_at` may be lost until a `sync` that began after it has returned without error.
 /// After an error of either, what the file holds is unknown until it is opened by another process.
 /// Reads run beside writes; the caller reads only what was synced.
-pub(crate) trait LogFile: Send + Sync + fmt::Debug {
+pub trait LogFile: Send + Sync + fmt::Debug {
     /// The file's size.
     fn size(&self) -> io::Result<u64>;
     /// Reads up to `buffer.len()` bytes; fewer only at the end of the file.
@@ -38,14 +38,14 @@ pub(crate) trait LogFile: Send + Sync + fmt::Debug {
     /// before a write. The size stays, and a cut gives the room back that is behind it.
     ///
     /// # Errors
-    /// Only those of [`is_disk_full`].
+    /// Only that there is no room.
     fn reserve(&self, _offset: u64, _bytes: u64) -> io::Result<()> {
         Ok(())
     }
 }
 
 /// Puts the first bytes into a new file.
-pub(crate) type Fill<'a> = &'a mut dyn FnMut(&Arc<dyn LogFile>) -> io::Result<()>;
+pub type Fill<'a> = &'a mut dyn FnMut(&Arc<dyn LogFile>) -> io::Result<()>;
 
 /// Whether there was no room. A write that failed so may have written a part, and has harmed nothing in front of it.
 pub(crate) fn is_disk_full(error: &io::Error) -> bool {
@@ -55,7 +55,7 @@ pub(crate) fn is_disk_full(error: &io::Error) -> bool {
 /// The segment files of one log.
 ///
 /// Contract: a created file may vanish in a crash until `sync_names` has returned.
-pub(crate) trait LogFiles: Send + Sync + fmt::Debug {
+pub trait LogFiles: Send + Sync + fmt::Debug {
     /// The bases of all segments, ascending.
     fn bases(&self) -> io::Result<Vec<Lsn>>;
     /// A new, empty file; fails if there is one of that name.

@@ -27,6 +27,7 @@
 //! 3. the durable end moves, tickets resolve  4. each [`LogReader`] reads on  5. [`Outbox::apply`] folds.
 
 mod checkpoint;
+mod durable;
 mod error;
 mod files;
 mod frame;
@@ -44,6 +45,8 @@ mod retention;
 mod segment;
 mod shared;
 mod start;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod verify;
 mod view;
 mod window;
@@ -54,12 +57,15 @@ pub use checkpoint::{
     NonceSource, OperatorState, PartState, Recovered, Recovery, Retention, SinkState, SourceState,
     StateFileWriter, VerifiedBytes, local_checkpoints,
 };
+pub use durable::DurableEnd;
 pub use error::{LogError, RecordError};
-pub use files::MemoryDisk;
+pub use files::{Fill, LogFile, LogFiles, MemoryDisk};
 pub use frame::{Frame, FrameKind, NewFrame};
 pub use housekeeping::{Housekeeping, KeptView, Tidied};
 pub use limits::{FRAME_PAYLOAD_BYTES_MAX, LEASE_DEFAULT, SEGMENT_BYTES_DEFAULT};
-pub use log::{Appended, Log, LogOptions, Opened, Segment, Shortened, Ticket, Truncated};
+pub use log::{
+    Appended, Log, LogOptions, Opened, Segment, Shortened, SimulatedWriter, Ticket, Truncated,
+};
 pub use lsn::Lsn;
 pub use outbox::{Counts, Outbox, OutboxReader, PendingRows, SealedTriggers, SendEntry, SendState};
 pub use reader::LogReader;
@@ -73,4 +79,6 @@ pub use retention::{
     Holder, KeepLog, LogNeeds, PipelineNeeds, TruncationPoint, ViewNeeds, truncation_point,
 };
 pub use verify::{LogReport, SegmentReport, verify};
-pub use view::{Restored, SnapshotReader, SnapshotWriter, View, ViewError, Views};
+pub use view::{
+    NewSnapshot, Restored, SnapshotReader, SnapshotWriter, View, ViewError, ViewFiles, Views,
+};

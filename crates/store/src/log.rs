@@ -4,19 +4,20 @@ mod commit_loop;
 mod truncate;
 
 use std::{
+    fmt,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use postrider_core::{Generation, SubjectId, WorkspaceId};
-use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
+use postrider_core::{Clock, Generation, SubjectId, WorkspaceId};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 
 use self::commit_loop::{Batch, Command, WhenFull};
 pub use self::truncate::{Segment, Shortened};
 use crate::{
-    FrameKind, LogError, LogReader, Lsn, NewFrame,
+    DurableEnd, FrameKind, LogError, LogReader, Lsn, NewFrame,
     files::{DiskFiles, LogFiles, MemoryDisk, MemoryFiles},
     frame::codec::{Stamp, encoded_bytes},
     limits::{
@@ -46,6 +47,28 @@ impl LogOptions {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into(), segment_bytes: SEGMENT_BYTES_DEFAULT, lease: LEASE_DEFAULT }
     }
+}
+
+/// The writer of a simulated log: a task of the runtime that the log is opened on, instead of a thread.
+pub struct SimulatedWriter {
+    /// As in [`LogOptions`].
+    pub segment_bytes: u64,
+    /// The clock that it waits by.
+    pub clock: Arc<dyn Clock>,
+    /// How long the next write takes, in nanoseconds. Frames that are queued meanwhile go into the group behind it.
+    pub takes_ns: Box<dyn FnMut() -> i64 + Send>,
+}
+
+impl fmt::Debug for SimulatedWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimulatedWriter").finish_non_exhaustive()
+    }
+}
+
+/// What runs the writer.
+enum Runs {
+    Thread,
+    Task(SimulatedWriter),
 }
 
 /// What is not for users to choose.
@@ -118,6 +141,7 @@ struct Handle {
     shared: Arc<Shared>,
     /// Gone only while dropping.
     queue: Option<mpsc::Sender<Command>>,
+    /// `None` for a simulated log.
     thread: Option<JoinHandle<()>>,
     /// Bytes that may still be queued.
     room: Arc<Semaphore>,
@@ -171,6 +195,19 @@ impl Log {
         Self::open_files(files, sizes, Some(lock))
     }
 
+    /// Opens a log on files of the caller's own, with everything on the thread of the current tokio runtime, so that a
+    /// run repeats if its files and clock do. Nobody else may have the files: such a log has no lock.
+    ///
+    /// # Errors
+    /// As for [`Log::open`].
+    pub fn open_simulated(
+        files: Arc<dyn LogFiles>,
+        writer: SimulatedWriter,
+    ) -> Result<Opened, LogError> {
+        let tuning = Tuning { segment_bytes: writer.segment_bytes, ..Tuning::default() };
+        Self::open_running(files, tuning, None, Runs::Task(writer))
+    }
+
     /// A new log in memory, which behaves the same and ends with its last handle or reader. It grows with every frame.
     pub fn in_memory() -> Self {
         Self::in_memory_on(&MemoryDisk::default())
@@ -188,7 +225,16 @@ impl Log {
     pub(crate) fn open_files(
         files: Arc<dyn LogFiles>,
         tuning: Tuning,
+        lock: Option<DirectoryLock>,
+    ) -> Result<Opened, LogError> {
+        Self::open_running(files, tuning, lock, Runs::Thread)
+    }
+
+    fn open_running(
+        files: Arc<dyn LogFiles>,
+        tuning: Tuning,
         mut lock: Option<DirectoryLock>,
+        runs: Runs,
     ) -> Result<Opened, LogError> {
         let recovered = recover(&*files)?;
         let truncated = recovered.truncated;
@@ -220,14 +266,27 @@ impl Log {
                 move || drop(queue.upgrade().map(|queue| queue.try_send(Command::CheckFence)));
             fence.on_loss(look);
         }
-        let thread = thread::Builder::new()
-            .name("log-writer".to_owned())
-            .spawn(move || commit_loop::run(writer, commands, lock, tuning.disk_full_pause))
-            .map_err(|source| LogError::Files { operation: "start the writer of", path, source })?;
+        let thread = match runs {
+            Runs::Thread => {
+                let run = move || commit_loop::run(writer, commands, lock, tuning.disk_full_pause);
+                let started = thread::Builder::new().name("log-writer".to_owned()).spawn(run);
+                Some(started.map_err(|source| LogError::Files {
+                    operation: "start the writer of",
+                    path,
+                    source,
+                })?)
+            }
+            Runs::Task(simulated) => {
+                shared.simulated.store(true, Ordering::Relaxed);
+                let pause = tuning.disk_full_pause;
+                tokio::spawn(commit_loop::simulate(writer, commands, simulated, pause));
+                None
+            }
+        };
         let handle = Handle {
             shared,
             queue: Some(queue),
-            thread: Some(thread),
+            thread,
             room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)),
             turn: Mutex::new(()),
         };
@@ -282,8 +341,17 @@ impl Log {
         LogReader::new(Arc::clone(&self.handle.shared), from)
     }
 
+    /// Does work on the log that blocks, such as reading much of it, where it holds nobody up. A simulated log does it on the
+    /// thread of the caller.
+    pub fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.handle.shared.blocking(work)
+    }
+
     /// Follows the end of the durable prefix. Its `changed` fails once the log is closed or dead.
-    pub fn durable(&self) -> watch::Receiver<Lsn> {
+    pub fn durable(&self) -> DurableEnd {
         self.handle.shared.watch()
     }
 

@@ -74,6 +74,15 @@ impl LogReader {
         Self::new(Arc::clone(&self.shared), from)
     }
 
+    /// Does work on the log that blocks, such as reading much of it, where it holds nobody up. A simulated log does it on the
+    /// thread of the caller.
+    pub fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.shared.blocking(work)
+    }
+
     /// The first frame that the log still has.
     pub fn start(&self) -> Lsn {
         self.shared.start()

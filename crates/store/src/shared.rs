@@ -4,15 +4,16 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use postrider_core::Generation;
-use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::{
     LogError, Lsn,
+    durable::{Announce, DurableEnd},
     files::LogFiles,
     lock::{Fence, Fenced},
     view::Views,
@@ -29,9 +30,11 @@ pub(crate) struct Shared {
     pub(crate) views: Views,
     bases: RwLock<Vec<Lsn>>,
     durable: AtomicU64,
-    announced: watch::Receiver<Lsn>,
+    announced: DurableEnd,
     /// Held while the beginning of the log is deleted.
     pub(crate) truncating: Mutex<()>,
+    /// Whether everything is done on the threads of who asks, so that a run repeats.
+    pub(crate) simulated: AtomicBool,
     /// `None` for a log that nobody else can have.
     fence: Option<Arc<Fence>>,
     end: OnceLock<End>,
@@ -54,8 +57,8 @@ impl Shared {
         bases: Vec<Lsn>,
         durable: Lsn,
         fence: Option<Arc<Fence>>,
-    ) -> (Self, watch::Sender<Lsn>) {
-        let (announce, announced) = watch::channel(durable);
+    ) -> (Self, Announce) {
+        let (announce, announced) = Announce::new(durable);
         let shared = Self {
             views: Views::new(files.views()),
             files,
@@ -64,6 +67,7 @@ impl Shared {
             durable: AtomicU64::new(durable.0),
             announced,
             truncating: Mutex::new(()),
+            simulated: AtomicBool::new(false),
             fence,
             end: OnceLock::new(),
         };
@@ -76,7 +80,7 @@ impl Shared {
     }
 
     /// Follows the end of the durable prefix.
-    pub(crate) fn watch(&self) -> watch::Receiver<Lsn> {
+    pub(crate) fn watch(&self) -> DurableEnd {
         self.announced.clone()
     }
 
@@ -111,9 +115,21 @@ impl Shared {
     }
 
     /// Moves the end of the durable prefix.
-    pub(crate) fn set_durable(&self, end: Lsn, announce: &watch::Sender<Lsn>) {
+    pub(crate) fn set_durable(&self, end: Lsn, announce: &Announce) {
         self.durable.store(end.0, Ordering::Release);
-        announce.send_replace(end);
+        announce.move_to(end);
+    }
+
+    /// Does work that blocks: elsewhere, unless the log is simulated.
+    pub(crate) fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        if self.simulated.load(Ordering::Relaxed) {
+            tokio::spawn(async move { work() })
+        } else {
+            tokio::task::spawn_blocking(work)
+        }
     }
 
     /// Records what ended the log; the first failure counts.

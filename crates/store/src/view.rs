@@ -25,15 +25,12 @@ use std::{
 };
 
 use self::codec::Header;
+pub use self::files::{NewSnapshot, ViewFiles};
 pub use self::{
     codec::{SnapshotReader, SnapshotWriter},
     error::ViewError,
 };
-pub(crate) use self::{
-    disk::DiskViews,
-    files::{NewSnapshot, ViewFiles},
-    memory::MemoryViews,
-};
+pub(crate) use self::{disk::DiskViews, memory::MemoryViews};
 use crate::{LogError, LogReader, Lsn, limits::SNAPSHOTS_KEPT};
 
 /// A view, and how its snapshots are written.

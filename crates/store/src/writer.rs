@@ -11,11 +11,10 @@ mod room;
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use tokio::sync::watch;
-
 use self::room::Room;
 use crate::{
     Appended, LogError, Lsn, NewFrame,
+    durable::Announce,
     files::{LogFile, LogFiles, is_disk_full},
     frame::codec::{self, InGroup, Stamp},
     limits::GROUP_BYTES_MAX,
@@ -29,7 +28,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Writer {
     shared: Arc<Shared>,
-    announce: watch::Sender<Lsn>,
+    announce: Announce,
     segment_bytes: u64,
     next: Stamp,
     base: Lsn,

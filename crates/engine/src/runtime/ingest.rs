@@ -114,6 +114,8 @@ impl Ingest {
         let mut announced = false;
         loop {
             let cut = tokio::select! {
+                // In this order, not a rolled one: a run can be repeated.
+                biased;
                 cut = self.cuts.recv() => cut,
                 () = self.source.ready(), if !announced && !self.ended => {
                     announced = true;

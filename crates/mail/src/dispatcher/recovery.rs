@@ -48,7 +48,10 @@ impl Dispatcher {
     async fn close_open_intents(&mut self) -> Result<(), MailError> {
         let mut batch = Batch::default();
         let mut count = 0_u64;
-        for (send, subject, entry) in self.outbox.unanswered() {
+        let mut unanswered: Vec<_> = self.outbox.unanswered().collect();
+        // The same log is followed by the same frames.
+        unanswered.sort_unstable_by_key(|(send, _, _)| *send);
+        for (send, subject, entry) in unanswered {
             let (SendState::Intended { attempt, .. } | SendState::InDoubt { attempt }) =
                 entry.state
             else {
@@ -117,9 +120,12 @@ impl Dispatcher {
         let repeat = |(send, entry): (_, SendEntry<'_>)| {
             let (attempt, doubtful) = self.attempt_to_repeat(&entry)?;
             let triggers = self.outbox.rows_of(send)?.clone();
-            Some(Repeat { triggers, row: entry.row, attempt: attempt + 1, doubtful })
+            Some((send, Repeat { triggers, row: entry.row, attempt: attempt + 1, doubtful }))
         };
-        self.outbox.sends().filter_map(repeat).collect()
+        let mut repeats: Vec<_> = self.outbox.sends().filter_map(repeat).collect();
+        // The same log is followed by the same attempts.
+        repeats.sort_unstable_by_key(|(send, _)| *send);
+        repeats.into_iter().map(|(_, repeat)| repeat).collect()
     }
 
     /// The attempt that another one follows, and whether it may have delivered the mail: after a definite failure always, in

@@ -54,6 +54,7 @@ impl Snapshots {
             }
         };
         tokio::select! {
+            biased;
             ended = written => self.ended(ended),
             Some(request) = requests.recv(), if asked.len() < SNAPSHOT_REQUESTS => {
                 asked.push(request);
@@ -73,7 +74,7 @@ impl Snapshots {
         }
         let (outbox, views) = (outbox.clone(), log.views());
         let asked = std::mem::take(&mut self.asked);
-        self.writing = Some(tokio::task::spawn_blocking(move || {
+        self.writing = Some(log.blocking(move || {
             let at = outbox.position();
             let saved = outbox.save(&views);
             let bytes = saved.as_ref().copied().unwrap_or_default();
@@ -127,7 +128,7 @@ impl Dispatcher {
     /// Takes up the newest snapshot; the reader goes on behind it.
     pub(super) async fn restore(&mut self) -> Result<(), MailError> {
         let log = self.reader.beginning_at(self.reader.start());
-        let restored = tokio::task::spawn_blocking(move || Outbox::restore(&log));
+        let restored = self.reader.blocking(move || Outbox::restore(&log));
         let restored = restored.await.map_err(|error| MailError::Data {
             what: "a snapshot",
             place: "the outbox".to_owned(),

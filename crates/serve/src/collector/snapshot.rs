@@ -54,7 +54,7 @@ impl Collector {
         let (mut newest, mut bytes) = (kept.last().copied().unwrap_or_default(), 0);
         loop {
             let due = Lsn(newest.0.saturating_add(SNAPSHOT_LOG_BYTES.max(bytes)));
-            if durable.wait_for(|end| *end >= due).await.is_err() {
+            if durable.reaches(due).await.is_err() {
                 return;
             }
             (newest, bytes) = match self.write_snapshot().await {

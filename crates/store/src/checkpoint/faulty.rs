@@ -1,8 +1,9 @@
 //! An object store in memory that fails on command, or at random by a seed.
 
 use std::{
+    collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
@@ -12,20 +13,30 @@ use object_store::{
     ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload,
     PutResult, Result, memory::InMemory, path::Path,
 };
+use postrider_core::Sleep;
 
 /// What is done to a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operation {
+pub enum Operation {
+    /// Listing.
     List,
+    /// Asking for a size.
     Size,
+    /// Reading bytes.
     Read,
+    /// Creating an object.
     Write,
+    /// Deleting an object.
     Delete,
 }
 
+/// Lets time pass before an operation reaches the store, and again before its answer comes back. One that never completes is
+/// a client that died.
+pub type Pause = Arc<dyn Fn(Operation) -> Sleep + Send + Sync>;
+
 /// What goes wrong with one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub enum Fault {
     /// Nothing.
     None,
     /// Nothing is done.
@@ -60,42 +71,62 @@ struct Faults {
     /// An object that listings do not show yet.
     hidden: Option<Path>,
     written: Vec<Path>,
+    injected: BTreeMap<&'static str, u64>,
 }
 
-/// The store. Clones share everything.
-#[derive(Debug, Clone, Default)]
-pub(super) struct FaultyStore {
-    pub(super) objects: Arc<InMemory>,
+/// The store. Clones share everything but how they pause.
+#[derive(Clone, Default)]
+pub struct FaultyStore {
+    /// The store without faults.
+    pub objects: Arc<InMemory>,
     faults: Arc<Mutex<Faults>>,
+    pause: Option<Pause>,
+}
+
+impl fmt::Debug for FaultyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultyStore").finish_non_exhaustive()
+    }
 }
 
 impl FaultyStore {
+    /// The same store, seen by a client of its own.
+    #[must_use]
+    pub fn seen_through(&self, pause: Pause) -> Self {
+        Self { pause: Some(pause), ..self.clone() }
+    }
+
+    /// How many faults of each kind there were.
+    pub fn injected(&self) -> BTreeMap<&'static str, u64> {
+        self.faults().injected.clone()
+    }
+
     fn faults(&self) -> MutexGuard<'_, Faults> {
-        self.faults.lock().unwrap()
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next operation of a kind has a fault.
-    pub(super) fn plan(&self, operation: Operation, fault: Fault) {
+    pub fn plan(&self, operation: Operation, fault: Fault) {
         self.faults().planned.push((operation, fault));
     }
 
     /// From now on operations have faults at random.
-    pub(super) fn flaky(&self, seed: u64, per_mille: u64) {
+    pub fn flaky(&self, seed: u64, per_mille: u64) {
         self.faults().chance = Some(Chance { seed, per_mille });
     }
 
     /// Listings do not show an object yet.
-    pub(super) fn hide(&self, name: &str) {
+    pub fn hide(&self, name: &str) {
         self.faults().hidden = Some(Path::from(name));
     }
 
     /// The process dies at its `operation`-th operation from now, before it is done or after.
-    pub(super) fn die_at(&self, operation: u64, done: bool) {
+    pub fn die_at(&self, operation: u64, done: bool) {
         self.faults().death = Some((operation, done));
     }
 
     /// Whether the process got as far as its death. A new one takes its place, and nothing is planned.
-    pub(super) fn heal(&self) -> bool {
+    pub fn heal(&self) -> bool {
         let mut faults = self.faults();
         faults.planned.clear();
         faults.chance = None;
@@ -104,25 +135,28 @@ impl FaultyStore {
     }
 
     /// Lets creates overwrite.
-    pub(super) fn ignore_create(&self) {
+    pub fn ignore_create(&self) {
         self.faults().ignores_create = true;
     }
 
     /// How many operations there were.
-    pub(super) fn operations(&self) -> u64 {
+    pub fn operations(&self) -> u64 {
         self.faults().operations
     }
 
     /// Changes the bytes of an object behind everybody's back.
-    pub(super) async fn change(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
-        let mut bytes = self.objects.get(path).await.unwrap().bytes().await.unwrap().to_vec();
+    ///
+    /// # Errors
+    /// There is no such object.
+    pub async fn change(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+        let mut bytes = self.objects.get(path).await?.bytes().await?.to_vec();
         change(&mut bytes);
-        self.objects.put(path, PutPayload::from(bytes)).await.unwrap();
+        self.objects.put(path, PutPayload::from(bytes)).await.map(drop)
     }
 
     /// The names of all objects, in order.
-    pub(super) async fn names(&self) -> Vec<String> {
-        let listed: Vec<_> = self.objects.list(None).try_collect().await.unwrap();
+    pub async fn names(&self) -> Vec<String> {
+        let listed: Vec<_> = self.objects.list(None).try_collect().await.unwrap_or_default();
         let mut names: Vec<_> = listed.iter().map(|object| object.location.to_string()).collect();
         names.sort_unstable();
         names
@@ -130,6 +164,14 @@ impl FaultyStore {
 
     /// Counts an operation, and says what goes wrong with it.
     fn next(&self, operation: Operation) -> Result<Option<Fault>> {
+        let fault = self.roll(operation)?;
+        if let Some(fault) = fault {
+            *self.faults().injected.entry(fault.word()).or_default() += 1;
+        }
+        Ok(fault)
+    }
+
+    fn roll(&self, operation: Operation) -> Result<Option<Fault>> {
         let mut faults = self.faults();
         faults.operations += 1;
         match &mut faults.death {
@@ -153,13 +195,37 @@ impl FaultyStore {
         operation: Operation,
         work: impl Future<Output = Result<T>>,
     ) -> Result<(T, Option<Fault>)> {
-        match self.next(operation)? {
+        self.wait(operation).await;
+        let done = match self.next(operation)? {
             Some(Fault::Error) => Err(broken("no answer")),
             Some(Fault::ErrorAfter) => {
                 work.await?;
                 Err(broken("the answer is lost"))
             }
-            fault => Ok((work.await?, fault)),
+            fault => work.await.map(|done| (done, fault)),
+        };
+        self.wait(operation).await;
+        done
+    }
+
+    async fn wait(&self, operation: Operation) {
+        if let Some(pause) = &self.pause {
+            pause(operation).await;
+        }
+    }
+}
+
+impl Fault {
+    /// What reports call it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Error => "error",
+            Self::ErrorAfter => "done_then_error",
+            Self::RetriedWrite => "retried_write",
+            Self::Truncated => "truncated_read",
+            Self::Flipped => "flipped_bit",
+            Self::StaleList => "stale_list",
         }
     }
 }

@@ -1,18 +1,21 @@
 //! The writer thread: takes batches from the queue, a group at a time.
 //!
-//! Group commit: while one group is synced, the next one gathers in the queue.
+//! Group commit: while one group is synced, the next one gathers in the queue. What is done next is decided by `Commits`, which
+//! waits for nothing; the thread of [`run`] and the task of [`simulate`] wait for it.
 //!
 //! On a full disk, batches that may be refused are, and the others are *held*: they go first once there is room. Meanwhile the
 //! queue is emptied again and again, so that nobody who may be refused waits behind a batch that is held.
 
 use std::{collections::VecDeque, path::Path, thread, time::Duration};
 
+use postrider_core::ClockTime;
 use tokio::sync::{
     OwnedSemaphorePermit,
     mpsc::{self, error::TryRecvError},
     oneshot,
 };
 
+use super::SimulatedWriter;
 use crate::{
     Appended, LogError, NewFrame,
     lock::DirectoryLock,
@@ -57,14 +60,71 @@ pub(super) fn run(
     lock: Option<DirectoryLock>,
     pause: Duration,
 ) {
-    let (group, held) = (Vec::new(), VecDeque::new());
-    let mut commits = Commits { writer, queue, group, held, open: true, full: false, pause };
-    commits.run();
-    commits.queue.close();
-    commits.writer.finish();
-    // The lock goes before the announcement ends, by which `Log::close` knows that the log is free.
-    drop(lock);
-    drop(commits);
+    let mut commits = Commits::new(writer, queue);
+    loop {
+        match commits.turn() {
+            Turn::Receive => {
+                let next = commits.queue.blocking_recv();
+                commits.take(next);
+            }
+            Turn::Commit => {
+                if commits.commit() == Committed::NoRoom {
+                    thread::sleep(pause);
+                }
+            }
+            Turn::End => break,
+        }
+    }
+    commits.finish(lock);
+}
+
+/// The same on a simulated clock.
+pub(super) async fn simulate(
+    writer: Writer,
+    queue: mpsc::Receiver<Command>,
+    mut simulated: SimulatedWriter,
+    pause: Duration,
+) {
+    let mut commits = Commits::new(writer, queue);
+    let clock = simulated.clock;
+    let wait = |ns: i64| clock.sleep_until(ClockTime(clock.now().0.saturating_add(ns)));
+    let pause = i64::try_from(pause.as_nanos()).unwrap_or(i64::MAX);
+    loop {
+        match commits.turn() {
+            Turn::Receive => {
+                let next = commits.queue.recv().await;
+                commits.take(next);
+            }
+            Turn::Commit => {
+                wait((simulated.takes_ns)()).await;
+                if commits.commit() == Committed::NoRoom {
+                    wait(pause).await;
+                }
+            }
+            Turn::End => break,
+        }
+    }
+    commits.finish(None);
+}
+
+/// What comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Wait for a command.
+    Receive,
+    /// Write the group.
+    Commit,
+    /// Nothing any more.
+    End,
+}
+
+/// What a commit came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Committed {
+    /// There is something else to do at once.
+    Done,
+    /// What is held waits for room.
+    NoRoom,
 }
 
 struct Commits {
@@ -74,50 +134,67 @@ struct Commits {
     group: Vec<(Appended, Batch)>,
     /// What waits for room on the disk.
     held: VecDeque<Batch>,
+    /// More may come.
     open: bool,
+    /// Nothing can be written any more.
+    ended: bool,
     full: bool,
-    pause: Duration,
 }
 
 impl Commits {
-    fn run(&mut self) {
-        while self.gather() {
-            match self.writer.commit() {
-                Ok(()) => self.report(),
-                Err(NotDurable::DiskFull(path)) if self.open => self.hold(&path),
-                // Who closes a log does not wait for somebody to free the disk.
-                Err(NotDurable::DiskFull(_) | NotDurable::Ended) => return,
-            }
-        }
+    fn new(writer: Writer, queue: mpsc::Receiver<Command>) -> Self {
+        let (group, held) = (Vec::new(), VecDeque::new());
+        Self { writer, queue, group, held, open: true, ended: false, full: false }
     }
 
-    /// Puts a group together; `false` if there is none and will be none.
-    fn gather(&mut self) -> bool {
+    fn finish(mut self, lock: Option<DirectoryLock>) {
+        self.queue.close();
+        self.writer.finish();
+        // The lock goes before the announcement ends, by which `Log::close` knows that the log is free.
+        drop(lock);
+    }
+
+    /// Puts a group together of what is held, and says what comes next.
+    fn turn(&mut self) -> Turn {
         // What is held goes alone: it may fit where it would not with more.
-        while !self.writer.is_full()
+        while !self.ended
+            && !self.writer.is_full()
             && let Some(batch) = self.held.pop_front()
         {
             self.add(batch);
         }
-        if !self.group.is_empty() {
-            return true;
+        match (self.ended, self.group.is_empty(), self.open) {
+            (false, false, _) => Turn::Commit,
+            (false, true, true) => Turn::Receive,
+            _ => Turn::End,
         }
-        if !self.open {
-            return false;
-        }
-        let mut next = self.queue.blocking_recv();
+    }
+
+    /// Puts a group together of a command and those that wait behind it; `None` is the end of them.
+    fn take(&mut self, mut next: Option<Command>) {
         self.open = next.is_some();
         while let Some(command) = next {
             match command {
                 Command::Append(batch) => self.add(batch),
-                Command::CheckFence if self.writer.shared().check_fence().is_err() => return false,
+                Command::CheckFence if self.writer.shared().check_fence().is_err() => {
+                    self.ended = true;
+                }
                 Command::CheckFence => {}
                 Command::Close => self.open = false,
             }
-            let more = self.open && !self.writer.is_full();
+            let more = self.open && !self.ended && !self.writer.is_full();
             next = if more { self.queue.try_recv().ok() } else { None };
         }
-        self.open || !self.group.is_empty()
+    }
+
+    fn commit(&mut self) -> Committed {
+        match self.writer.commit() {
+            Ok(()) => self.report(),
+            Err(NotDurable::DiskFull(path)) if self.open => return self.hold(&path),
+            // Who closes a log does not wait for somebody to free the disk.
+            Err(NotDurable::DiskFull(_) | NotDurable::Ended) => self.ended = true,
+        }
+        Committed::Done
     }
 
     fn add(&mut self, batch: Batch) {
@@ -135,8 +212,8 @@ impl Commits {
         }
     }
 
-    /// Refuses what may be refused, keeps the rest, and lets some time pass if there is any.
-    fn hold(&mut self, path: &Path) {
+    /// Refuses what may be refused, and keeps the rest; some time has to pass if there is any.
+    fn hold(&mut self, path: &Path) -> Committed {
         if !std::mem::replace(&mut self.full, true) {
             let path = path.display();
             tracing::warn!(
@@ -159,9 +236,7 @@ impl Commits {
                 Err(TryRecvError::Empty) => break,
             }
         }
-        if !self.held.is_empty() {
-            thread::sleep(self.pause);
-        }
+        if self.held.is_empty() { Committed::Done } else { Committed::NoRoom }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod disk_full;
+mod model;
 mod takeover;
 
 fn event(text: impl Into<Bytes>) -> NewFrame {
@@ -188,20 +189,20 @@ async fn what_a_reopened_log_holds_is_on_the_disk_even_after_a_failed_sync() {
     let open = || Log::open_files(Arc::new(files.clone()), Tuning::default(), None);
     let log = open().unwrap().log;
     log.append(vec![event("kept")]).await.unwrap();
-    files.failing.store(true, Ordering::SeqCst);
+    files.set_failing(true);
     let lost = vec![event("lost"), event("x".repeat(3_000)), event("lost too")];
     log.append(lost).await.unwrap_err();
     log.close().await;
 
     assert!(open().is_err(), "the disk still fails");
-    files.failing.store(false, Ordering::SeqCst);
+    files.set_failing(false);
     let reopened = open().unwrap().log;
     let found = read_all(reopened.reader(Lsn::ZERO));
     assert_eq!(texts(&found).len(), 4, "the cache has them all");
     reopened.append(vec![event("later")]).await.unwrap();
     reopened.close().await;
 
-    files.lose_power();
+    files.lose_power(&mut || false);
     let reopened = open().unwrap().log;
     let after = read_all(reopened.reader(Lsn::ZERO));
     assert_eq!(after[..found.len()], found);

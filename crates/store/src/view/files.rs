@@ -6,7 +6,7 @@ use crate::Lsn;
 
 /// A snapshot that is being written. Dropped without [`publish`](NewSnapshot::publish), it leaves nothing that could be
 /// taken for one.
-pub(crate) trait NewSnapshot: Send {
+pub trait NewSnapshot: Send {
     /// Adds bytes.
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Makes it durable, then gives it its name, which survives a crash. One of that name is replaced.
@@ -14,7 +14,7 @@ pub(crate) trait NewSnapshot: Send {
 }
 
 /// The snapshots of all views of one log.
-pub(crate) trait ViewFiles: Send + Sync + fmt::Debug {
+pub trait ViewFiles: Send + Sync + fmt::Debug {
     /// The positions of a view's snapshots, ascending; none of an unknown view.
     fn list(&self, view: &str) -> io::Result<Vec<Lsn>>;
     /// Begins a snapshot.

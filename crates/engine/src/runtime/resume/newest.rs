@@ -62,7 +62,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     options: &PipelineOptions,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, EngineError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| EngineError::Bug {
+    options.log.blocking(work).await.map_err(|error| EngineError::Bug {
         pipeline: options.program.name.0.clone(),
         message: error.to_string(),
     })

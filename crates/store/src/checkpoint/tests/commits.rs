@@ -131,11 +131,15 @@ async fn a_damaged_manifest_keeps_its_number() {
     process.checkpoint(&[1]).await.unwrap();
     process.checkpoint(&[1]).await.unwrap();
     let path = Path::from("carts/manifest/00000000000000000002.json");
-    world.store.change(&path, |bytes| bytes.truncate(10)).await;
+    world.store.change(&path, |bytes| bytes.truncate(10)).await.unwrap();
     let (_, recovery) = Process::start(world.checkpoints(2)).await.unwrap();
     let manifest = recovery.recovered.unwrap().manifest;
     assert_eq!((manifest.id, manifest.parent), (3, Some(1)));
-    world.store.change(&Path::from("carts/manifest/00000000000000000003.json"), Vec::clear).await;
+    world
+        .store
+        .change(&Path::from("carts/manifest/00000000000000000003.json"), Vec::clear)
+        .await
+        .unwrap();
     assert_eq!(process.checkpoint(&[1]).await.unwrap().id, 4, "a damaged one fences nobody");
 }
 

@@ -101,7 +101,7 @@ async fn the_checkpoint_a_process_stands_on_is_kept() {
     let (_, manifests) = six(&world).await;
     for manifest in &manifests[4..] {
         let newest = state_path(&manifest.checkpoint.operators[0].parts[1].blob);
-        world.store.change(&newest, |bytes| bytes[0] ^= 1).await;
+        world.store.change(&newest, |bytes| bytes[0] ^= 1).await.unwrap();
     }
     let mut process = world.start(2).await;
     // Neither does a listing show it yet, nor is the epoch of its first upload a new one.
@@ -134,7 +134,7 @@ async fn a_damaged_manifest_blocks_nothing() {
     six(&world).await;
     for id in [2, 5] {
         let path = Path::from(format!("carts/manifest/{id:020}.json"));
-        world.store.change(&path, |bytes| bytes.truncate(9)).await;
+        world.store.change(&path, |bytes| bytes.truncate(9)).await.unwrap();
     }
     let process = world.start(2).await;
     let collected = process.store.collect_garbage(&keep(2)).await.unwrap();

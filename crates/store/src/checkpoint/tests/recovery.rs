@@ -80,7 +80,7 @@ async fn falls_back(break_it: impl AsyncFnOnce(&FaultyStore, &Path), reason: &st
 #[tokio::test]
 async fn a_flipped_bit_leads_to_the_checkpoint_before() {
     let flip = async |store: &FaultyStore, file: &Path| {
-        store.change(file, |bytes| bytes[3] ^= 1).await;
+        store.change(file, |bytes| bytes[3] ^= 1).await.unwrap();
     };
     falls_back(flip, "the checksum of the 17 bytes at 0 does not match").await;
 }
@@ -88,7 +88,7 @@ async fn a_flipped_bit_leads_to_the_checkpoint_before() {
 #[tokio::test]
 async fn a_truncated_file_leads_to_the_checkpoint_before() {
     let cut = async |store: &FaultyStore, file: &Path| {
-        store.change(file, |bytes| bytes.truncate(16)).await;
+        store.change(file, |bytes| bytes.truncate(16)).await.unwrap();
     };
     falls_back(cut, "it has 16 bytes, and must have 17 at least").await;
 }
@@ -105,7 +105,7 @@ async fn a_missing_file_leads_to_the_checkpoint_before() {
 async fn a_damaged_manifest_leads_to_the_checkpoint_before() {
     let flip = async |store: &FaultyStore, _: &Path| {
         let path = Path::from("carts/manifest/00000000000000000003.json");
-        store.change(&path, |bytes| bytes[40] ^= 1).await;
+        store.change(&path, |bytes| bytes[40] ^= 1).await.unwrap();
     };
     falls_back(flip, "its checksum does not match").await;
 }

@@ -1,0 +1,170 @@
+//! Every subset of what was not synced when the machine lost power: in front of and behind each operation on files that the
+//! end of an epoch makes, every combination of names, sizes and sectors that did or did not reach the disk.
+
+use std::{env, path::PathBuf, sync::Arc};
+
+use bytes::Bytes;
+use postrider_core::{ClockTime, SubjectId, WorkspaceId};
+use postrider_store::{
+    EpochSealed, Frame, Log, LogError, NewFrame, Outbox, SealKind, SimulatedWriter, TriggersRecord,
+    testing::CachedFiles,
+};
+use postrider_testkit::{Death, Dice, DiskFaults, Injected, Life, LifeFiles, Report, SimClock};
+
+/// Decisions that are taken one after the other; all sequences of them are gone through.
+#[derive(Debug, Default)]
+struct Choices {
+    taken: Vec<bool>,
+    next: usize,
+}
+
+impl Choices {
+    fn choose(&mut self) -> bool {
+        if self.next == self.taken.len() {
+            self.taken.push(false);
+        }
+        self.next += 1;
+        self.taken[self.next - 1]
+    }
+
+    /// Goes on to the next sequence; `false` if there is none.
+    fn advance(&mut self) -> bool {
+        self.next = 0;
+        while self.taken.last() == Some(&true) {
+            self.taken.pop();
+        }
+        self.taken.last_mut().is_some_and(|last| !std::mem::replace(last, true))
+    }
+}
+
+/// The frames of an epoch: trigger rows in several frames over several sectors, and the seal.
+fn epoch(epoch: u64) -> Vec<NewFrame> {
+    let triggers = |sink: &str, bytes: usize| {
+        let (pipeline, sink) = ("shop".to_owned(), sink.to_owned());
+        let rows = Bytes::from(vec![b'r'; bytes]);
+        TriggersRecord { pipeline, sink, epoch, count: 2, rows, fire_series: 0 }
+            .frame(WorkspaceId::DEFAULT, SubjectId::NONE)
+    };
+    let seal = EpochSealed {
+        pipeline: "shop".to_owned(),
+        epoch,
+        kind: SealKind::Input as i32,
+        trigger_rows: 6,
+        ..EpochSealed::default()
+    };
+    vec![
+        triggers("carts", 700),
+        triggers("digests", 20),
+        triggers("trends", 900),
+        seal.frame(WorkspaceId::DEFAULT, SubjectId::NONE),
+    ]
+}
+
+fn open(disk: &CachedFiles, life: &Life, segment_bytes: u64) -> Result<Log, LogError> {
+    let faults = DiskFaults::new(Dice::new(1), Injected::default());
+    let files = LifeFiles::new(disk.clone(), life.clone(), faults);
+    let clock = Arc::new(SimClock::new(ClockTime(0)));
+    let takes_ns = Box::new(|| 0);
+    let writer = SimulatedWriter { segment_bytes, clock, takes_ns };
+    Log::open_simulated(Arc::new(files), writer).map(|opened| opened.log)
+}
+
+fn frames(log: &Log) -> Vec<Frame> {
+    let mut reader = log.reader(log.start());
+    std::iter::from_fn(|| reader.next_frame().unwrap()).collect()
+}
+
+/// What a process left on the disk that died at an operation of the second epoch's append.
+struct Died {
+    disk: CachedFiles,
+    /// What was durable.
+    before: Vec<Frame>,
+    /// Whether the second epoch was answered for.
+    promised: bool,
+    /// Whether it died at all.
+    died: bool,
+}
+
+fn die(death: Death, segment_bytes: u64) -> Died {
+    let clock = SimClock::new(ClockTime(0));
+    let run = clock.run(async {
+        let disk = CachedFiles::default();
+        let life = Life::new(death, Dice::new(2));
+        let log = open(&disk, &life, segment_bytes).unwrap();
+        log.append(epoch(1)).await.unwrap();
+        let before = frames(&log);
+        life.recovered();
+        let promised = log.append(epoch(2)).await.is_ok();
+        Died { disk, before, promised, died: life.is_dead() }
+    });
+    run.unwrap()
+}
+
+/// Opens what is left, and checks it.
+fn check(died: &Died, segment_bytes: u64, what: &str) -> bool {
+    let clock = SimClock::new(ClockTime(0));
+    let open = || open(&died.disk, &Life::new(Death::Never, Dice::new(3)), segment_bytes);
+    let run = clock.run(async {
+        let log = open().unwrap_or_else(|error| panic!("{what}: {error}"));
+        let found = frames(&log);
+        let known = died.before.len();
+        assert_eq!(found[..known], died.before, "{what}: something durable is gone");
+        let mut outbox = Outbox::default();
+        found.iter().for_each(|frame| drop(outbox.apply(frame).unwrap()));
+        let rows = outbox.counts().trigger_rows;
+        assert!(rows == 6 || rows == 12, "{what}: a part of an epoch: {rows} rows");
+        assert!(rows == 12 || !died.promised, "{what}: a sealed epoch is gone");
+        // What was found is durable by then, and the log goes on behind it.
+        drop(log);
+        tokio::task::yield_now().await;
+        died.disk.lose_power(&mut || false);
+        let log = open().unwrap_or_else(|error| panic!("{what}, again: {error}"));
+        assert_eq!(frames(&log)[..found.len()], found, "{what}, again");
+        log.append(epoch(rows / 6 + 1)).await.unwrap();
+        rows == 12
+    });
+    run.unwrap()
+}
+
+fn every_subset(name: &str, segment_bytes: u64) -> Report {
+    let mut report = Report::new(name, 0);
+    for operation in 1.. {
+        let dies = |done| Death::Exactly { operation, done };
+        if !die(dies(true), segment_bytes).died {
+            break;
+        }
+        for done in [false, true] {
+            let mut choices = Choices::default();
+            loop {
+                let died = die(dies(done), segment_bytes);
+                died.disk.lose_power(&mut || choices.choose());
+                let taken = &choices.taken[..choices.next];
+                let what = format!("operation {operation}, done: {done}, kept {taken:?}");
+                let whole = check(&died, segment_bytes, &what);
+                report.seeds += 1;
+                let kind = if whole { "epoch_there" } else { "epoch_not_there" };
+                *report.facts.entry(kind.to_owned()).or_default() += 1;
+                if !choices.advance() {
+                    break;
+                }
+            }
+        }
+        report.facts.insert("operations".to_owned(), operation);
+    }
+    let dir = env::var_os("POSTRIDER_RELIABILITY").map(PathBuf::from);
+    report.write(dir.as_deref()).unwrap();
+    println!("{report:#?}");
+    report
+}
+
+#[test]
+fn an_epoch_is_there_as_a_whole_or_not_whatever_a_power_loss_keeps_of_it() {
+    let report = every_subset("power_loss_in_an_epoch", 1 << 20);
+    assert!(report.seeds > 50 && report.facts["epoch_there"] > 0, "{report:?}");
+}
+
+#[test]
+fn the_same_holds_where_an_epoch_begins_a_segment() {
+    let report = every_subset("power_loss_at_a_new_segment", 1_000);
+    assert!(report.facts["operations"] >= 6 && report.facts["epoch_there"] > 0, "{report:?}");
+}
