@@ -1,5 +1,7 @@
 //! What a pipeline goes on from: the newest checkpoint that is whole, and the sealed epochs behind it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use postrider_store::{CheckpointError, EpochSealed, Log, Lsn, Manifest};
 
 use super::{
@@ -74,19 +76,25 @@ async fn restore(
     checkpoints.store.self_test().await?;
     let log = options.log.clone();
     let wanted = checkpoints.restore;
-    let check = move |manifest: &Manifest| match wanted {
+    // The furthest that a checkpoint is ahead of the log.
+    let ahead = AtomicU64::new(0);
+    let check = |manifest: &Manifest| match wanted {
         Some(wanted) if manifest.id != wanted => Err(format!("number {wanted} was asked for")),
-        _ => fits(&log, manifest),
+        _ => fits(&log, manifest, &ahead),
     };
     let recovery = checkpoints.store.take_over(&check).await?;
     let skipped = recovery.skipped.into_iter();
     let skipped: Vec<_> = skipped.map(|(id, error)| (id, error.to_string())).collect();
+    let pipeline = || options.program.name.0.clone();
     let Some(recovered) = recovery.recovered else {
+        let (position, end) = (ahead.into_inner(), options.log.durable().borrow().0);
+        if position > 0 {
+            return Err(EngineError::LostLog { pipeline: pipeline(), position, end });
+        }
         let mut restored = Restored::default();
         restored.facts.skipped = skipped;
         return Ok(restored);
     };
-    let pipeline = || options.program.name.0.clone();
     let fingerprint = fingerprint(&options.program);
     let hex: String = fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
     if recovered.manifest.checkpoint.fingerprint != hex {
@@ -102,13 +110,14 @@ async fn restore(
 }
 
 /// Whether the log has what comes behind a checkpoint.
-fn fits(log: &Log, manifest: &Manifest) -> Result<(), String> {
+fn fits(log: &Log, manifest: &Manifest, ahead: &AtomicU64) -> Result<(), String> {
     let (start, position) = (log.start().0, manifest.checkpoint.log_position);
     let end = log.durable().borrow().0;
     if position < start {
         return Err(format!("it goes on at {position} of the log, which begins at {start}"));
     }
     if position > end {
+        ahead.fetch_max(position, Ordering::Relaxed);
         return Err(format!("it goes on at {position} of the log, which ends at {end}"));
     }
     Ok(())
