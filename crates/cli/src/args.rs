@@ -89,7 +89,9 @@ pub(crate) struct DemoArgs {
 #[command(after_help = "Examples:\n  PURCHASES=$PWD/purchases.ndjson postrider run \
     pipelines/winback/pipeline.sql --mail-dir mails\n  postrider run \
     pipelines/abandoned_cart/pipeline.sql --write-key server:sk_live_1 \\\n      --smtp \
-    smtp://127.0.0.1:2525")]
+    smtp://127.0.0.1:2525\n  AWS_REGION=eu-central-1 postrider run shop.sql --state-dir state --mail-dir mails \\\n      \
+    --checkpoints s3://my-bucket/shop\n\nVariables for --checkpoints: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, and for \
+    other\nservices than AWS AWS_ENDPOINT; GOOGLE_SERVICE_ACCOUNT; AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY.")]
 pub(crate) struct RunArgs {
     /// Pipeline files
     #[arg(required = true, value_name = "FILE")]
@@ -101,7 +103,11 @@ pub(crate) struct RunArgs {
     /// pipelines
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
-    /// Seconds between two checkpoints of a pipeline; they are kept in `checkpoints` below the state directory
+    /// Where checkpoints are kept: a directory, or `s3://bucket/prefix`, `gs://..`, `az://..`; by default `checkpoints` below the
+    /// state directory
+    #[arg(long, value_name = "URL")]
+    pub(crate) checkpoints: Option<String>,
+    /// Seconds between two checkpoints of a pipeline
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) checkpoint_every: u32,
     /// Goes on from this checkpoint instead of the newest; what was sealed behind it is replayed

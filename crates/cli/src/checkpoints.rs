@@ -1,6 +1,9 @@
 //! Where a run keeps the checkpoints of its pipelines, and how often it takes them.
 
-use std::{path::Path, sync::Arc};
+mod place;
+mod remote;
+
+use std::{ffi::OsString, path::Path, sync::Arc};
 
 use object_store::ObjectStore;
 use postrider_core::{Clock, Generation, PipelineName};
@@ -8,6 +11,8 @@ use postrider_engine::Checkpoints;
 use postrider_store::{CheckpointStore, Retention, local_checkpoints};
 
 use crate::outcome::Outcome;
+
+pub(crate) use place::Place;
 
 /// Where checkpoints are kept, below the state directory.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
@@ -19,6 +24,8 @@ const LOG_BYTES: u64 = 64 << 20;
 #[derive(Debug, Clone)]
 pub(crate) struct CheckpointSettings {
     pub(crate) objects: Arc<dyn ObjectStore>,
+    /// How access to them is set up; empty for a directory.
+    pub(crate) settings: &'static str,
     /// Time between two checkpoints of a pipeline.
     pub(crate) every_ns: i64,
     /// The manifest to go on from, instead of the newest.
@@ -34,13 +41,33 @@ pub(crate) struct CheckpointSettings {
 impl CheckpointSettings {
     /// Those below a state directory.
     pub(crate) fn local(state_dir: &Path, every_ns: i64) -> Outcome<Self> {
-        let objects = local_checkpoints(&state_dir.join(CHECKPOINTS))?;
-        Ok(Self::new(objects, every_ns))
+        Self::at(&Place::Directory(state_dir.join(CHECKPOINTS)), every_ns)
+    }
+
+    /// Those at some place. A bucket is set up by the environment.
+    pub(crate) fn at(place: &Place, every_ns: i64) -> Outcome<Self> {
+        Ok(match place {
+            // Not the store that the URL would give: that one does not fsync.
+            Place::Directory(dir) => Self::new(local_checkpoints(dir)?, every_ns),
+            Place::Bucket(bucket) => {
+                let objects = remote::open(bucket, &variables())?;
+                let settings = bucket.service.settings();
+                Self { settings, compress: true, ..Self::new(objects, every_ns) }
+            }
+        })
     }
 
     /// Those in an object store.
     pub(crate) fn new(objects: Arc<dyn ObjectStore>, every_ns: i64) -> Self {
-        Self { objects, every_ns, restore: None, compress: false, accept_gap: false, refire: false }
+        Self {
+            objects,
+            settings: "",
+            every_ns,
+            restore: None,
+            compress: false,
+            accept_gap: false,
+            refire: false,
+        }
     }
 
     /// Those of one pipeline, for a process of a generation.
@@ -63,4 +90,12 @@ impl CheckpointSettings {
             refire: self.refire,
         }
     }
+}
+
+/// The environment, as far as it is text.
+fn variables() -> remote::Variables {
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
 }

@@ -19,6 +19,7 @@ mod outcome;
 mod project;
 mod report;
 mod services;
+mod tls;
 mod wiring;
 
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ use outcome::Failure;
 fn main() -> ExitCode {
     let args = args::Args::parse();
     console::start_logging(args.verbose);
+    tls::use_ring();
     let lost = || console::output_lost().map_or(Ok(()), |why| Err(Failure::unprinted(why)));
     match commands::run(args.command).and_then(|()| lost()) {
         Ok(()) => ExitCode::SUCCESS,

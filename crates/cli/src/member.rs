@@ -2,11 +2,11 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use postrider_core::{Clock, ErrorKind};
+use postrider_core::{Clock, ClockTime, ErrorKind};
 use postrider_engine::{
     Connectors, EngineError, EngineObserver, Pipeline, PipelineOptions, PipelineSummary,
 };
-use postrider_store::Log;
+use postrider_store::{CheckpointError, Log, Lsn};
 
 use crate::{
     checkpoints::CheckpointSettings,
@@ -25,6 +25,13 @@ const RESTART_WINDOW_NS: i64 = 300_000_000_000;
 /// Gives what opens the tables of a pipeline.
 pub(crate) type ConnectorsOf = Arc<dyn Fn(&LoadedPipeline) -> Arc<dyn Connectors> + Send + Sync>;
 
+/// How long a start waits for a checkpoint store: what an automatic restart of one takes. Whatever lasts longer is better
+/// seen than waited for, because no event is processed meanwhile.
+const STORE_PATIENCE_NS: i64 = 30_000_000_000;
+
+/// Between two tries of a start: little against [`STORE_PATIENCE_NS`], and a note each is not too many.
+const STORE_PAUSE_NS: i64 = 3_000_000_000;
+
 /// What a pipeline is started with.
 #[derive(Clone)]
 pub(crate) struct Starter {
@@ -39,7 +46,36 @@ pub(crate) struct Starter {
 }
 
 impl Starter {
+    /// Starts a pipeline, and waits a while for a checkpoint store that can't be used just now: without knowing what is in it
+    /// there is nothing to go on from.
     async fn start(&self, loaded: &LoadedPipeline) -> Result<Pipeline, EngineError> {
+        let deadline = self.wall.now().0.saturating_add(STORE_PATIENCE_NS);
+        let (name, mut told) = (&loaded.program.name, false);
+        loop {
+            let error = match self.try_start(loaded).await {
+                Err(EngineError::Checkpoint(error)) if error.kind() == ErrorKind::Retry => error,
+                outcome => return outcome,
+            };
+            let left = deadline.saturating_sub(self.wall.now().0);
+            if left <= 0 {
+                return Err(EngineError::Checkpoint(error));
+            }
+            let seconds = left / 1_000_000_000 + 1;
+            console::note(&match told {
+                false => format!(
+                    "pipeline {name}  waiting for its checkpoints, {seconds} s at most: {error}"
+                ),
+                true => format!(
+                    "pipeline {name}  still waiting for its checkpoints, {seconds} s more at most"
+                ),
+            });
+            told = true;
+            let pause = self.wall.now().0.saturating_add(STORE_PAUSE_NS);
+            self.wall.sleep_until(ClockTime(pause)).await;
+        }
+    }
+
+    async fn try_start(&self, loaded: &LoadedPipeline) -> Result<Pipeline, EngineError> {
         let name = &loaded.program.name;
         let generation = self.log.generation();
         Pipeline::start(PipelineOptions {
@@ -88,7 +124,7 @@ impl Member {
         alone: bool,
     ) -> Outcome<Self> {
         let started = starter.start(&loaded).await;
-        let pipeline = started.map_err(|error| failure(&loaded, error))?;
+        let pipeline = started.map_err(|error| failure(&loaded, &starter, error))?;
         Ok(Self {
             pipeline: Some(pipeline),
             loaded,
@@ -174,7 +210,7 @@ impl Member {
             console::note(&format!("pipeline {name}  starting again from its newest checkpoint"));
             return Ok(());
         }
-        let failure = failure(&self.loaded, error);
+        let failure = failure(&self.loaded, &self.starter, error);
         if !self.alone {
             console::error(&failure.text);
             console::note(&format!(
@@ -207,11 +243,34 @@ fn shared(error: &EngineError) -> bool {
     matches!(error, EngineError::Log(_)) || error.kind() == ErrorKind::Fenced
 }
 
-fn failure(loaded: &LoadedPipeline, error: EngineError) -> Failure {
+fn failure(loaded: &LoadedPipeline, starter: &Starter, error: EngineError) -> Failure {
     match error {
+        EngineError::Checkpoint(error) if error.kind() == ErrorKind::Retry => {
+            unreachable(loaded, starter, &error)
+        }
         EngineError::Invalid(found) => report::failure(&loaded.path, &loaded.program.sql, &found.0),
         other => other.into(),
     }
+}
+
+/// The checkpoints could not be looked at, however long that was tried.
+fn unreachable(loaded: &LoadedPipeline, starter: &Starter, error: &CheckpointError) -> Failure {
+    let way = match starter.log.start() {
+        Lsn(0) => {
+            "start again once the store can be used; or start with another place for --checkpoints, then everything in \
+             the log is computed again"
+                .to_owned()
+        }
+        Lsn(start) => format!(
+            "start again once the store can be used: the log begins at {start}, so it can't go on without these checkpoints"
+        ),
+    };
+    let name = &loaded.program.name;
+    let settings = starter.checkpoints.as_ref().map_or("", |checkpoints| checkpoints.settings);
+    let settings = if settings.is_empty() { String::new() } else { format!(" ({settings})") };
+    Failure::failed(format!(
+        "pipeline `{name}` can't start: {error}{settings}.\nIts log is intact, and nothing was processed: {way}"
+    ))
 }
 
 #[cfg(test)]

@@ -100,13 +100,28 @@ pub enum EngineError {
     View(ViewError),
     /// The log no longer has its beginning, and there is no checkpoint behind it.
     #[error(
-        "pipeline `{pipeline}` can't be restored: the log begins at {start}, and there is no checkpoint that goes on there; give          the place where its checkpoints are, or start it on another --state-dir"
+        "pipeline `{pipeline}` can't be restored: the log begins at {start}, and there is no checkpoint that goes on \
+         there; give the place where its checkpoints are (--checkpoints), or start it on another --state-dir"
     )]
     NoCheckpoint {
         /// The pipeline.
         pipeline: String,
         /// Where the log begins.
         start: u64,
+    },
+    /// The newest checkpoints go on where the log does not reach.
+    #[error(
+        "pipeline `{pipeline}` has checkpoints that go on at {position} of its log, and this log ends at {end}: it is another one, \
+         or its end was lost, and events and sends with it. Going on would send mails a second time: bring the state directory \
+         back, or decide to start anew with checkpoints at another place, such as a new prefix for --checkpoints"
+    )]
+    LostLog {
+        /// The pipeline.
+        pipeline: String,
+        /// The furthest position that a checkpoint goes on at.
+        position: u64,
+        /// Where the log ends.
+        end: u64,
     },
     /// A fault of Postrider's own.
     #[error("pipeline `{pipeline}` stopped by a fault of Postrider: {message}; please report it")]
@@ -132,7 +147,7 @@ impl EngineError {
             Self::Log(error) => error.kind(),
             Self::Checkpoint(error) => error.kind(),
             Self::View(error) => error.kind(),
-            Self::NoCheckpoint { .. } => ErrorKind::Data,
+            Self::NoCheckpoint { .. } | Self::LostLog { .. } => ErrorKind::Data,
             Self::Diverged { .. } | Self::Bug { .. } => ErrorKind::Bug,
         }
     }

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use super::notes::Notes;
 use crate::{
     args::RunArgs,
-    checkpoints::CheckpointSettings,
+    checkpoints::{CHECKPOINTS, CheckpointSettings, Place},
     console::{self, count, counted},
     interrupt::Interrupts,
     outcome::{Failure, Outcome},
@@ -53,13 +53,18 @@ async fn serve(args: &RunArgs, pipelines: Vec<LoadedPipeline>) -> Outcome {
     let mut interrupts = Interrupts::listen()?;
     let names: Vec<_> = pipelines.iter().map(|p| p.program.name.0.clone()).collect();
     let providers = providers(args, &pipelines)?;
+    let place = args.checkpoints.as_deref().map(Place::parse).transpose()?;
     let state = State::open(args, &pipelines)?;
+    let checkpoints = state.checkpoints(args, place.as_ref())?;
     let wall: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let collector = collector(args, &pipelines).await?;
     for name in &names {
         console::note(&format!("pipeline {name}  state {}", state.shown));
+        if let Some(place) = &place {
+            console::note(&format!("pipeline {name}  checkpoints {place}"));
+        }
     }
-    let mut services = Services::start(ServiceOptions {
+    let starting = Services::start(ServiceOptions {
         pipelines,
         log: state.log.clone(),
         parallelism: args.parallelism.unwrap_or_else(services::cores).max(1),
@@ -68,11 +73,18 @@ async fn serve(args: &RunArgs, pipelines: Vec<LoadedPipeline>) -> Outcome {
         providers,
         collector,
         dead_letters: state.dead_letters(),
-        checkpoints: state.checkpoints(args)?,
+        checkpoints,
         engine_observer: Arc::new(Notes::default()),
         mail_observer: Arc::new(postrider_mail::NoObserver),
-    })
-    .await?;
+    });
+    let mut services = tokio::select! {
+        started = starting => started?,
+        // It may wait for a checkpoint store, or replay for long. Whatever was sealed is in the log.
+        () = interrupts.next() => {
+            console::note("stopped before the start was complete; the next run continues from the log");
+            return Ok(());
+        }
+    };
     let drained = tokio::select! {
         drained = services.drained() => Some(drained),
         () = interrupts.next() => None,
@@ -134,16 +146,30 @@ struct State {
 
 impl State {
     /// Its checkpoints; a run that keeps nothing has none.
-    fn checkpoints(&self, args: &RunArgs) -> Outcome<Option<CheckpointSettings>> {
-        let Some(dir) = &self.dir else { return Ok(None) };
+    fn checkpoints(
+        &self,
+        args: &RunArgs,
+        place: Option<&Place>,
+    ) -> Outcome<Option<CheckpointSettings>> {
         let every_ns = i64::from(args.checkpoint_every).saturating_mul(1_000_000_000);
-        let settings = CheckpointSettings::local(dir, every_ns)?;
-        Ok(Some(CheckpointSettings {
-            restore: args.from_checkpoint,
-            accept_gap: args.accept_gap,
-            refire: args.refire,
-            ..settings
-        }))
+        match (&self.dir, place) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(Failure::invalid(
+                "--checkpoints needs a log to go with them, and this run would keep its log in memory: give --state-dir DIR \
+                 too, or leave --checkpoints out",
+            )),
+            (Some(dir), place) => {
+                let below = Place::Directory(dir.join(CHECKPOINTS));
+                let place = place.unwrap_or(&below);
+                let settings = CheckpointSettings::at(place, every_ns)?;
+                Ok(Some(CheckpointSettings {
+                    restore: args.from_checkpoint,
+                    accept_gap: args.accept_gap,
+                    refire: args.refire,
+                    ..settings
+                }))
+            }
+        }
     }
 
     fn dead_letters(&self) -> Option<PathBuf> {

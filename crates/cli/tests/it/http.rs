@@ -51,3 +51,13 @@ pub(crate) fn post(url: &str, key: &str, body: &str) -> Answer {
 pub(crate) fn get(url: &str) -> Answer {
     request(url, "GET", "", "").unwrap()
 }
+
+/// Gets a page with a header `Authorization`.
+pub(crate) fn get_as(url: &str, authorization: &str) -> Answer {
+    request(url, "GET", &format!("Authorization: {authorization}\r\n"), "").unwrap()
+}
+
+/// Puts nothing there.
+pub(crate) fn put(url: &str) -> Answer {
+    request(url, "PUT", "", "").unwrap()
+}

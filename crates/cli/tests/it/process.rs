@@ -131,6 +131,11 @@ impl Running {
         after(&self.err, prefix)
     }
 
+    /// The same, behind the lines that came before it.
+    pub(crate) fn err_until(&self, prefix: &str) -> (String, String) {
+        until(&self.err, prefix)
+    }
+
     /// Whether it has not ended.
     pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
@@ -190,6 +195,10 @@ fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
 }
 
 fn after(lines: &Receiver<String>, prefix: &str) -> String {
+    until(lines, prefix).1
+}
+
+fn until(lines: &Receiver<String>, prefix: &str) -> (String, String) {
     let until = Instant::now() + DEADLINE;
     let mut seen = String::new();
     loop {
@@ -197,7 +206,7 @@ fn after(lines: &Receiver<String>, prefix: &str) -> String {
         let line = lines.recv_timeout(left);
         let line = line.unwrap_or_else(|_| panic!("no line starts with `{prefix}` in:\n{seen}"));
         if let Some(rest) = line.strip_prefix(prefix) {
-            return rest.trim().to_owned();
+            return (seen, rest.trim().to_owned());
         }
         seen.push_str(&line);
         seen.push('\n');

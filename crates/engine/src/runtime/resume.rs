@@ -3,7 +3,10 @@
 mod newest;
 mod shadow;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use postrider_store::{CheckpointError, Log, Lsn, Manifest, Recovered};
 
@@ -141,16 +144,25 @@ async fn take_over(
     checkpoints.store.self_test().await?;
     let log = options.log.clone();
     let wanted = checkpoints.restore;
-    let check = move |manifest: &Manifest| match wanted {
+    // The furthest that a checkpoint is ahead of the log.
+    let ahead = AtomicU64::new(0);
+    let check = |manifest: &Manifest| match wanted {
         Some(wanted) if manifest.id != wanted => Err(format!("number {wanted} was asked for")),
-        _ => fits(&log, manifest),
+        _ => fits(&log, manifest, &ahead),
     };
     let recovery = checkpoints.store.take_over(&check).await?;
-    if let (Some(wanted), None) = (wanted, &recovery.recovered) {
-        return Err(EngineError::NoSuchCheckpoint {
-            pipeline: options.program.name.0.clone(),
-            wanted,
-        });
+    let pipeline = || options.program.name.0.clone();
+    if recovery.recovered.is_none() {
+        let (position, end) = (ahead.into_inner(), options.log.durable().borrow().0);
+        match wanted {
+            Some(wanted) => {
+                return Err(EngineError::NoSuchCheckpoint { pipeline: pipeline(), wanted });
+            }
+            None if position > 0 => {
+                return Err(EngineError::LostLog { pipeline: pipeline(), position, end });
+            }
+            None => {}
+        }
     }
     let skipped = recovery.skipped.into_iter().filter(|(id, _)| wanted.is_none_or(|w| w == *id));
     let skipped = skipped.map(|(id, error)| (id, error.to_string())).collect();
@@ -158,13 +170,14 @@ async fn take_over(
 }
 
 /// Whether the log has what comes behind a checkpoint.
-fn fits(log: &Log, manifest: &Manifest) -> Result<(), String> {
+fn fits(log: &Log, manifest: &Manifest, ahead: &AtomicU64) -> Result<(), String> {
     let (start, position) = (log.start().0, manifest.checkpoint.log_position);
     let end = log.durable().borrow().0;
     if position < start {
         return Err(format!("it goes on at {position} of the log, which begins at {start}"));
     }
     if position > end {
+        ahead.fetch_max(position, Ordering::Relaxed);
         return Err(format!("it goes on at {position} of the log, which ends at {end}"));
     }
     Ok(())

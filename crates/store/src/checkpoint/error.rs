@@ -1,5 +1,7 @@
 //! Why a checkpoint could not be written, read or collected.
 
+use std::error::Error;
+
 use postrider_core::ErrorKind;
 
 use crate::LogError;
@@ -10,8 +12,9 @@ pub enum CheckpointError {
     /// The object store refused something, or can't be reached. Whether a write took place is unknown;
     /// it may be tried again.
     #[error(
-        "can't {operation} {path} in the checkpoint store: {source}; check that the store can be reached, \
-         and that Postrider may list, read, write and delete there"
+        "can't {operation} {path} in the checkpoint store: {}; {}",
+        whole(source),
+        advice(source)
     )]
     Store {
         /// What was tried, as a verb.
@@ -52,6 +55,22 @@ pub enum CheckpointError {
         pipeline: String,
         /// How it was noticed.
         reason: String,
+    },
+    /// The checkpoints are ahead of this process's log: that of another process, or of a lost disk.
+    #[error(
+        "the checkpoints of pipeline `{pipeline}` were written by generation {theirs} of its log, and this log is only at \
+         generation {ours}. If a process with another state directory still runs, stop one of the two. If the state \
+         directory was lost, what that log held behind its newest checkpoint is lost too, and mails would go out a second time: \
+         bring the directory back, or decide to start anew with checkpoints at another place, such as a new prefix for \
+         --checkpoints"
+    )]
+    OtherLog {
+        /// The pipeline.
+        pipeline: String,
+        /// The generation that wrote the newest checkpoint.
+        theirs: u64,
+        /// The generation of this process.
+        ours: u64,
     },
     /// A checkpoint without the position of one of the pipeline's sources; a restart from it would read
     /// that source again from its beginning.
@@ -114,7 +133,7 @@ impl CheckpointError {
             Self::Store { source, .. } => store_kind(source),
             Self::NoConditionalPut { .. } | Self::TooNew { .. } => ErrorKind::Invalid,
             Self::Damaged { .. } | Self::Unfit { .. } => ErrorKind::Data,
-            Self::Fenced { .. } => ErrorKind::Fenced,
+            Self::Fenced { .. } | Self::OtherLog { .. } => ErrorKind::Fenced,
             Self::MissingSource { .. } | Self::Inconsistent { .. } => ErrorKind::Bug,
             Self::Contended { .. } => ErrorKind::Retry,
             Self::Directory(error) => error.kind(),
@@ -122,10 +141,43 @@ impl CheckpointError {
     }
 }
 
+/// The error with its causes, as far as it does not say them itself: a client only says that a request failed, not that nobody
+/// listens there, or that a certificate is not trusted.
+fn whole(error: &object_store::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// What a person can do about it.
+const fn advice(error: &object_store::Error) -> &'static str {
+    match error {
+        object_store::Error::NotFound { .. } => {
+            "the bucket or container is not there: create it, or correct its name and the endpoint"
+        }
+        object_store::Error::PermissionDenied { .. }
+        | object_store::Error::Unauthenticated { .. } => {
+            "check the credentials, and that they may list, read, write and delete there"
+        }
+        _ => {
+            "check that the store can be reached, and that Postrider may list, read, write and delete there"
+        }
+    }
+}
+
 /// Refusals that only new settings can change are told from what may pass.
 const fn store_kind(error: &object_store::Error) -> ErrorKind {
     match error {
-        object_store::Error::InvalidPath { .. }
+        object_store::Error::NotFound { .. }
+        | object_store::Error::InvalidPath { .. }
         | object_store::Error::NotSupported { .. }
         | object_store::Error::NotImplemented { .. }
         | object_store::Error::PermissionDenied { .. }

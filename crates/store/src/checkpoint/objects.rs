@@ -54,7 +54,7 @@ impl Objects {
             .list(Some(&folder))
             .try_collect()
             .await
-            .map_err(|source| failed("list", &folder, source))?;
+            .map_err(|source| refused("list", &folder, source))?;
         let direct = found.iter().filter(|object| object.location.parent() == Some(folder.clone()));
         let listed = direct.filter_map(|object| {
             let name = object.location.filename()?.to_owned();
@@ -74,7 +74,7 @@ impl Objects {
         match self.store.put_opts(&path, payload, PutMode::Create.into()).await {
             Ok(_) => Ok(Created::New),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(Created::Exists),
-            Err(source) => Err(failed("write", &path, source)),
+            Err(source) => Err(refused("write", &path, source)),
         }
     }
 
@@ -132,7 +132,7 @@ impl Objects {
                 Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
                 Err(source) if first_error.is_ok() => {
                     let folder = self.root.clone().join(folder);
-                    first_error = Err(failed("delete objects in", &folder, source));
+                    first_error = Err(refused("delete objects in", &folder, source));
                 }
                 Err(_) => {}
             }
@@ -145,8 +145,13 @@ impl Objects {
 fn failed(operation: &'static str, path: &Path, source: object_store::Error) -> CheckpointError {
     match source {
         object_store::Error::NotFound { .. } => damaged(path, "it is missing".to_owned()),
-        source => CheckpointError::Store { operation, path: path.to_string(), source },
+        source => refused(operation, path, source),
     }
+}
+
+/// The same where no object has to be there: what is missing is the bucket.
+fn refused(operation: &'static str, path: &Path, source: object_store::Error) -> CheckpointError {
+    CheckpointError::Store { operation, path: path.to_string(), source }
 }
 
 pub(super) fn damaged(path: &Path, reason: String) -> CheckpointError {

@@ -13,14 +13,18 @@ impl CheckpointStore {
     /// [`commit`](Self::commit), also when there is no checkpoint to recover.
     ///
     /// # Errors
-    /// As [`newest_valid`](Self::newest_valid); [`CheckpointError::Fenced`] when a process of a later
-    /// generation has taken over; [`CheckpointError::Contended`] when others commit again and again
-    /// meanwhile. After an error other than `Fenced` it may be tried again.
+    /// As [`newest_valid`](Self::newest_valid); [`CheckpointError::OtherLog`] when a later generation wrote
+    /// the newest checkpoint; [`CheckpointError::Fenced`] when one takes over meanwhile; [`CheckpointError::Contended`] when others commit again and again
+    /// meanwhile. After an error that is not of kind `Fenced` it may be tried again.
     pub async fn take_over(&self, check: Check<'_>) -> Result<Recovery, CheckpointError> {
         for _ in 0..TAKE_OVERS_MAX {
             let search = self.search(check).await?;
             if search.generation > self.generation.0 {
-                return Err(self.fenced_by(search.generation));
+                return Err(CheckpointError::OtherLog {
+                    pipeline: self.pipeline.clone(),
+                    theirs: search.generation,
+                    ours: self.generation.0,
+                });
             }
             let Recovery { recovered, skipped } = search.recovery;
             let Some(Recovered { manifest, blobs }) = recovered else {

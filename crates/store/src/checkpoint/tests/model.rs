@@ -147,7 +147,7 @@ impl Model {
                 self.committed = true;
                 self.possible = tried.into_iter().collect();
             }
-            Err(CheckpointError::Fenced { .. }) => {}
+            Err(CheckpointError::Fenced { .. } | CheckpointError::OtherLog { .. }) => {}
             Err(_) => self.possible.extend(tried),
         }
     }
