@@ -51,8 +51,9 @@ mod writer;
 
 pub use checkpoint::{
     BlobRef, Checkpoint, CheckpointContents, CheckpointError, CheckpointStore, Collected, Manifest,
-    NonceSource, OperatorState, PartState, Recovered, Recovery, Retention, SinkState, SourceState,
-    StateFileWriter, VerifiedBytes, local_checkpoints,
+    NonceSource, OperatorState, PartState, ReadsFrom, Recovered, Recovery, Retention, SinkState,
+    SourceState, StateFileWriter, VerifiedBytes, checkpointed_pipelines, existing_checkpoints,
+    local_checkpoints,
 };
 pub use error::{LogError, RecordError};
 pub use files::MemoryDisk;

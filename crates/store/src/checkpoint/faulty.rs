@@ -12,6 +12,7 @@ use object_store::{
     ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload,
     PutResult, Result, memory::InMemory, path::Path,
 };
+use tokio::sync::oneshot;
 
 /// What is done to a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,11 +68,48 @@ struct Faults {
 pub(super) struct FaultyStore {
     pub(super) objects: Arc<InMemory>,
     faults: Arc<Mutex<Faults>>,
+    gate: Arc<Mutex<Option<Gate>>>,
+}
+
+/// Stops one client of the store before an operation of its.
+#[derive(Debug)]
+struct Gate {
+    left: u64,
+    reached: oneshot::Sender<()>,
+    opened: oneshot::Receiver<()>,
 }
 
 impl FaultyStore {
     fn faults(&self) -> MutexGuard<'_, Faults> {
         self.faults.lock().unwrap()
+    }
+
+    /// The same store for another client, which has a gate of its own.
+    pub(super) fn for_another(&self) -> Self {
+        Self { gate: Arc::default(), ..self.clone() }
+    }
+
+    /// Stops this client before its `operation`-th operation from now: tells when it got there, and takes the word to go on.
+    pub(super) fn pause_at(&self, operation: u64) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+        let ((reached, is_reached), (open, opened)) = (oneshot::channel(), oneshot::channel());
+        *self.gate.lock().unwrap() = Some(Gate { left: operation, reached, opened });
+        (is_reached, open)
+    }
+
+    async fn pass_gate(&self) {
+        let gate = {
+            let mut gate = self.gate.lock().unwrap();
+            if let Some(gate) = gate.as_mut() {
+                gate.left -= 1;
+            }
+            gate.take_if(|gate| gate.left == 0)
+        };
+        if let Some(gate) = gate {
+            // Whoever set it may have stopped waiting.
+            if gate.reached.send(()).is_ok() {
+                gate.opened.await.unwrap();
+            }
+        }
     }
 
     /// The next operation of a kind has a fault.
@@ -153,6 +191,7 @@ impl FaultyStore {
         operation: Operation,
         work: impl Future<Output = Result<T>>,
     ) -> Result<(T, Option<Fault>)> {
+        self.pass_gate().await;
         match self.next(operation)? {
             Some(Fault::Error) => Err(broken("no answer")),
             Some(Fault::ErrorAfter) => {
