@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use object_store::ObjectStore;
 use postrider_core::{Clock, Generation, PipelineName};
-use postrider_engine::Checkpoints;
+use postrider_engine::{Checkpoints, RestoreFrom};
 use postrider_store::{CheckpointStore, Retention, local_checkpoints};
 
 use crate::outcome::Outcome;
@@ -21,8 +21,8 @@ pub(crate) struct CheckpointSettings {
     pub(crate) objects: Arc<dyn ObjectStore>,
     /// Time between two checkpoints of a pipeline.
     pub(crate) every_ns: i64,
-    /// The manifest to go on from, instead of the newest.
-    pub(crate) restore: Option<u64>,
+    /// What to go on from, instead of the newest checkpoint.
+    pub(crate) restore: Option<RestoreFrom>,
     /// Goes on with an edited program even if the log lacks rows that its windows would hold.
     pub(crate) accept_gap: bool,
     /// Fires again for everything that the log has.
@@ -55,7 +55,7 @@ impl CheckpointSettings {
             every_ns: self.every_ns,
             log_bytes: LOG_BYTES,
             retention: Retention::default(),
-            restore: self.restore,
+            restore: self.restore.clone(),
             accept_gap: self.accept_gap,
             refire: self.refire,
         }
