@@ -1,8 +1,16 @@
 //! The command line.
 
+mod state;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
+use postrider_engine::RestoreFrom;
+
+pub(crate) use self::state::{
+    DiffArgs, ExportArgs, GcArgs, ListArgs, NameArgs, ShowArgs, ShownAs, StateArgs, StateCommand,
+    VerifyStateArgs,
+};
 
 /// Turns streaming SQL into the right email at the right second.
 #[derive(Debug, Parser)]
@@ -35,6 +43,8 @@ pub(crate) enum Command {
     Outbox(OutboxArgs),
     /// Serves a local mailbox that accepts every mail
     Mailbox(MailboxArgs),
+    /// Shows, checks, saves and exports the checkpoints of a state directory
+    State(StateArgs),
     /// Checks the log of a state directory, and repairs a damaged one
     Log(LogArgs),
     /// Measures the engine beside plain DataFusion
@@ -110,9 +120,9 @@ pub(crate) struct RunArgs {
     /// Seconds between two checkpoints of a pipeline
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) checkpoint_every: u32,
-    /// Goes on from this checkpoint instead of the newest; what was sealed behind it is replayed
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) from_checkpoint: Option<u64>,
+    /// Goes on from this checkpoint or savepoint instead of the newest; what was sealed behind it is replayed
+    #[arg(long, value_name = "NUMBER|NAME", value_parser = state::restore_from)]
+    pub(crate) from_checkpoint: Option<RestoreFrom>,
     /// Prints what each operator keeps and rebuilds if a pipeline was edited, and changes nothing
     #[arg(long)]
     pub(crate) plan: bool,

@@ -7,7 +7,7 @@ use std::{ffi::OsString, path::Path, sync::Arc};
 
 use object_store::ObjectStore;
 use postrider_core::{Clock, Generation, PipelineName};
-use postrider_engine::Checkpoints;
+use postrider_engine::{Checkpoints, RestoreFrom};
 use postrider_store::{CheckpointStore, Retention, local_checkpoints};
 
 use crate::outcome::Outcome;
@@ -28,8 +28,8 @@ pub(crate) struct CheckpointSettings {
     pub(crate) settings: &'static str,
     /// Time between two checkpoints of a pipeline.
     pub(crate) every_ns: i64,
-    /// The manifest to go on from, instead of the newest.
-    pub(crate) restore: Option<u64>,
+    /// What to go on from, instead of the newest checkpoint.
+    pub(crate) restore: Option<RestoreFrom>,
     /// Whether state is compressed: not for a disk of this machine.
     pub(crate) compress: bool,
     /// Goes on with an edited program even if the log lacks rows that its windows would hold.
@@ -85,7 +85,7 @@ impl CheckpointSettings {
             log_bytes: LOG_BYTES,
             compress: self.compress,
             retention: Retention::default(),
-            restore: self.restore,
+            restore: self.restore.clone(),
             accept_gap: self.accept_gap,
             refire: self.refire,
         }

@@ -6,9 +6,11 @@ mod log;
 mod mailbox;
 mod notes;
 pub(crate) mod outbox;
+mod plan;
 mod query;
 mod rows;
 mod run;
+mod state;
 
 use crate::{args::Command, bench, demo, fixture, outcome::Outcome};
 
@@ -23,6 +25,7 @@ pub(crate) fn run(command: Command) -> Outcome {
         Command::Test(args) => fixture::run(&args),
         Command::Outbox(args) => outbox::run(&args),
         Command::Mailbox(args) => mailbox::run(&args),
+        Command::State(args) => state::run(&args.command),
         Command::Log(args) => log::run(&args.command),
         Command::Bench(args) => bench::run(&args),
     }

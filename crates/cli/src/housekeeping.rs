@@ -6,7 +6,7 @@ use std::{
 };
 
 use postrider_core::{Clock, ClockTime};
-use postrider_engine::{CheckpointFacts, EngineObserver, RecoveryFacts, SealFacts};
+use postrider_engine::{CheckpointFacts, EngineObserver, RecoveryFacts, SealFacts, UpgradePlan};
 use postrider_serve::{Collector, CollectorLimits};
 use postrider_store::{
     CheckpointError, Housekeeping, KeepLog, Log, Lsn, PipelineNeeds, Tidied, ViewError,
@@ -58,6 +58,10 @@ impl EngineObserver for Needs {
 
     fn recovered(&self, pipeline: &str, facts: &RecoveryFacts) {
         self.next.recovered(pipeline, facts);
+    }
+
+    fn upgrading(&self, pipeline: &str, plan: &UpgradePlan) {
+        self.next.upgrading(pipeline, plan);
     }
 
     fn checkpointed(&self, pipeline: &str, facts: &CheckpointFacts) {

@@ -8,6 +8,7 @@
 mod args;
 mod bench;
 mod checkpoints;
+mod columns;
 mod commands;
 mod console;
 mod demo;

@@ -3,6 +3,8 @@
 use postrider_core::{Diagnostics, ErrorKind, SinkError, SourceError};
 use postrider_store::{CheckpointError, LogError, ViewError};
 
+use crate::RestoreFrom;
+
 /// Why a pipeline could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -75,13 +77,15 @@ pub enum EngineError {
     Checkpoint(#[from] CheckpointError),
     /// The checkpoint that was asked for is not there, or can't be restored.
     #[error(
-        "checkpoint {wanted} of pipeline `{pipeline}` can't be restored; `postrider state list` shows which ones can"
+        "{wanted} of pipeline `{pipeline}` can't be restored: {reason}; `postrider state list` shows what is there"
     )]
     NoSuchCheckpoint {
         /// The pipeline.
         pipeline: String,
-        /// The number of its manifest.
-        wanted: u64,
+        /// What was asked for.
+        wanted: RestoreFrom,
+        /// What is in the way.
+        reason: String,
     },
     /// An operator has to be rebuilt from more of the log than is left.
     #[error(

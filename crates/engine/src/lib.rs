@@ -44,7 +44,8 @@ pub use pipeline::{
     RecoveryFacts, SealFacts, SourceParts,
 };
 pub use runtime::{
-    checkpoint::{CheckpointFacts, Checkpoints, KeptFrom},
+    checkpoint::{CheckpointFacts, Checkpoints, ReadsFrom, RestoreFrom},
+    export::live_rows,
     restore::RestoredFacts,
 };
 pub use upgrade::{Fate, ForgottenState, OperatorPlan, UpgradePlan};

@@ -7,6 +7,7 @@
 pub(crate) mod builder;
 pub(crate) mod checkpoint;
 pub(crate) mod coordinator;
+pub(crate) mod export;
 pub(crate) mod ingest;
 pub(crate) mod inputs;
 pub(crate) mod links;

@@ -11,13 +11,14 @@
 //! ```text
 //! <pipeline>/manifest/<id>.json               20 digits; created, never changed
 //! <pipeline>/state/<epoch>-<nonce>.state      later checkpoints go on referring to it
+//! <pipeline>/savepoint/<name>.json            the text of a manifest, kept until it is forgotten
 //! <pipeline>/gc/<boundary>                    empty; the greatest one counts
 //! ```
 //!
 //! Invariants:
 //! - Objects are created and deleted, never changed, so any store with put-if-absent will do.
 //! - A manifest is written after the files it refers to; what it refers to is there as long as it is
-//!   retained.
+//!   retained, or a savepoint.
 //! - A checkpoint without the position of a source can't be written.
 //! - Every byte that is read is checked against a checksum. A damaged checkpoint is passed over and
 //!   reported, and an error of the store is never taken for one.
@@ -39,8 +40,10 @@ mod local;
 mod manifest;
 mod names;
 mod objects;
+mod pipelines;
 mod probe;
 mod recover;
+mod savepoint;
 mod spans;
 mod take_over;
 mod writer;
@@ -53,14 +56,15 @@ use postrider_core::{Clock, Generation, PipelineName};
 use lineage::Lineage;
 use objects::Objects;
 
-pub use collect::Collected;
+pub use collect::{Collected, ReadsFrom};
 pub use contents::{
     BlobRef, Checkpoint, CheckpointContents, OperatorState, PartState, SinkState, SourceState,
 };
 pub use error::CheckpointError;
 pub use garbage::Retention;
-pub use local::local_checkpoints;
+pub use local::{existing_checkpoints, local_checkpoints};
 pub use manifest::Manifest;
+pub use pipelines::checkpointed_pipelines;
 pub use recover::{Recovered, Recovery, VerifiedBytes};
 pub use writer::StateFileWriter;
 

@@ -54,8 +54,9 @@ mod writer;
 
 pub use checkpoint::{
     BlobRef, Checkpoint, CheckpointContents, CheckpointError, CheckpointStore, Collected, Manifest,
-    NonceSource, OperatorState, PartState, Recovered, Recovery, Retention, SinkState, SourceState,
-    StateFileWriter, VerifiedBytes, local_checkpoints,
+    NonceSource, OperatorState, PartState, ReadsFrom, Recovered, Recovery, Retention, SinkState,
+    SourceState, StateFileWriter, VerifiedBytes, checkpointed_pipelines, existing_checkpoints,
+    local_checkpoints,
 };
 pub use durable::DurableEnd;
 pub use error::{LogError, RecordError};

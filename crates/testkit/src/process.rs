@@ -11,8 +11,8 @@ use std::{
 
 use postrider_core::{Clock, PipelineName, Sleep};
 use postrider_engine::{
-    CheckpointFacts, Checkpoints, EngineError, EngineObserver, KeptFrom, Pipeline, PipelineOptions,
-    SealFacts,
+    CheckpointFacts, Checkpoints, EngineError, EngineObserver, Pipeline, PipelineOptions,
+    ReadsFrom, SealFacts,
 };
 use postrider_mail::{
     Dispatcher, DispatcherHandle, DispatcherOptions, MailError, NoObserver, Provider,
@@ -48,7 +48,7 @@ pub(crate) type Violation = String;
 pub(crate) struct Told {
     /// Epochs that were announced as sealed, with their trigger rows.
     seals: Mutex<Vec<(u64, u64)>>,
-    oldest: Mutex<Option<KeptFrom>>,
+    oldest: Mutex<Option<ReadsFrom>>,
     checkpoints: AtomicU64,
     failures: AtomicU64,
 }

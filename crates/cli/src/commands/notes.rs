@@ -7,21 +7,42 @@ use std::{
 
 use postrider_core::{Clock, format_duration};
 use postrider_engine::{
-    CheckpointFacts, EngineObserver, RecoveryFacts, RestoredFacts, SystemClock,
+    CheckpointFacts, EngineObserver, RecoveryFacts, RestoredFacts, SystemClock, UpgradePlan,
 };
 use postrider_store::CheckpointError;
 
+use super::plan;
 use crate::console::{self, bytes, counted, milliseconds};
 
 /// Tells people what they would otherwise wonder about.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     wall: SystemClock,
+    /// Whether people are mailed again.
+    refire: bool,
     /// Pipelines whose last checkpoint failed: said once, not every time.
     failing: Mutex<HashSet<String>>,
 }
 
+impl Notes {
+    /// Of a run that may have been told to fire again.
+    pub(super) fn new(refire: bool) -> Self {
+        Self { refire, ..Self::default() }
+    }
+}
+
 impl EngineObserver for Notes {
+    fn upgrading(&self, pipeline: &str, plan: &UpgradePlan) {
+        if self.refire {
+            console::note(&format!(
+                "pipeline {pipeline}  fires again for everything that the log has, as a new series (--refire)"
+            ));
+        } else {
+            let lines = plan::describe(pipeline, plan, self.wall.now().0, plan::Doing::Running);
+            lines.iter().for_each(|line| console::note(line));
+        }
+    }
+
     fn recovered(&self, pipeline: &str, facts: &RecoveryFacts) {
         for (id, why) in &facts.restored.skipped {
             console::note(&format!("pipeline {pipeline}  checkpoint {id} is passed over: {why}"));

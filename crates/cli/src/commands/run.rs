@@ -14,7 +14,7 @@ use postrider_serve::WriteKey;
 use postrider_store::{KeyRole, Log, LogOptions};
 use tokio::net::TcpListener;
 
-use super::notes::Notes;
+use super::{notes::Notes, plan};
 use crate::{
     args::RunArgs,
     checkpoints::{CHECKPOINTS, CheckpointSettings, Place},
@@ -30,11 +30,15 @@ use crate::{
 pub(crate) fn run(args: &RunArgs) -> Outcome {
     let pipelines = args.files.iter().map(|file| load(file)).collect::<Outcome<Vec<_>>>()?;
     names_differ(&pipelines)?;
+    if args.plan {
+        let dir = state_dir(args.state_dir.as_deref(), &pipelines)?;
+        return plan::show(dir.as_deref(), &pipelines, args.from_checkpoint.as_ref());
+    }
     services::block_on(serve(args, pipelines))?
 }
 
 /// On one log, pipelines of one name would take over each other's epochs and sends.
-fn names_differ(pipelines: &[LoadedPipeline]) -> Outcome {
+pub(super) fn names_differ(pipelines: &[LoadedPipeline]) -> Outcome {
     for (index, pipeline) in pipelines.iter().enumerate() {
         let name = &pipeline.program.name;
         let mut earlier = pipelines.iter().take(index);
@@ -74,7 +78,7 @@ async fn serve(args: &RunArgs, pipelines: Vec<LoadedPipeline>) -> Outcome {
         collector,
         dead_letters: state.dead_letters(),
         checkpoints,
-        engine_observer: Arc::new(Notes::default()),
+        engine_observer: Arc::new(Notes::new(args.refire)),
         mail_observer: Arc::new(postrider_mail::NoObserver),
     });
     let mut services = tokio::select! {
@@ -163,7 +167,7 @@ impl State {
                 let place = place.unwrap_or(&below);
                 let settings = CheckpointSettings::at(place, every_ns)?;
                 Ok(Some(CheckpointSettings {
-                    restore: args.from_checkpoint,
+                    restore: args.from_checkpoint.clone(),
                     accept_gap: args.accept_gap,
                     refire: args.refire,
                     ..settings
@@ -177,10 +181,7 @@ impl State {
     }
 
     fn open(args: &RunArgs, pipelines: &[LoadedPipeline]) -> Outcome<Self> {
-        let dir = match &args.state_dir {
-            Some(dir) => Some(dir.clone()),
-            None => default_dir(pipelines)?,
-        };
+        let dir = state_dir(args.state_dir.as_deref(), pipelines)?;
         let Some(dir) = dir else {
             let shown = "in memory (nothing acts on the world; give --state-dir to keep it)";
             return Ok(Self { log: Log::in_memory(), dir: None, shown: shown.to_owned() });
@@ -202,6 +203,14 @@ impl State {
         }
         Ok(Self { log: opened.log, shown: dir.display().to_string(), dir: Some(dir) })
     }
+}
+
+/// Where these pipelines keep their state, if they keep any.
+pub(super) fn state_dir(
+    given: Option<&Path>,
+    pipelines: &[LoadedPipeline],
+) -> Outcome<Option<PathBuf>> {
+    given.map_or_else(|| default_dir(pipelines), |dir| Ok(Some(dir.to_owned())))
 }
 
 /// Pipelines that mail or take pushed events keep their state; others may forget it. Several that share a log

@@ -10,11 +10,12 @@
 pub(crate) mod codec;
 mod kept;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use postrider_core::{Clock, Epoch};
 use postrider_store::{
-    Checkpoint, CheckpointContents, CheckpointError, CheckpointStore, OperatorState, Retention,
+    Checkpoint, CheckpointContents, CheckpointError, CheckpointStore, OperatorState, ReadsFrom,
+    Retention,
 };
 use tokio::{runtime::RuntimeFlavor, sync::mpsc};
 
@@ -34,12 +35,30 @@ pub struct Checkpoints {
     pub compress: bool,
     /// How long they are kept.
     pub retention: Retention,
-    /// The manifest to go on from, instead of the newest.
-    pub restore: Option<u64>,
+    /// What to go on from, instead of the newest checkpoint.
+    pub restore: Option<RestoreFrom>,
     /// Goes on with an edited program even if the log lacks rows that its windows would hold.
     pub accept_gap: bool,
     /// Reads everything that the log has again and fires for it again, in a new series of sends.
     pub refire: bool,
+}
+
+/// A checkpoint that a person asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RestoreFrom {
+    /// The number of its manifest.
+    Number(u64),
+    /// The name of a savepoint.
+    Savepoint(String),
+}
+
+impl fmt::Display for RestoreFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "checkpoint {number}"),
+            Self::Savepoint(name) => write!(f, "savepoint `{name}`"),
+        }
+    }
 }
 
 /// What a checkpoint took.
@@ -61,17 +80,8 @@ pub struct CheckpointFacts {
     pub memory: usize,
     /// From the seal to the commit.
     pub took_ns: i64,
-    /// What the oldest checkpoint that is kept reads of the log and of sources; `None` if that is not known.
-    pub oldest: Option<KeptFrom>,
-}
-
-/// Where a restart from a checkpoint begins to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptFrom {
-    /// The position in the log of the first epoch behind it.
-    pub log_position: u64,
-    /// Each source table and the offset of its position.
-    pub sources: Vec<(String, u64)>,
+    /// What the oldest checkpoint that is kept, or an older savepoint, reads of the log and of sources; `None` if that is not known.
+    pub oldest: Option<ReadsFrom>,
 }
 
 /// What one stage instance handed over.
@@ -165,7 +175,7 @@ impl Checkpointer {
     }
 
     /// Deletes old checkpoints. What can't be deleted now is deleted behind a later one.
-    async fn collect(&self) -> Option<KeptFrom> {
+    async fn collect(&self) -> Option<ReadsFrom> {
         match self.oldest_kept().await {
             Ok(oldest) => oldest,
             Err(error) => {
@@ -175,12 +185,13 @@ impl Checkpointer {
         }
     }
 
-    async fn oldest_kept(&self) -> Result<Option<KeptFrom>, CheckpointError> {
+    async fn oldest_kept(&self) -> Result<Option<ReadsFrom>, CheckpointError> {
         let collected = self.store.collect_garbage(&self.retention).await?;
+        for (name, error) in &collected.damaged_savepoints {
+            tracing::warn!(%error, "savepoint `{name}` can't be restored");
+        }
         let Some(oldest) = collected.oldest else { return Ok(None) };
-        let checkpoint = self.store.load(oldest).await?.checkpoint;
-        let sources = checkpoint.sources.iter().map(|source| (source.table.clone(), source.offset));
-        let sources = sources.collect();
-        Ok(Some(KeptFrom { log_position: checkpoint.log_position, sources }))
+        let oldest = ReadsFrom::of(&self.store.load(oldest).await?.checkpoint);
+        Ok(Some(collected.savepoints.iter().fold(oldest, ReadsFrom::earlier)))
     }
 }

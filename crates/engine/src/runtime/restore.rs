@@ -181,7 +181,27 @@ fn read_part(
     part: &PartState,
     blobs: &VerifiedBytes,
 ) -> Result<RestoredPart, String> {
-    let what = || format!("part {} of `{}`", part.id, stage.words.what);
+    let restored = read_rows(&stage.words.what, part, blobs)?;
+    let schema = stage.operator.state_schema().map_err(|error| error.to_string())?;
+    let types = |schema: &arrow::datatypes::Schema| -> Vec<_> {
+        schema.fields().iter().map(|field| field.data_type().clone()).collect()
+    };
+    match restored.batches.first() {
+        Some(batch) if types(&batch.schema()) != types(&schema) => Err(format!(
+            "part {} of `{}` has other columns than this version of Postrider keeps for it",
+            part.id, stage.words.what
+        )),
+        _ => Ok(restored),
+    }
+}
+
+/// Reads a part of an operator of any program, and checks that it has as many rows as the manifest says.
+pub(super) fn read_rows(
+    operator: &str,
+    part: &PartState,
+    blobs: &VerifiedBytes,
+) -> Result<RestoredPart, String> {
+    let what = || format!("part {} of `{operator}`", part.id);
     let bytes = |blob: &BlobRef| blobs.get(blob).ok_or_else(|| format!("{} is gone", what()));
     let batches =
         codec::decode_rows(&bytes(&part.blob)?).map_err(|e| format!("{}: {e}", what()))?;
@@ -196,14 +216,5 @@ fn read_part(
     if rows as u64 != part.rows || dead.as_ref().is_some_and(|dead| dead.len() != rows) {
         return Err(format!("{} has {rows} rows where {} were written", what(), part.rows));
     }
-    let schema = stage.operator.state_schema().map_err(|error| error.to_string())?;
-    let types = |schema: &arrow::datatypes::Schema| -> Vec<_> {
-        schema.fields().iter().map(|field| field.data_type().clone()).collect()
-    };
-    match batches.first() {
-        Some(batch) if types(&batch.schema()) != types(&schema) => {
-            Err(format!("{} has other columns than this version of Postrider keeps for it", what()))
-        }
-        _ => Ok(RestoredPart { id: part.id, batches, dead }),
-    }
+    Ok(RestoredPart { id: part.id, batches, dead })
 }

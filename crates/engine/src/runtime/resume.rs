@@ -16,7 +16,7 @@ use self::{
     shadow::plan_shadow,
 };
 use super::{
-    checkpoint::Checkpoints,
+    checkpoint::{Checkpoints, RestoreFrom},
     restore::{Restored, SourceStart},
 };
 use crate::{
@@ -143,30 +143,48 @@ async fn take_over(
 ) -> Result<TakenOver, EngineError> {
     checkpoints.store.self_test().await?;
     let log = options.log.clone();
-    let wanted = checkpoints.restore;
     // The furthest that a checkpoint is ahead of the log.
     let ahead = AtomicU64::new(0);
-    let check = |manifest: &Manifest| match wanted {
-        Some(wanted) if manifest.id != wanted => Err(format!("number {wanted} was asked for")),
-        _ => fits(&log, manifest, &ahead),
+    let fits = |manifest: &Manifest| fits(&log, manifest, &ahead);
+    let store = &checkpoints.store;
+    let recovery = match &checkpoints.restore {
+        None => store.take_over(&fits).await?,
+        Some(RestoreFrom::Savepoint(name)) => store.take_over_savepoint(name, &fits).await?,
+        Some(RestoreFrom::Number(wanted)) => {
+            let check = |manifest: &Manifest| match manifest.id == *wanted {
+                true => fits(manifest),
+                false => Err(format!("number {wanted} was asked for")),
+            };
+            let mut recovery = store.take_over(&check).await?;
+            recovery.skipped.retain(|(id, _)| id == wanted);
+            recovery
+        }
     };
-    let recovery = checkpoints.store.take_over(&check).await?;
-    let pipeline = || options.program.name.0.clone();
-    if recovery.recovered.is_none() {
-        let (position, end) = (ahead.into_inner(), options.log.durable().borrow().0);
-        match wanted {
-            Some(wanted) => {
-                return Err(EngineError::NoSuchCheckpoint { pipeline: pipeline(), wanted });
-            }
-            None if position > 0 => {
-                return Err(EngineError::LostLog { pipeline: pipeline(), position, end });
-            }
-            None => {}
+    match (&checkpoints.restore, recovery.recovered) {
+        (Some(wanted), None) => Err(EngineError::NoSuchCheckpoint {
+            pipeline: options.program.name.0.clone(),
+            wanted: wanted.clone(),
+            reason: why_not(recovery.skipped.first()),
+        }),
+        (None, None) if ahead.load(Ordering::Relaxed) > 0 => Err(EngineError::LostLog {
+            pipeline: options.program.name.0.clone(),
+            position: ahead.into_inner(),
+            end: options.log.durable().borrow().0,
+        }),
+        (_, recovered) => {
+            let skipped = recovery.skipped.into_iter();
+            Ok((recovered, skipped.map(|(id, error)| (id, error.to_string())).collect()))
         }
     }
-    let skipped = recovery.skipped.into_iter().filter(|(id, _)| wanted.is_none_or(|w| w == *id));
-    let skipped = skipped.map(|(id, error)| (id, error.to_string())).collect();
-    Ok((recovery.recovered, skipped))
+}
+
+fn why_not(skipped: Option<&(u64, CheckpointError)>) -> String {
+    match skipped {
+        None => "it is not there".to_owned(),
+        Some((_, CheckpointError::Unfit { reason, .. })) => reason.clone(),
+        Some((_, CheckpointError::Damaged { path, reason })) => format!("{path}: {reason}"),
+        Some((_, error)) => error.to_string(),
+    }
 }
 
 /// Whether the log has what comes behind a checkpoint.

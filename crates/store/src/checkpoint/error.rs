@@ -110,6 +110,16 @@ pub enum CheckpointError {
         /// What does not fit.
         reason: String,
     },
+    /// A savepoint can't be made or is not there.
+    #[error("savepoint `{name}` of pipeline `{pipeline}`: {reason}")]
+    Savepoint {
+        /// The pipeline.
+        pipeline: String,
+        /// The name.
+        name: String,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// Others committed every time.
     #[error(
         "other processes write checkpoints of pipeline `{pipeline}` faster than this one ({tried} ids were \
@@ -131,7 +141,9 @@ impl CheckpointError {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Store { source, .. } => store_kind(source),
-            Self::NoConditionalPut { .. } | Self::TooNew { .. } => ErrorKind::Invalid,
+            Self::NoConditionalPut { .. } | Self::TooNew { .. } | Self::Savepoint { .. } => {
+                ErrorKind::Invalid
+            }
             Self::Damaged { .. } | Self::Unfit { .. } => ErrorKind::Data,
             Self::Fenced { .. } | Self::OtherLog { .. } => ErrorKind::Fenced,
             Self::MissingSource { .. } | Self::Inconsistent { .. } => ErrorKind::Bug,

@@ -14,6 +14,7 @@ use object_store::{
     PutResult, Result, memory::InMemory, path::Path,
 };
 use postrider_core::Sleep;
+use tokio::sync::oneshot;
 
 /// What is done to a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,12 +82,21 @@ pub struct FaultyStore {
     pub objects: Arc<InMemory>,
     faults: Arc<Mutex<Faults>>,
     pause: Option<Pause>,
+    gate: Arc<Mutex<Option<Gate>>>,
 }
 
 impl fmt::Debug for FaultyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FaultyStore").finish_non_exhaustive()
     }
+}
+
+/// Stops one client of the store before an operation of its.
+#[derive(Debug)]
+struct Gate {
+    left: u64,
+    reached: oneshot::Sender<()>,
+    opened: oneshot::Receiver<()>,
 }
 
 impl FaultyStore {
@@ -103,6 +113,37 @@ impl FaultyStore {
 
     fn faults(&self) -> MutexGuard<'_, Faults> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same store for another client, which has a gate of its own.
+    #[cfg(test)]
+    pub(super) fn for_another(&self) -> Self {
+        Self { gate: Arc::default(), ..self.clone() }
+    }
+
+    /// Stops this client before its `operation`-th operation from now: tells when it got there, and takes the word to go on.
+    #[cfg(test)]
+    pub(super) fn pause_at(&self, operation: u64) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+        let ((reached, is_reached), (open, opened)) = (oneshot::channel(), oneshot::channel());
+        *self.gate.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Gate { left: operation, reached, opened });
+        (is_reached, open)
+    }
+
+    async fn pass_gate(&self) {
+        let gate = {
+            let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(gate) = gate.as_mut() {
+                gate.left -= 1;
+            }
+            gate.take_if(|gate| gate.left == 0)
+        };
+        if let Some(gate) = gate {
+            // Whoever set it may have stopped waiting.
+            if gate.reached.send(()).is_ok() {
+                gate.opened.await.ok();
+            }
+        }
     }
 
     /// The next operation of a kind has a fault.
@@ -195,6 +236,7 @@ impl FaultyStore {
         operation: Operation,
         work: impl Future<Output = Result<T>>,
     ) -> Result<(T, Option<Fault>)> {
+        self.pass_gate().await;
         self.wait(operation).await;
         let done = match self.next(operation)? {
             Some(Fault::Error) => Err(broken("no answer")),

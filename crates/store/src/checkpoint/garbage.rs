@@ -1,11 +1,15 @@
 //! Which objects no checkpoint needs any more: decided as a whole, before anything is deleted.
 //!
-//! Needed are the manifests from the oldest retained one on, and the files they refer to. A file as young
+//! Needed are the manifests from the oldest retained one on, and the files that they and the savepoints refer to. A file as young
 //! as the newest checkpoint, or younger, may belong to one that is being written, so it is kept as well.
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{lineage::Summary, names::state_epoch_of, objects::Listed};
+use super::{
+    lineage::{Savepoint, Summary},
+    names::state_epoch_of,
+    objects::Listed,
+};
 
 /// How long checkpoints are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +53,19 @@ pub(super) struct Survey {
     pub(super) manifests: Vec<u64>,
     /// All boundaries, ascending.
     pub(super) boundaries: Vec<u64>,
-    /// All objects in the folder of state files.
-    pub(super) files: Vec<Listed>,
     /// The retained manifests that can be read, newest first.
     pub(super) retained: Vec<(u64, Arc<Summary>)>,
     /// The manifest that the process stands on, which a listing may not show yet.
     pub(super) base: Arc<Summary>,
+}
+
+/// What is looked at once the boundary is written.
+#[derive(Debug, Default)]
+pub(super) struct Second {
+    /// Savepoints.
+    pub(super) savepoints: Vec<Arc<Savepoint>>,
+    /// All objects in the folder of state files.
+    pub(super) files: Vec<Listed>,
 }
 
 /// What to delete, each in the order in which it is deleted.
@@ -62,8 +73,6 @@ pub(super) struct Survey {
 pub(super) struct Garbage {
     /// State files.
     pub(super) files: Vec<Listed>,
-    /// The boundary that has to be there before a manifest is deleted; its id is the last one given up.
-    pub(super) boundary: u64,
     /// Manifests.
     pub(super) manifests: Vec<u64>,
     /// Boundaries that a greater one has replaced.
@@ -71,26 +80,28 @@ pub(super) struct Garbage {
 }
 
 impl Survey {
+    /// The boundary that has to be there before anything is deleted: the last manifest that is given up. None if nothing is.
+    pub(super) fn boundary(&self) -> Option<u64> {
+        let oldest = self.retained.last()?.0;
+        Some(self.boundaries.last().copied().unwrap_or_default().max(oldest.saturating_sub(1)))
+    }
+
     /// Decides what is garbage.
-    pub(super) fn garbage(self) -> Garbage {
-        let (Some((newest, oldest)), old_boundary) = (
-            self.retained.first().zip(self.retained.last()),
-            self.boundaries.last().copied().unwrap_or_default(),
-        ) else {
+    pub(super) fn garbage(self, second: &Second) -> Garbage {
+        let (Some(boundary), Some(newest)) = (self.boundary(), self.retained.first()) else {
             return Garbage::default();
         };
-        let boundary = old_boundary.max(oldest.0.saturating_sub(1));
         let young = newest.1.epoch.min(self.base.epoch);
         let kept = self.retained.iter().map(|(_, summary)| summary).chain([&self.base]);
+        let pinned = second.savepoints.iter().flat_map(|savepoint| &savepoint.files);
         let needed: HashSet<&str> =
-            kept.flat_map(|summary| &summary.files).map(|name| &**name).collect();
+            kept.flat_map(|summary| &summary.files).chain(pinned).map(|name| &**name).collect();
         let is_garbage = |file: &Listed| {
             state_epoch_of(&file.name).is_some_and(|epoch| epoch < young)
                 && !needed.contains(&*file.name)
         };
         Garbage {
-            files: self.files.iter().filter(|file| is_garbage(file)).cloned().collect(),
-            boundary,
+            files: second.files.iter().filter(|file| is_garbage(file)).cloned().collect(),
             manifests: self.manifests.into_iter().filter(|id| *id <= boundary).collect(),
             boundaries: self.boundaries.into_iter().filter(|old| *old < boundary).collect(),
         }
@@ -101,11 +112,11 @@ impl Survey {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Garbage, Listed, Summary, Survey};
-    use crate::checkpoint::names::state_name;
+    use super::{Garbage, Listed, Savepoint, Second, Summary, Survey};
+    use crate::checkpoint::{ReadsFrom, names::state_name};
 
     fn file(epoch: u64) -> Listed {
-        Listed { name: state_name(epoch, 0), bytes: epoch }
+        Listed { name: state_name(epoch, 0), bytes: epoch, tag: None }
     }
 
     fn summary(epoch: u64, files: &[u64]) -> Arc<Summary> {
@@ -118,17 +129,31 @@ mod tests {
         let survey = Survey {
             manifests: vec![3, 4, 5, 6],
             boundaries: vec![1, 2],
-            files: (1..=6).map(file).collect(),
             retained: vec![(6, summary(6, &[3, 6])), (5, summary(5, &[3, 5]))],
             base: summary(5, &[1, 4]),
         };
-        let garbage = Garbage {
-            files: vec![file(2)],
-            boundary: 4,
-            manifests: vec![3, 4],
-            boundaries: vec![1, 2],
+        let garbage =
+            Garbage { files: vec![file(2)], manifests: vec![3, 4], boundaries: vec![1, 2] };
+        assert_eq!(survey.boundary(), Some(4));
+        let second = Second { files: (1..=6).map(file).collect(), savepoints: Vec::new() };
+        assert_eq!(survey.garbage(&second), garbage);
+    }
+
+    #[test]
+    fn what_a_savepoint_needs_is_no_garbage() {
+        let survey = Survey {
+            manifests: vec![5, 6],
+            boundaries: vec![4],
+            retained: vec![(6, summary(6, &[6]))],
+            base: summary(6, &[6]),
         };
-        assert_eq!(survey.garbage(), garbage);
+        let files = vec![file(2).name.into(), file(9).name.into()];
+        let reads_from = ReadsFrom { log_position: 0, sources: Vec::new() };
+        let savepoints = vec![Arc::new(Savepoint { reads_from, files })];
+        let second = Second { savepoints, files: (1..=6).map(file).collect() };
+        let garbage = survey.garbage(&second);
+        assert_eq!(garbage.files, [1, 3, 4, 5].map(file));
+        assert_eq!(garbage.manifests, [5]);
     }
 
     #[test]
@@ -136,10 +161,10 @@ mod tests {
         let survey = Survey {
             manifests: vec![3],
             boundaries: vec![2],
-            files: vec![file(1)],
             retained: Vec::new(),
             base: summary(9, &[]),
         };
-        assert_eq!(survey.garbage(), Garbage::default());
+        let second = Second { files: vec![file(1)], savepoints: Vec::new() };
+        assert_eq!(survey.garbage(&second), Garbage::default());
     }
 }

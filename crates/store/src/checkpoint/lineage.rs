@@ -1,11 +1,11 @@
 //! What this process knows of the manifests without asking the store.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
-use super::Manifest;
+use super::{Manifest, ReadsFrom};
 
 /// The checkpoint this process stands on, and what it has read of others.
 #[derive(Debug, Default)]
@@ -14,6 +14,8 @@ pub(super) struct Lineage {
     newest: Option<u64>,
     /// Manifests never change, so each is read once. They are many when they are kept for long.
     summaries: BTreeMap<u64, Arc<Summary>>,
+    /// Savepoints by name, and the tag of the object that was read: a name may be given again.
+    savepoints: HashMap<String, (String, Arc<Savepoint>)>,
     /// The names in them. A file is in many manifests, and its name is here once.
     names: HashSet<Arc<str>>,
 }
@@ -23,6 +25,13 @@ pub(super) struct Lineage {
 pub(super) struct Summary {
     pub(super) created_at: i64,
     pub(super) epoch: u64,
+    pub(super) files: Vec<Arc<str>>,
+}
+
+/// As much of a savepoint.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Savepoint {
+    pub(super) reads_from: ReadsFrom,
     pub(super) files: Vec<Arc<str>>,
 }
 
@@ -55,14 +64,39 @@ impl Lineage {
 
     /// Keeps what garbage collection needs of a manifest.
     pub(super) fn remember(&mut self, manifest: &Manifest) -> Arc<Summary> {
-        let names: BTreeSet<&str> = manifest.checkpoint.blobs().map(|blob| &*blob.file).collect();
         let summary = Arc::new(Summary {
             created_at: manifest.created_at,
             epoch: manifest.checkpoint.epoch,
-            files: names.into_iter().map(|name| self.name(name)).collect(),
+            files: self.files(manifest),
         });
         self.summaries.insert(manifest.id, Arc::clone(&summary));
         summary
+    }
+
+    /// A savepoint that was read before, if its object is still the one of this tag.
+    pub(super) fn savepoint(&self, name: &str, tag: Option<&str>) -> Option<Arc<Savepoint>> {
+        let (known, savepoint) = self.savepoints.get(name)?;
+        (tag == Some(known)).then(|| Arc::clone(savepoint))
+    }
+
+    /// Keeps what garbage collection needs of a savepoint.
+    pub(super) fn remember_savepoint(
+        &mut self,
+        name: String,
+        tag: Option<String>,
+        manifest: &Manifest,
+    ) -> Arc<Savepoint> {
+        let reads_from = ReadsFrom::of(&manifest.checkpoint);
+        let savepoint = Arc::new(Savepoint { reads_from, files: self.files(manifest) });
+        if let Some(tag) = tag {
+            self.savepoints.insert(name, (tag, Arc::clone(&savepoint)));
+        }
+        savepoint
+    }
+
+    fn files(&mut self, manifest: &Manifest) -> Vec<Arc<str>> {
+        let names: BTreeSet<&str> = manifest.checkpoint.blobs().map(|blob| &*blob.file).collect();
+        names.into_iter().map(|name| self.name(name)).collect()
     }
 
     fn name(&mut self, name: &str) -> Arc<str> {
@@ -74,9 +108,10 @@ impl Lineage {
         new
     }
 
-    /// Drops what is known of the manifests up to one, except of the one this process stands on.
-    pub(super) fn forget(&mut self, boundary: u64) {
+    /// Drops what is known of the manifests up to one, except of the one this process stands on, and of all savepoints but these.
+    pub(super) fn forget(&mut self, boundary: u64, savepoints: &HashSet<String>) {
         let base = self.base;
+        self.savepoints.retain(|name, _| savepoints.contains(name));
         self.summaries.retain(|id, _| *id > boundary || Some(*id) == base);
         self.names.retain(|name| Arc::strong_count(name) > 1);
     }

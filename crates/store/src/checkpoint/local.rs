@@ -28,6 +28,22 @@ pub fn local_checkpoints(dir: &Path) -> Result<Arc<dyn ObjectStore>, CheckpointE
             _ => {}
         }
     }
+    open(dir)
+}
+
+/// Opens a directory that may belong to another process: nothing is created or deleted here. `None` if it is not there.
+///
+/// # Errors
+/// [`CheckpointError::Directory`] when the directory can't be read.
+pub fn existing_checkpoints(dir: &Path) -> Result<Option<Arc<dyn ObjectStore>>, CheckpointError> {
+    match dir.try_exists() {
+        Ok(true) => Ok(Some(open(dir)?)),
+        Ok(false) => Ok(None),
+        Err(error) => Err(at("read", dir)(error)),
+    }
+}
+
+fn open(dir: &Path) -> Result<Arc<dyn ObjectStore>, CheckpointError> {
     let store = LocalFileSystem::new_with_prefix(dir)
         .map_err(|error| at("open", dir)(io::Error::other(error)))?;
     Ok(Arc::new(store.with_fsync(true)))

@@ -32,15 +32,15 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// What must hold of the manifest of a pipeline under an id.
-    fn check(&self, id: u64, pipeline: &str) -> Result<(), String> {
-        if self.id != id {
+    /// What must hold of the manifest of a pipeline, and of one under an id.
+    fn check(&self, id: Option<u64>, pipeline: &str) -> Result<(), String> {
+        if id.is_some_and(|id| self.id != id) {
             return Err(format!("it says that it is number {}", self.id));
         }
         if self.checkpoint.pipeline != pipeline {
             return Err(format!("it is of pipeline `{}`", self.checkpoint.pipeline));
         }
-        if self.parent.is_some_and(|parent| parent >= id) {
+        if self.parent.is_some_and(|parent| parent >= self.id) {
             return Err("its parent is not before it".to_owned());
         }
         if !is_nonce(&self.nonce) {
@@ -88,11 +88,11 @@ pub(super) fn encode(manifest: &Manifest) -> Result<Vec<u8>, CheckpointError> {
     Ok(text)
 }
 
-/// Reads the manifest of a pipeline that is stored under this id.
+/// Reads the manifest of a pipeline that is stored under this id; a savepoint may have any.
 pub(super) fn decode(
     text: &[u8],
     path: &str,
-    id: u64,
+    id: Option<u64>,
     pipeline: &str,
 ) -> Result<Manifest, CheckpointError> {
     let damaged = |reason| CheckpointError::Damaged { path: path.to_owned(), reason };

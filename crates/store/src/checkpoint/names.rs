@@ -6,6 +6,8 @@ pub(super) const MANIFESTS: &str = "manifest";
 pub(super) const STATE: &str = "state";
 /// The folder of boundaries.
 pub(super) const BOUNDARIES: &str = "gc";
+/// The folder of savepoints.
+pub(super) const SAVEPOINTS: &str = "savepoint";
 /// The folder of the self-test.
 pub(super) const PROBES: &str = "probe";
 
@@ -41,6 +43,23 @@ pub(super) fn state_epoch_of(name: &str) -> Option<u64> {
     if is_nonce(nonce) { boundary_of(epoch) } else { None }
 }
 
+/// The name of the object of a savepoint.
+pub(super) fn savepoint_name(name: &str) -> String {
+    format!("{name}.json")
+}
+
+/// The name of a savepoint, if this is the name of its object.
+pub(super) fn savepoint_of(object: &str) -> Option<&str> {
+    object.strip_suffix(".json").filter(|name| is_savepoint_name(name))
+}
+
+/// Whether a savepoint may be called so: a name is never taken for a number, and is a file name everywhere.
+pub(super) fn is_savepoint_name(name: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic());
+    first && name.len() <= 64 && name.bytes().all(known)
+}
+
 /// A nonce as 32 hexadecimal digits.
 pub(super) fn nonce_text(nonce: u128) -> String {
     format!("{nonce:032x}")
@@ -59,7 +78,21 @@ pub(super) fn is_hex(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{boundary_of, manifest_name, manifest_of, state_epoch_of, state_name};
+    use super::{
+        boundary_of, is_savepoint_name, manifest_name, manifest_of, savepoint_name, savepoint_of,
+        state_epoch_of, state_name,
+    };
+
+    #[test]
+    fn savepoints_have_names_that_are_no_numbers() {
+        for name in ["a", "before-sale_2.1", "Z9"] {
+            assert_eq!(savepoint_of(&savepoint_name(name)), Some(name));
+        }
+        for name in ["", "12", "-a", "a b", "a/b", "..", "Zoë", &"a".repeat(65)] {
+            assert!(!is_savepoint_name(name), "{name}");
+        }
+        assert_eq!(savepoint_of("a.json#1"), None);
+    }
 
     #[test]
     fn names_are_read_back() {

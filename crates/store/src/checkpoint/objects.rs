@@ -20,6 +20,8 @@ pub(super) struct Objects {
 pub(super) struct Listed {
     pub(super) name: String,
     pub(super) bytes: u64,
+    /// Changes when another object takes the name; `None` if the store does not tell.
+    pub(super) tag: Option<String>,
 }
 
 /// What became of a create.
@@ -58,7 +60,7 @@ impl Objects {
         let direct = found.iter().filter(|object| object.location.parent() == Some(folder.clone()));
         let listed = direct.filter_map(|object| {
             let name = object.location.filename()?.to_owned();
-            Some(Listed { name, bytes: object.size })
+            Some(Listed { name, bytes: object.size, tag: object.e_tag.clone() })
         });
         Ok(listed.collect())
     }

@@ -105,7 +105,7 @@ impl CheckpointStore {
         let name = manifest_name(id);
         let path = self.objects.path(MANIFESTS, &name);
         let text = self.objects.read(MANIFESTS, &name, MANIFEST_BYTES_MAX).await?;
-        decode(&text, path.as_ref(), id, &self.pipeline)
+        decode(&text, path.as_ref(), Some(id), &self.pipeline)
     }
 
     /// Reads a blob.
@@ -133,6 +133,15 @@ impl CheckpointStore {
         let read: Vec<_> =
             stream::iter(reads).buffer_unordered(READ_FILES_AT_ONCE).try_collect().await?;
         Ok(VerifiedBytes { blobs: read.into_iter().flatten().collect() })
+    }
+
+    /// Reads blobs of one state file, and tells how many bytes they have.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), for the first blob that fails.
+    pub async fn check_file(&self, file: &str, blobs: &[&BlobRef]) -> Result<u64, CheckpointError> {
+        let read = self.read_blobs(file, blobs).await?;
+        Ok(read.iter().map(|(blob, _)| blob.bytes).sum())
     }
 
     /// Finds the newest checkpoint that `check` accepts and whose blobs are all intact; `check` says why

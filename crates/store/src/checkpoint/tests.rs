@@ -6,6 +6,7 @@ mod garbage;
 mod local;
 mod model;
 mod recovery;
+mod savepoints;
 
 use std::{
     collections::{BTreeMap, HashMap},
