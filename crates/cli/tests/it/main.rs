@@ -14,6 +14,7 @@ mod process;
 mod query;
 mod run;
 mod segment;
+mod state;
 mod stop;
 mod winback;
 mod zombie;
