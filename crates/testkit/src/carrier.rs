@@ -74,7 +74,7 @@ impl Carrier {
                 if self.state().lying {
                     accept();
                 }
-                let after = (mood % 2 == 0).then(|| Duration::from_secs(20));
+                let after = mood.is_multiple_of(2).then(|| Duration::from_secs(20));
                 Outcome::Retry { after, reason }
             }
             8..13 => {

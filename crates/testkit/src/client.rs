@@ -136,11 +136,11 @@ impl Client {
                 Ok(ticket) => ticket.durable().await.map(drop),
                 Err(error) => Err(error),
             };
-            client.answered(event, appended);
+            client.answered(event, &appended);
         });
     }
 
-    fn answered(&self, event: Event, appended: Result<(), LogError>) {
+    fn answered(&self, event: Event, appended: &Result<(), LogError>) {
         let mut state = self.state();
         match appended {
             Ok(()) => {

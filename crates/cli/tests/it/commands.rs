@@ -5,8 +5,8 @@ use crate::{
     process::{Running, Signal, postrider, root, run, run_pipeline, write},
 };
 
-const COMMANDS: [&str; 9] =
-    ["demo", "run", "check", "explain", "query", "test", "outbox", "mailbox", "bench"];
+const COMMANDS: [&str; 10] =
+    ["demo", "run", "check", "explain", "query", "test", "outbox", "state", "mailbox", "bench"];
 
 #[test]
 fn every_command_shows_an_example_in_its_help() {
@@ -16,6 +16,11 @@ fn every_command_shows_an_example_in_its_help() {
         let (_, examples) = out.split_once("Example").unwrap_or_else(|| panic!("{out}"));
         assert!(examples.contains(&format!("postrider {name}")), "{out}");
         assert!(all.contains(&format!("\n  {name} ")), "{name} in {all}");
+    }
+    for name in ["list", "show", "verify", "export", "diff", "save", "forget", "gc"] {
+        let out = run(postrider(["state", name, "--help"])).ok();
+        let (_, examples) = out.split_once("Example").unwrap_or_else(|| panic!("{out}"));
+        assert!(examples.contains(&format!("state {name} ")), "{out}");
     }
     assert!(all.contains("Exit codes: 0 ok, 1 the work failed"), "{all}");
 }

@@ -16,6 +16,7 @@ mod query;
 mod run;
 mod s3;
 mod segment;
+mod state;
 mod stop;
 mod winback;
 mod zombie;

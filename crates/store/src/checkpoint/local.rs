@@ -1,4 +1,10 @@
 //! Checkpoints in a directory of this machine.
+//!
+//! Why a power loss leaves a whole checkpoint: the object store writes and fsyncs an object under another name (`<name>#<number>`),
+//! links it to its own, which fails if there is one, and fsyncs the directories. So what has a name has all its bytes; and a
+//! manifest is begun once the files that it refers to have their names durably. What a crash leaves of a checkpoint is
+//! therefore: some of its state files; all of them and a half-written manifest under another name, which is deleted at the next start;
+//! or all of it. Only the last is a checkpoint, and in front of it the one before is the newest.
 
 use std::{
     fs, io,

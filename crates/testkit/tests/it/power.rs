@@ -153,7 +153,6 @@ fn every_subset(name: &str, segment_bytes: u64) -> Report {
     }
     let dir = env::var_os("POSTRIDER_RELIABILITY").map(PathBuf::from);
     report.write(dir.as_deref()).unwrap();
-    println!("{report:#?}");
     report
 }
 

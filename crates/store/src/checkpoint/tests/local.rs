@@ -1,6 +1,11 @@
 //! Checkpoints in a directory.
 
-use std::{fs, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use object_store::local::LocalFileSystem;
 use postrider_core::{ErrorKind, Generation, PipelineName};
@@ -40,6 +45,67 @@ async fn a_directory_holds_checkpoints() {
     let (_, recovery) = Process::start(open(3)).await.unwrap();
     assert_eq!(recovery.recovered.unwrap().manifest.parent, Some(6));
     assert_eq!(recovery.skipped.len(), 1);
+}
+
+/// All files below a directory, by their path in it.
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for folder in ["carts/manifest", "carts/state"] {
+        for entry in fs::read_dir(dir.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(dir).unwrap().to_owned();
+            found.insert(name, fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+/// What is on the disk at each moment of a commit, as the module says; a file under its other name with some of its bytes.
+#[tokio::test]
+async fn a_commit_that_a_power_loss_ends_leaves_the_checkpoint_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::default();
+    let store = |dir: &Path| world.checkpoints_in(local_checkpoints(dir).unwrap(), 1);
+    let (mut process, _) = Process::start(store(dir.path())).await.unwrap();
+    process.checkpoint(&[1, 2]).await.unwrap();
+    let before = files(dir.path());
+    process.checkpoint(&[2, 3]).await.unwrap();
+    let after = files(dir.path());
+    let new = |folder: &str| {
+        let mut new = after.iter().filter(|(path, _)| !before.contains_key(*path));
+        new.find(|(path, _)| path.starts_with(folder)).unwrap()
+    };
+    let ((state, state_bytes), (manifest, text)) = (new("carts/state"), new("carts/manifest"));
+    assert_eq!(after.len(), before.len() + 2);
+
+    let staged = |of: &Path| PathBuf::from(format!("{}#1", of.display()));
+    // Each directory more costs fsyncs, so not every length is tried.
+    let parts = |bytes: &[u8]| {
+        let ends = (0..bytes.len()).step_by(41).chain([bytes.len()]);
+        ends.map(|end| bytes[..end].to_vec()).collect::<Vec<_>>()
+    };
+    let mut moments = vec![(1, vec![(state.clone(), state_bytes.clone())])];
+    moments.extend(parts(state_bytes).into_iter().map(|part| (1, vec![(staged(state), part)])));
+    moments.extend(
+        parts(text)
+            .into_iter()
+            .map(|part| (1, vec![(state.clone(), state_bytes.clone()), (staged(manifest), part)])),
+    );
+    let whole = vec![(state.clone(), state_bytes.clone()), (manifest.clone(), text.clone())];
+    moments.push((2, whole));
+    for (expected, left) in moments {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, bytes) in
+            before.iter().map(|(path, bytes)| (path.clone(), bytes.clone())).chain(left)
+        {
+            fs::create_dir_all(dir.path().join(&path).parent().unwrap()).unwrap();
+            fs::write(dir.path().join(path), bytes).unwrap();
+        }
+        let recovery = store(dir.path()).newest_valid(&|_| Ok(())).await.unwrap();
+        assert!(recovery.skipped.is_empty(), "{:?}", recovery.skipped);
+        assert_eq!(recovery.recovered.unwrap().manifest.id, expected);
+        assert!(files(dir.path()).keys().all(|path| !path.to_string_lossy().contains('#')));
+    }
 }
 
 #[tokio::test]
