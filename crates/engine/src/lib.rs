@@ -44,7 +44,7 @@ pub use pipeline::{
     RecoveryFacts, SealFacts, SourceParts,
 };
 pub use runtime::{
-    checkpoint::{CheckpointFacts, Checkpoints, ReadsFrom, RestoreFrom},
+    checkpoint::{CheckpointFacts, Checkpoints, RestoreFrom},
     export::live_rows,
     restore::RestoredFacts,
 };

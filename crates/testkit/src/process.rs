@@ -11,15 +11,14 @@ use std::{
 
 use postrider_core::{Clock, PipelineName, Sleep};
 use postrider_engine::{
-    CheckpointFacts, Checkpoints, EngineError, EngineObserver, Pipeline, PipelineOptions,
-    ReadsFrom, SealFacts,
+    CheckpointFacts, Checkpoints, EngineError, EngineObserver, Pipeline, PipelineOptions, SealFacts,
 };
 use postrider_mail::{
     Dispatcher, DispatcherHandle, DispatcherOptions, MailError, NoObserver, Provider,
 };
 use postrider_store::{
     CheckpointError, CheckpointStore, Housekeeping, KeepLog, Log, LogError, Lsn, PipelineNeeds,
-    Retention, SimulatedWriter, testing::Operation,
+    ReadsFrom, Retention, SimulatedWriter, testing::Operation,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

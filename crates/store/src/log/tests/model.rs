@@ -108,6 +108,7 @@ impl Model {
     fn sealed(&self, rows: u32) -> Vec<NewFrame> {
         let (pipeline, epoch) = ("shop".to_owned(), self.epoch() + 1);
         let triggers = TriggersRecord {
+            fire_series: 0,
             pipeline: pipeline.clone(),
             sink: "mails".to_owned(),
             epoch,

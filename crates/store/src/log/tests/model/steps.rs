@@ -64,6 +64,7 @@ impl Clock for StoppedClock {
 /// A checkpoint of an epoch, and where the log goes on behind it.
 pub(super) fn checkpoint((epoch, log_position): (u64, u64)) -> Checkpoint {
     let contents = CheckpointContents {
+        fire_series: 0,
         pipeline: "shop".to_owned(),
         fingerprint: "c0ffee".to_owned(),
         number: epoch,
