@@ -24,6 +24,7 @@ fn send(epoch: u64, row: u32) -> SendId {
 fn epoch(epoch: u64) -> Vec<NewFrame> {
     let (workspace, pipeline, sink) = (WorkspaceId::DEFAULT, "carts", "mails");
     let triggers = TriggersRecord {
+        fire_series: 0,
         pipeline: pipeline.to_owned(),
         sink: sink.to_owned(),
         epoch,
