@@ -198,7 +198,7 @@ fn a_run_that_was_stopped_goes_on_where_it_was() {
         assert!(lines(&out) < 3000, "the stop came too late to show anything");
     }
     let found = run(run_pipeline(&file, &state));
-    assert!(found.err.contains("recovered: "), "{}", found.err);
+    assert!(found.err.contains("restored checkpoint "), "{}", found.err);
     found.ok();
     let written = json_lines(&fs::read_to_string(&out).unwrap());
     let numbers = written.iter().map(|row| row["n"].as_i64().unwrap());

@@ -13,7 +13,7 @@ use crate::process::{
 fn sql(gap: &str, size: &str) -> String {
     format!(
         "CREATE TABLE g (n BIGINT NOT NULL, user_id TEXT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts)
-             WITH (connector = 'generator', rows = 3000, events_per_second = 1500, keys = 5, interval = INTERVAL '1 second');
+             WITH (connector = 'generator', rows = 3000, events_per_second = 400, keys = 5, interval = INTERVAL '1 second');
          CREATE TABLE counts WITH (connector = 'single_file', path = 'counts.ndjson');
          INSERT INTO counts SELECT user_id, count(*) AS n FROM g GROUP BY user_id, tumble(INTERVAL '{size}');
          CREATE TABLE visits WITH (connector = 'single_file', path = 'visits.ndjson');
