@@ -169,7 +169,11 @@ async fn a_damaged_savepoint_is_told_and_blocks_nothing() {
     let process = saved(&world).await;
     world.store.plan(Operation::Read, Fault::Error);
     process.store.collect_garbage(&super::keep(1)).await.unwrap_err();
-    world.store.change(&Path::from("carts/savepoint/sale.json"), |text| text[30] ^= 1).await;
+    world
+        .store
+        .change(&Path::from("carts/savepoint/sale.json"), |text| text[30] ^= 1)
+        .await
+        .unwrap();
     let collected = process.store.collect_garbage(&super::keep(1)).await.unwrap();
     assert_eq!(collected.damaged_savepoints[0].0, "sale");
     assert!(collected.savepoints.is_empty() && collected.files > 0);
