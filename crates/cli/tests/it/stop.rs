@@ -69,7 +69,7 @@ fn a_failure_elsewhere_does_not_cut_mails_off() {
     let url = running.err_after("collector");
     eventually("mails", || mailbox.count() >= 60);
     crate::http::post(&format!("{url}/v1/events"), "sk", r#"{"n":"many"}"#);
-    let (_, before) = running.err_until("pipeline fails  out of service");
+    let (before, _) = running.err_until("pipeline fails  out of service");
     assert!(before.contains("error: table `events` has bad_data = 'fail'"), "{before}");
     // The other one goes on, and what failed is told again at the end.
     assert!(running.runs());
