@@ -117,7 +117,8 @@ pub enum EngineError {
     #[error(
         "pipeline `{pipeline}` has checkpoints that go on at {position} of its log, and this log ends at {end}: it is another one, \
          or its end was lost, and events and sends with it. Going on would send mails a second time: bring the state directory \
-         back, or decide to start anew with checkpoints at another place, such as a new prefix for --checkpoints"
+         back, or decide to start anew from what the log still has, with checkpoints at another place, such as a new prefix for \
+         --checkpoints, or with the `checkpoints` in the state directory moved away"
     )]
     LostLog {
         /// The pipeline.

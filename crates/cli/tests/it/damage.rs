@@ -48,5 +48,9 @@ fn damage_is_named_and_only_given_up_on_demand() {
     done.ok();
     assert_eq!(fs::read(segment.with_extension("log.damaged")).unwrap(), bytes);
     log("verify", &state, &[]).ok();
+    // Its checkpoints are of what was cut off.
+    let err = run(run_pipeline(&file, &state)).fails_with(1);
+    assert!(err.contains("its end was lost"), "{err}");
+    fs::remove_dir_all(state.join("checkpoints")).unwrap();
     run(run_pipeline(&file, &state)).ok();
 }
