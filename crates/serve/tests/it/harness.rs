@@ -63,6 +63,8 @@ pub(crate) async fn serving(router: Router) -> Serving {
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let task = tokio::spawn(serve(listener, router, stop.clone()));
+    // The client asks for a provider of TLS, though nothing here uses it; that one is there already is no error.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     Serving { address, stop, task, client }
 }

@@ -67,7 +67,7 @@ fn text(name: &str, entries: &[Entry], now: i64) {
 }
 
 fn cells(entry: &Entry, now: i64) -> Vec<String> {
-    let number = entry.number.map_or("?".to_owned(), |number| number.to_string());
+    let number = entry.number.map_or_else(|| "?".to_owned(), |number| number.to_string());
     let name = entry.savepoint.clone().unwrap_or_default();
     match &entry.read {
         Ok(manifest) => {

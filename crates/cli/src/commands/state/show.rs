@@ -52,7 +52,7 @@ fn source(state: &SourceState) -> Vec<String> {
 }
 
 fn sink(state: &SinkState) -> Vec<String> {
-    let position = state.position.map_or("-".to_owned(), |position| position.to_string());
+    let position = state.position.map_or_else(|| "-".to_owned(), |position| position.to_string());
     vec!["sink".to_owned(), state.sink.clone(), position, watermark(state.watermark)]
 }
 
