@@ -100,16 +100,15 @@ impl Coordinator {
         sealed: &EpochSealed,
         end: Lsn,
     ) -> Result<(), EngineError> {
-        let contents = self.contents(&open, sealed, end);
         let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
-        checkpoints.news |= open.barrier.checkpoint.is_none();
-        if open.barrier.checkpoint.is_some() {
-            let job = CheckpointJob { snapshots: snapshots(&mut open), contents: Some(contents) };
-            if checkpoints.jobs.send(job).await.is_err() {
-                return Err(self.lost_task());
-            }
+        if open.barrier.checkpoint.is_none() {
+            checkpoints.news = true;
+            return Ok(());
         }
-        Ok(())
+        let jobs = checkpoints.jobs.clone();
+        let contents = Some(self.contents(&open, sealed, end));
+        let job = CheckpointJob { snapshots: snapshots(&mut open), contents };
+        jobs.send(job).await.map_err(|_| self.lost_task())
     }
 
     /// Takes note of the snapshot of a replayed epoch, so that the next checkpoint goes on from it.
