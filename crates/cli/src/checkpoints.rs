@@ -21,6 +21,8 @@ pub(crate) struct CheckpointSettings {
     pub(crate) objects: Arc<dyn ObjectStore>,
     /// Time between two checkpoints of a pipeline.
     pub(crate) every_ns: i64,
+    /// How long they are kept.
+    pub(crate) retention: Retention,
     /// The manifest to go on from, instead of the newest.
     pub(crate) restore: Option<u64>,
 }
@@ -29,7 +31,7 @@ impl CheckpointSettings {
     /// Those below a state directory.
     pub(crate) fn local(state_dir: &Path, every_ns: i64, restore: Option<u64>) -> Outcome<Self> {
         let objects = local_checkpoints(&state_dir.join(CHECKPOINTS))?;
-        Ok(Self { objects, every_ns, restore })
+        Ok(Self { objects, every_ns, retention: Retention::default(), restore })
     }
 
     /// Those of one pipeline, for a process of a generation.
@@ -45,7 +47,7 @@ impl CheckpointSettings {
             store: CheckpointStore::new(objects, pipeline, generation, Arc::clone(wall), nonces),
             every_ns: self.every_ns,
             log_bytes: LOG_BYTES,
-            retention: Retention::default(),
+            retention: self.retention,
             restore: self.restore,
         }
     }

@@ -11,6 +11,7 @@ mod checkpoints;
 mod commands;
 mod console;
 mod demo;
+mod failpoints;
 mod fixture;
 mod housekeeping;
 mod interrupt;
@@ -30,6 +31,10 @@ use outcome::Failure;
 fn main() -> ExitCode {
     let args = args::Args::parse();
     console::start_logging(args.verbose);
+    if let Err(failure) = failpoints::arm() {
+        console::error(&failure.text);
+        return ExitCode::from(failure.code);
+    }
     let lost = || console::output_lost().map_or(Ok(()), |why| Err(Failure::unprinted(why)));
     match commands::run(args.command).and_then(|()| lost()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -28,6 +28,7 @@
 
 mod checkpoint;
 mod error;
+pub mod failpoint;
 mod files;
 mod frame;
 mod housekeeping;
@@ -55,6 +56,7 @@ pub use checkpoint::{
     StateFileWriter, VerifiedBytes, local_checkpoints,
 };
 pub use error::{LogError, RecordError};
+pub use failpoint::Failpoint;
 pub use files::MemoryDisk;
 pub use frame::{Frame, FrameKind, NewFrame};
 pub use housekeeping::{Housekeeping, KeptView, Tidied};

@@ -19,6 +19,7 @@ use crate::{
     args::RunArgs,
     checkpoints::CheckpointSettings,
     console::{self, count, counted},
+    housekeeping::Tidiness,
     interrupt::Interrupts,
     outcome::{Failure, Outcome},
     project::{LoadedPipeline, load},
@@ -69,6 +70,7 @@ async fn serve(args: &RunArgs, pipelines: Vec<LoadedPipeline>) -> Outcome {
         collector,
         dead_letters: state.dead_letters(),
         checkpoints: state.checkpoints(args)?,
+        tidiness: Tidiness::of(args),
         engine_observer: Arc::new(Notes::default()),
         mail_observer: Arc::new(postrider_mail::NoObserver),
     })
@@ -137,7 +139,11 @@ impl State {
     fn checkpoints(&self, args: &RunArgs) -> Outcome<Option<CheckpointSettings>> {
         let Some(dir) = &self.dir else { return Ok(None) };
         let every_ns = i64::from(args.checkpoint_every).saturating_mul(1_000_000_000);
-        CheckpointSettings::local(dir, every_ns, args.from_checkpoint).map(Some)
+        let mut settings = CheckpointSettings::local(dir, every_ns, args.from_checkpoint)?;
+        if let Some(seconds) = args.keep_seconds {
+            settings.retention.age_ns = i64::from(seconds).saturating_mul(1_000_000_000);
+        }
+        Ok(Some(settings))
     }
 
     fn dead_letters(&self) -> Option<PathBuf> {
@@ -155,6 +161,7 @@ impl State {
         };
         let mut options = LogOptions::new(&dir);
         options.lease = args.lease_ms.map_or(options.lease, Duration::from_millis);
+        options.segment_bytes = args.log_segment_bytes.unwrap_or(options.segment_bytes);
         let opened = Log::open(options)?;
         if let Some(stopped) = opened.taken_from {
             console::note(&format!(

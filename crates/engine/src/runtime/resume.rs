@@ -1,6 +1,9 @@
 //! What a pipeline goes on from: the newest checkpoint that is whole, and the sealed epochs behind it.
 
-use postrider_store::{CheckpointError, EpochSealed, Log, Lsn, Manifest, Outbox};
+use postrider_store::{
+    CheckpointError, EpochSealed, Log, Lsn, Manifest, Outbox,
+    failpoint::{self, Failpoint},
+};
 
 use super::{
     checkpoint::Checkpoints,
@@ -108,6 +111,7 @@ async fn restore(
         EngineError::Checkpoint(CheckpointError::Unfit { id, reason })
     })?;
     restored.facts.skipped = skipped;
+    failpoint::pass(Failpoint::Restored);
     Ok(restored)
 }
 

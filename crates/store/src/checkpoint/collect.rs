@@ -16,6 +16,7 @@ use super::{
     lineage::Summary,
     names::{BOUNDARIES, MANIFESTS, STATE, boundary_name, boundary_of, manifest_name, manifest_of},
 };
+use crate::failpoint::{self, Failpoint};
 
 /// What was deleted.
 #[derive(Debug, Default)]
@@ -103,15 +104,18 @@ impl CheckpointStore {
     ) -> Result<(), CheckpointError> {
         let names = garbage.files.iter().map(|file| file.name.as_str());
         self.objects.delete_all(STATE, names).await?;
+        failpoint::pass(Failpoint::StateDeleted);
         collected.files = garbage.files.len();
         collected.bytes = garbage.files.iter().map(|file| file.bytes).sum();
         if garbage.boundary > 0 {
             // One that exists says the same.
             let name = boundary_name(garbage.boundary);
             self.objects.create(BOUNDARIES, &name, PutPayload::new()).await?;
+            failpoint::pass(Failpoint::BoundaryWritten);
         }
         for id in &garbage.manifests {
             self.objects.delete(MANIFESTS, &manifest_name(*id)).await?;
+            failpoint::pass(Failpoint::ManifestDeleted);
             collected.manifests += 1;
         }
         for old in &garbage.boundaries {

@@ -1,7 +1,10 @@
 //! After a restart: the same epochs again, compared with the log, before anything new.
 
 use postrider_core::{Barrier, EpochKind, SubjectId, WorkspaceId};
-use postrider_store::PipelineRecord;
+use postrider_store::{
+    PipelineRecord,
+    failpoint::{self, Failpoint},
+};
 
 use super::{Command, Coordinator};
 use crate::{
@@ -33,6 +36,7 @@ impl Coordinator {
                 sql: self.sql.clone(),
             };
             self.log.append(vec![record.frame(WorkspaceId::DEFAULT, SubjectId::NONE)]).await?;
+            failpoint::pass(Failpoint::PipelineRecorded);
         }
         self.summary.recovery_ns = self.wall.now().0 - started.0;
         self.recovery.replay_ns = self.summary.recovery_ns;
@@ -87,6 +91,7 @@ impl Coordinator {
         self.sealed_watermark = open.watermark();
         self.summary.replayed_epochs += 1;
         self.recovery.rows += open.rows();
+        failpoint::pass(Failpoint::EpochReplayed);
         self.note_snapshot(open).await
     }
 
