@@ -1,8 +1,13 @@
 //! The command line.
 
+mod bench;
+mod tuning;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::{bench::BenchArgs, tuning::LogTuning};
 
 /// Turns streaming SQL into the right email at the right second.
 #[derive(Debug, Parser)]
@@ -129,15 +134,8 @@ pub(crate) struct RunArgs {
     /// Milliseconds without a sign of life after which another run on the same state takes it over
     #[arg(long, value_name = "MS", hide = true, value_parser = clap::value_parser!(u64).range(50..=3_600_000))]
     pub(crate) lease_ms: Option<u64>,
-    /// Size of a segment of the log; snapshots, and what is kept of the log anyway, are measured in segments
-    #[arg(long, value_name = "BYTES", hide = true, value_parser = clap::value_parser!(u64).range(4_096..=1_073_741_824))]
-    pub(crate) log_segment_bytes: Option<u64>,
-    /// How long the log and checkpoints are kept although nothing needs them
-    #[arg(long, value_name = "SECONDS", hide = true)]
-    pub(crate) keep_seconds: Option<u32>,
-    /// Milliseconds between two looks at what of the log can be deleted
-    #[arg(long, value_name = "MS", hide = true, value_parser = clap::value_parser!(u32).range(10..))]
-    pub(crate) housekeeping_ms: Option<u32>,
+    #[command(flatten)]
+    pub(crate) log: LogTuning,
 }
 
 /// Checks pipelines without running them: SQL, options, the contract of email sinks, templates.
@@ -284,25 +282,4 @@ pub(crate) struct MailboxArgs {
     /// The address of the page; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:8025", value_name = "ADDR")]
     pub(crate) http: SocketAddr,
-}
-
-/// Measures events a second from an NDJSON file through a filter and a one-minute tumble by customer into a
-/// blackhole, beside the same query in plain DataFusion in the same process. Prints JSON.
-#[derive(Debug, Parser)]
-#[command(
-    after_help = "Examples:\n  postrider bench\n  postrider bench --events 2000000 --rounds 5"
-)]
-pub(crate) struct BenchArgs {
-    /// Events in the generated file
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
-    pub(crate) events: u64,
-    /// Customers in the generated file
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
-    pub(crate) customers: u64,
-    /// Measurements of each kind; the median counts
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=101))]
-    pub(crate) rounds: u64,
-    /// Shards to measure with
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 2])]
-    pub(crate) parallelism: Vec<usize>,
 }

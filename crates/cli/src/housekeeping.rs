@@ -14,7 +14,7 @@ use postrider_store::{
     ViewError,
 };
 
-use crate::{args::RunArgs, project::LoadedPipeline, wiring::COLLECTOR};
+use crate::{args::LogTuning, project::LoadedPipeline, wiring::COLLECTOR};
 
 /// How often the log is looked at: segments fill far slower.
 const EVERY_NS: i64 = 60_000_000_000;
@@ -39,17 +39,17 @@ impl Default for Tidiness {
 impl Tidiness {
     /// What the arguments of a run ask for. With segments of another size, what is measured in default ones is measured in
     /// these.
-    pub(crate) fn of(args: &RunArgs) -> Self {
+    pub(crate) fn of(asked: &LogTuning) -> Self {
         let mut tidiness = Self::default();
-        if let Some(bytes) = args.log_segment_bytes {
+        if let Some(bytes) = asked.log_segment_bytes {
             let segments = tidiness.keep.bytes / SEGMENT_BYTES_DEFAULT;
             tidiness.keep.bytes = bytes.saturating_mul(segments);
             tidiness.snapshot_log_bytes = Some(bytes);
         }
-        if let Some(seconds) = args.keep_seconds {
+        if let Some(seconds) = asked.keep_seconds {
             tidiness.keep.time = Duration::from_secs(seconds.into());
         }
-        if let Some(every) = args.housekeeping_ms {
+        if let Some(every) = asked.housekeeping_ms {
             tidiness.every_ns = i64::from(every) * 1_000_000;
         }
         tidiness

@@ -70,7 +70,7 @@ async fn serve(args: &RunArgs, pipelines: Vec<LoadedPipeline>) -> Outcome {
         collector,
         dead_letters: state.dead_letters(),
         checkpoints: state.checkpoints(args)?,
-        tidiness: Tidiness::of(args),
+        tidiness: Tidiness::of(&args.log),
         engine_observer: Arc::new(Notes::default()),
         mail_observer: Arc::new(postrider_mail::NoObserver),
     })
@@ -140,7 +140,7 @@ impl State {
         let Some(dir) = &self.dir else { return Ok(None) };
         let every_ns = i64::from(args.checkpoint_every).saturating_mul(1_000_000_000);
         let mut settings = CheckpointSettings::local(dir, every_ns, args.from_checkpoint)?;
-        if let Some(seconds) = args.keep_seconds {
+        if let Some(seconds) = args.log.keep_seconds {
             settings.retention.age_ns = i64::from(seconds).saturating_mul(1_000_000_000);
         }
         Ok(Some(settings))
@@ -161,7 +161,7 @@ impl State {
         };
         let mut options = LogOptions::new(&dir);
         options.lease = args.lease_ms.map_or(options.lease, Duration::from_millis);
-        options.segment_bytes = args.log_segment_bytes.unwrap_or(options.segment_bytes);
+        options.segment_bytes = args.log.log_segment_bytes.unwrap_or(options.segment_bytes);
         let opened = Log::open(options)?;
         if let Some(stopped) = opened.taken_from {
             console::note(&format!(

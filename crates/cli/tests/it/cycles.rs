@@ -97,7 +97,7 @@ fn processes_that_die_at_any_moment_lose_nothing_and_do_nothing_twice() {
     });
     println!("{}", figures.json());
     assert!(figures.restores() * 2 > cycles, "most restarts go on from a checkpoint");
-    assert!(figures.failpoints > 0 || cycles < 50, "no failpoint was met");
+    assert!(figures.at_failpoints() > 0 || cycles < 50, "no failpoint was met");
     assert!(shop.log_was_shortened() || cycles < 50, "the log was never shortened");
     assert!(
         figures.replays_are_short() || cycles < 50,
@@ -124,6 +124,7 @@ fn soak() {
         }
     });
     figures.write("kills");
+    println!("kills: {:#}", figures.json());
 }
 
 #[test]
@@ -134,6 +135,7 @@ fn soak_undisturbed() {
     let mut figures = Figures::of_seed(0);
     campaign(&shop, setting("POSTRIDER_SOAK_RATE", RATE), &mut figures, |customers, figures| {
         let mut life = Life::start(shop.command(2), customers);
+        life.ready(figures);
         let until = Instant::now() + Duration::from_secs(60 * minutes);
         while Instant::now() < until {
             figures.sample(life.rss_kib());
@@ -145,4 +147,5 @@ fn soak_undisturbed() {
         life.stop(figures);
     });
     figures.write("undisturbed");
+    println!("undisturbed: {:#}", figures.json());
 }

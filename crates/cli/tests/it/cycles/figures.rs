@@ -1,6 +1,6 @@
 //! What a campaign came to, in numbers.
 
-use std::{fs, path::PathBuf, time::Instant};
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Instant};
 
 use serde_json::{Value, json};
 
@@ -14,8 +14,8 @@ pub(super) struct Figures {
     seed: u64,
     began: Instant,
     pub(super) cycles: u64,
-    /// Processes that died at a failpoint.
-    pub(super) failpoints: u64,
+    /// Processes that died at a failpoint, by its name.
+    failpoints: BTreeMap<String, u64>,
     /// Of each restart from a checkpoint: rows that were replayed.
     replayed: Vec<u64>,
     /// Of each recovery: milliseconds of restore and replay.
@@ -37,7 +37,7 @@ impl Figures {
             seed,
             began: Instant::now(),
             cycles: 0,
-            failpoints: 0,
+            failpoints: BTreeMap::new(),
             replayed: Vec::new(),
             recoveries: Vec::new(),
             answered: 0,
@@ -51,8 +51,16 @@ impl Figures {
         }
     }
 
-    /// Takes `restored checkpoint 12 (..) in 35 ms, replayed 14 epochs (1,200 rows) in 12 ms` for what it is.
+    /// Takes note of what a process said: at which failpoint it died, or how it recovered.
     pub(super) fn note(&mut self, line: &str) {
+        match line.strip_prefix("failpoint ") {
+            Some(name) => *self.failpoints.entry(name.to_owned()).or_default() += 1,
+            None => self.note_recovery(line),
+        }
+    }
+
+    /// Takes `restored checkpoint 12 (..) in 35 ms, replayed 14 epochs (1,200 rows) in 12 ms` for what it is.
+    fn note_recovery(&mut self, line: &str) {
         let Some((before, after)) = line.split_once("replayed ") else { return };
         let rows = after.split_once('(').and_then(|(_, rest)| rest.split_once(" row"));
         let rows = rows.map_or(0, |(rows, _)| rows.replace(',', "").parse().unwrap());
@@ -68,6 +76,11 @@ impl Figures {
         self.rss.push((self.began.elapsed().as_secs_f64() / 3_600.0, rss_kib));
     }
 
+    /// Processes that died at a failpoint.
+    pub(super) fn at_failpoints(&self) -> u64 {
+        self.failpoints.values().sum()
+    }
+
     /// Starts that went on from a checkpoint.
     pub(super) fn restores(&self) -> u64 {
         self.replayed.len() as u64
@@ -81,20 +94,21 @@ impl Figures {
         median * 4 < self.events as u64
     }
 
-    /// Percent an hour of what is in use in the middle: a line through the samples behind the warm-up.
-    fn slope(&self) -> Option<f64> {
+    /// How memory grows in KiB an hour, and how much is in use in the middle: a line through the samples behind the warm-up.
+    fn slope(&self) -> Option<(f64, f64)> {
         let warm = &self.rss[(self.rss.len() as f64 * WARM_UP) as usize..];
         let count = warm.len() as f64;
         let mean = |of: fn(&(f64, f64)) -> f64| warm.iter().map(of).sum::<f64>() / count;
         let (at, size) = (mean(|sample| sample.0), mean(|sample| sample.1));
         let both: f64 = warm.iter().map(|(a, s)| (a - at) * (s - size)).sum();
         let one: f64 = warm.iter().map(|(a, _)| (a - at).powi(2)).sum();
-        (one > 0.0).then(|| both / one / size * 100.0)
+        (one > 0.0).then(|| (both / one, size))
     }
 
     pub(super) fn json(&self) -> Value {
         let mut took = self.recoveries.clone();
         took.sort_by(f64::total_cmp);
+        let hours = self.began.elapsed().as_secs_f64() / 3_600.0;
         json!({
             "seed": self.seed,
             "seconds": self.began.elapsed().as_secs(),
@@ -114,7 +128,9 @@ impl Figures {
             "recovery_ms_p50": took.get(took.len() / 2),
             "recovery_ms_max": took.last(),
             "rss_kib": [self.rss.first().map(|s| s.1), self.rss.last().map(|s| s.1)],
-            "rss_slope_percent_per_hour": self.slope(),
+            "rss_slope_percent_per_hour": self.slope().map(|(slope, size)| slope / size * 100.0),
+            // Message ids are remembered for a week, so this is not 0.
+            "rss_slope_bytes_per_event": self.slope().map(|(slope, _)| slope * 1_024.0 * hours / self.events as f64),
         })
     }
 
@@ -126,7 +142,6 @@ impl Figures {
         let mut all: Value = serde_json::from_str(&known).unwrap();
         all[name] = self.json();
         fs::write(&file, format!("{all:#}\n")).unwrap();
-        println!("{name}: {:#}", all[name]);
     }
 }
 
