@@ -234,7 +234,10 @@ impl Ingest {
     /// Moves behind what the source has looked at in vain, so that nobody keeps it for this pipeline.
     fn look_ahead(&mut self, until: Option<&Position>) {
         if let Some(looked) = self.source.looked_up_to() {
-            let looked = until.map_or(looked.clone(), |until| looked.min(until.clone()));
+            let looked = match until {
+                Some(until) => looked.min(until.clone()),
+                None => looked,
+            };
             self.position = looked.max(std::mem::take(&mut self.position));
         }
     }
