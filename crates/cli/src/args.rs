@@ -1,6 +1,8 @@
 //! The command line.
 
+mod bench;
 mod state;
+mod tuning;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -11,6 +13,8 @@ pub(crate) use self::state::{
     DiffArgs, ExportArgs, GcArgs, ListArgs, NameArgs, ShowArgs, ShownAs, StateArgs, StateCommand,
     VerifyStateArgs,
 };
+
+pub(crate) use self::{bench::BenchArgs, tuning::LogTuning};
 
 /// Turns streaming SQL into the right email at the right second.
 #[derive(Debug, Parser)]
@@ -154,6 +158,8 @@ pub(crate) struct RunArgs {
     /// Milliseconds without a sign of life after which another run on the same state takes it over
     #[arg(long, value_name = "MS", hide = true, value_parser = clap::value_parser!(u64).range(50..=3_600_000))]
     pub(crate) lease_ms: Option<u64>,
+    #[command(flatten)]
+    pub(crate) log: LogTuning,
 }
 
 /// Checks pipelines without running them: SQL, options, the contract of email sinks, templates.
@@ -300,34 +306,4 @@ pub(crate) struct MailboxArgs {
     /// The address of the page; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:8025", value_name = "ADDR")]
     pub(crate) http: SocketAddr,
-}
-
-/// Measures events a second from an NDJSON file through a filter and a one-minute tumble by customer into a
-/// blackhole, beside the same query in plain DataFusion in the same process. Prints JSON.
-#[derive(Debug, Parser)]
-#[command(
-    after_help = "Examples:\n  postrider bench\n  postrider bench --events 2000000 --rounds 5\n  postrider bench --state"
-)]
-pub(crate) struct BenchArgs {
-    /// Events in the generated file
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
-    pub(crate) events: u64,
-    /// Customers in the generated file
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
-    pub(crate) customers: u64,
-    /// Measurements of each kind; the median counts
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=101))]
-    pub(crate) rounds: u64,
-    /// Measures what checkpoints cost while much state changes, and a restart from it, instead
-    #[arg(long)]
-    pub(crate) state: bool,
-    /// With --state: keys in the state; 9 million are about 1 GB
-    #[arg(long, default_value_t = 9_000_000, value_parser = clap::value_parser!(u64).range(1_000..=200_000_000))]
-    pub(crate) keys: u64,
-    /// With --state: seconds of each measurement
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    pub(crate) seconds: u32,
-    /// Shards to measure with
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 2])]
-    pub(crate) parallelism: Vec<usize>,
 }

@@ -28,6 +28,8 @@ pub(crate) struct CheckpointSettings {
     pub(crate) settings: &'static str,
     /// Time between two checkpoints of a pipeline.
     pub(crate) every_ns: i64,
+    /// How long they are kept.
+    pub(crate) retention: Retention,
     /// What to go on from, instead of the newest checkpoint.
     pub(crate) restore: Option<RestoreFrom>,
     /// Whether state is compressed: not for a disk of this machine.
@@ -63,6 +65,7 @@ impl CheckpointSettings {
             objects,
             settings: "",
             every_ns,
+            retention: Retention::default(),
             restore: None,
             compress: false,
             accept_gap: false,
@@ -84,7 +87,7 @@ impl CheckpointSettings {
             every_ns: self.every_ns,
             log_bytes: LOG_BYTES,
             compress: self.compress,
-            retention: Retention::default(),
+            retention: self.retention,
             restore: self.restore.clone(),
             accept_gap: self.accept_gap,
             refire: self.refire,

@@ -35,6 +35,7 @@ use crate::{
     args::DemoArgs,
     checkpoints::CheckpointSettings,
     console,
+    housekeeping::Tidiness,
     interrupt::Interrupts,
     outcome::{Failure, Outcome},
     project::{LoadedPipeline, PipelineText, load_text},
@@ -195,6 +196,7 @@ async fn set_up(
         }),
         dead_letters: Some(dir.join("dead_letters")),
         checkpoints: Some(CheckpointSettings::local(dir, CHECKPOINT_EVERY_NS)?),
+        tidiness: Tidiness::default(),
         engine_observer: Arc::<Latencies>::clone(&latencies),
         mail_observer: Arc::<Latencies>::clone(&latencies),
     })

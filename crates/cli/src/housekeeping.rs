@@ -3,19 +3,68 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use postrider_core::{Clock, ClockTime};
 use postrider_engine::{CheckpointFacts, EngineObserver, RecoveryFacts, SealFacts, UpgradePlan};
 use postrider_serve::{Collector, CollectorLimits};
 use postrider_store::{
-    CheckpointError, Housekeeping, KeepLog, Log, Lsn, PipelineNeeds, Tidied, ViewError,
+    CheckpointError, Housekeeping, KeepLog, Log, Lsn, PipelineNeeds, SEGMENT_BYTES_DEFAULT, Tidied,
+    ViewError,
 };
 
-use crate::{project::LoadedPipeline, wiring::COLLECTOR};
+use crate::{args::LogTuning, project::LoadedPipeline, wiring::COLLECTOR};
 
 /// How often the log is looked at: segments fill far slower.
 const EVERY_NS: i64 = 60_000_000_000;
+
+/// How short the log is kept. Only tests choose another way than the default.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tidiness {
+    /// How often it is looked at.
+    every_ns: i64,
+    /// What is kept anyway.
+    keep: KeepLog,
+    /// Bytes of the log after which snapshots are due; `None`: as each view has it.
+    snapshot_log_bytes: Option<u64>,
+}
+
+impl Default for Tidiness {
+    fn default() -> Self {
+        Self { every_ns: EVERY_NS, keep: KeepLog::default(), snapshot_log_bytes: None }
+    }
+}
+
+impl Tidiness {
+    /// What the arguments of a run ask for. With segments of another size, what is measured in default ones is measured in
+    /// these.
+    pub(crate) fn of(asked: &LogTuning) -> Self {
+        let mut tidiness = Self::default();
+        if let Some(bytes) = asked.log_segment_bytes {
+            let segments = tidiness.keep.bytes / SEGMENT_BYTES_DEFAULT;
+            tidiness.keep.bytes = bytes.saturating_mul(segments);
+            tidiness.snapshot_log_bytes = Some(bytes);
+        }
+        if let Some(seconds) = asked.keep_seconds {
+            tidiness.keep.time = Duration::from_secs(seconds.into());
+        }
+        if let Some(every) = asked.housekeeping_ms {
+            tidiness.every_ns = i64::from(every) * 1_000_000;
+        }
+        tidiness
+    }
+
+    /// Bytes of the log after which the outbox is written down.
+    pub(crate) fn outbox_bytes(&self) -> u64 {
+        self.snapshot_log_bytes.unwrap_or(postrider_mail::SNAPSHOT_LOG_BYTES)
+    }
+
+    /// Bytes of the log after which message ids are written down.
+    pub(crate) fn message_ids_bytes(&self) -> u64 {
+        self.snapshot_log_bytes.unwrap_or(postrider_serve::limits::SNAPSHOT_LOG_BYTES)
+    }
+}
 
 /// What each pipeline still needs of the log, as its newest checkpoint said; and a watcher behind this one.
 pub(crate) struct Needs {
@@ -82,18 +131,20 @@ impl EngineObserver for Needs {
     }
 }
 
-/// Deletes what nobody needs of a log, every minute, until the caller drops it. What fails is tried again.
+/// Deletes what nobody needs of a log, from time to time, until the caller drops it. What fails is tried again.
 pub(crate) async fn keep_short(
     log: Log,
     needs: Arc<Needs>,
     wall: Arc<dyn Clock>,
+    tidiness: Tidiness,
     dispatcher_runs: bool,
 ) {
     loop {
-        wall.sleep_until(ClockTime(wall.now().0.saturating_add(EVERY_NS))).await;
+        wall.sleep_until(ClockTime(wall.now().0.saturating_add(tidiness.every_ns))).await;
         let (log, pipelines, now) = (log.clone(), needs.all(), wall.now().0);
-        let tidied =
-            tokio::task::spawn_blocking(move || tidy(&log, &pipelines, now, dispatcher_runs));
+        let tidied = tokio::task::spawn_blocking(move || {
+            tidy(&log, &pipelines, tidiness.keep, now, dispatcher_runs)
+        });
         match tidied.await {
             Ok(Ok(tidied)) if tidied.shortened.segments > 0 => tracing::info!(
                 segments = tidied.shortened.segments,
@@ -110,10 +161,10 @@ pub(crate) async fn keep_short(
 fn tidy(
     log: &Log,
     pipelines: &[PipelineNeeds],
+    keep: KeepLog,
     now: i64,
     dispatcher_runs: bool,
 ) -> Result<Tidied, ViewError> {
     let views = [Collector::kept_view(&CollectorLimits::default())];
-    let keep = KeepLog::default();
     Housekeeping { pipelines, views: &views, dispatcher_runs, keep, now }.run(log)
 }

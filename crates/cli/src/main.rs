@@ -12,6 +12,7 @@ mod columns;
 mod commands;
 mod console;
 mod demo;
+mod failpoints;
 mod fixture;
 mod housekeeping;
 mod interrupt;
@@ -33,6 +34,10 @@ fn main() -> ExitCode {
     let args = args::Args::parse();
     console::start_logging(args.verbose);
     tls::use_ring();
+    if let Err(failure) = failpoints::arm() {
+        console::error(&failure.text);
+        return ExitCode::from(failure.code);
+    }
     let lost = || console::output_lost().map_or(Ok(()), |why| Err(Failure::unprinted(why)));
     match commands::run(args.command).and_then(|()| lost()) {
         Ok(()) => ExitCode::SUCCESS,

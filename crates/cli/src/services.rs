@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     checkpoints::CheckpointSettings,
-    housekeeping::{Needs, keep_short},
+    housekeeping::{Needs, Tidiness, keep_short},
     member::{ConnectorsOf, Member, Starter},
     outcome::{Failure, Outcome},
     project::LoadedPipeline,
@@ -58,6 +58,7 @@ pub(crate) struct ServiceOptions {
     pub(crate) collector: Option<CollectorSetup>,
     pub(crate) dead_letters: Option<PathBuf>,
     pub(crate) checkpoints: Option<CheckpointSettings>,
+    pub(crate) tidiness: Tidiness,
     pub(crate) engine_observer: Arc<dyn EngineObserver>,
     pub(crate) mail_observer: Arc<dyn MailObserver>,
 }
@@ -114,7 +115,8 @@ impl Services {
         let (stop_collector, stop_mail) = (CancellationToken::new(), CancellationToken::new());
         let mut collector = None;
         if let Some(CollectorSetup { listener, keys }) = options.collector.take() {
-            collector = Some((listener, open_collector(&options.log, keys, &options.wall).await?));
+            let opened = open_collector(&options, keys).await?;
+            collector = Some((listener, opened));
         }
         let observer = Arc::clone(&options.engine_observer);
         let needs = Arc::new(Needs::new(&options.pipelines, observer));
@@ -138,7 +140,8 @@ impl Services {
             }))
         });
         let wall = Arc::clone(&options.wall);
-        let housekeeper = keep_short(options.log.clone(), needs, wall, mail.is_some());
+        let housekeeper =
+            keep_short(options.log.clone(), needs, wall, options.tidiness, mail.is_some());
         Ok(Self {
             members,
             _housekeeper: AbortOnDropHandle::new(tokio::spawn(housekeeper)),
@@ -245,6 +248,7 @@ fn start_mail(
         wall: Arc::clone(&options.wall),
         epoch_clock: Arc::clone(&options.clock),
         max_in_flight: SENDS_IN_FLIGHT,
+        snapshot_log_bytes: options.tidiness.outbox_bytes(),
         observer: Arc::clone(&options.mail_observer),
     })?;
     let (handle, stop) = (dispatcher.handle(), stop.clone());
@@ -252,20 +256,20 @@ fn start_mail(
     Ok(Some((handle, AbortOnDropHandle::new(tokio::spawn(run)))))
 }
 
-/// Opens a collector over a log.
-async fn open_collector(
-    log: &Log,
-    keys: Vec<WriteKey>,
-    wall: &Arc<dyn Clock>,
-) -> Outcome<Collector> {
+/// Opens a collector over the log of what is started.
+async fn open_collector(services: &ServiceOptions, keys: Vec<WriteKey>) -> Outcome<Collector> {
+    let limits = CollectorLimits {
+        snapshot_log_bytes: services.tidiness.message_ids_bytes(),
+        ..CollectorLimits::default()
+    };
     let options = CollectorOptions {
-        log: log.clone(),
+        log: services.log.clone(),
         workspace: WorkspaceId::DEFAULT,
         keys,
         origins: Vec::new(),
-        wall: Arc::clone(wall),
+        wall: Arc::clone(&services.wall),
         ids: Arc::new(rand::random::<u128>),
-        limits: CollectorLimits::default(),
+        limits,
     };
     let opened = tokio::task::spawn_blocking(move || Collector::open(options)).await;
     opened

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use postrider_core::DataSink;
-use postrider_store::SinkSeal;
+use postrider_store::{
+    SinkSeal,
+    failpoint::{self, Failpoint},
+};
 
 use crate::{
     Connectors, EngineError,
@@ -37,6 +40,7 @@ impl DeadLetters {
             self.sink.write(&rows.map_err(failed)?).await.map_err(failed)?;
         }
         let position = self.sink.flush().await.map_err(failed)?;
+        failpoint::pass(Failpoint::DeadLettersFlushed);
         Ok(Some(SinkSeal { sink: DEAD_LETTERS.to_owned(), position }))
     }
 }

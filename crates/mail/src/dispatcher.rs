@@ -97,6 +97,8 @@ pub struct DispatcherOptions {
     pub epoch_clock: Arc<dyn Clock>,
     /// How many sends may be on their way at once: about twice the connections of the providers.
     pub max_in_flight: usize,
+    /// Bytes of the log after which the outbox is written down again: [`crate::SNAPSHOT_LOG_BYTES`] but for tests.
+    pub snapshot_log_bytes: u64,
     /// Is told what happens.
     pub observer: Arc<dyn MailObserver>,
 }
@@ -200,7 +202,7 @@ impl Dispatcher {
             }
         }
         let (sender, settles) = mpsc::channel(SETTLE_REQUESTS);
-        let (ask, snapshots) = Snapshots::new();
+        let (ask, snapshots) = Snapshots::new(options.snapshot_log_bytes);
         let log = options.log.clone();
         Ok(Self {
             reader: fold::outbox_reader(&log),

@@ -37,6 +37,7 @@ pub use dispatcher::{
     Dispatcher, DispatcherHandle, DispatcherOptions, MailObserver, NoObserver, SendFacts,
 };
 pub use error::MailError;
+pub use limits::SNAPSHOT_LOG_BYTES;
 pub use mailbox::Mailbox;
 pub use message::Outgoing;
 pub use provider::{

@@ -71,7 +71,7 @@ pub(crate) const SETTLE_REQUESTS: usize = 16;
 
 /// Bytes of the log after which the outbox is written down again, if its snapshot is not larger than that: they are folded
 /// in a second or less at the next start.
-pub(crate) const SNAPSHOT_LOG_BYTES: u64 = 64 << 20;
+pub const SNAPSHOT_LOG_BYTES: u64 = 64 << 20;
 
 /// Requests for a snapshot that wait at the same time; one process has few reasons to ask.
 pub(crate) const SNAPSHOT_REQUESTS: usize = 16;

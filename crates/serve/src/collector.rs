@@ -51,7 +51,7 @@ use tokio::sync::Semaphore;
 
 use crate::limits::{
     BODY_BYTES_MAX, BODY_TIME_MAX, DEDUPE_IDS_MAX, DEDUPE_WINDOW, DISCARDS_MAX, EVENT_BYTES_MAX,
-    EVENTS_PER_REQUEST_MAX, IN_FLIGHT_REQUESTS_MAX, LOG_QUEUE_TIME_MAX,
+    EVENTS_PER_REQUEST_MAX, IN_FLIGHT_REQUESTS_MAX, LOG_QUEUE_TIME_MAX, SNAPSHOT_LOG_BYTES,
 };
 
 /// Draws 128 random bits: the id of an event whose sender gave it none.
@@ -76,6 +76,8 @@ pub struct CollectorLimits {
     pub dedupe_window: Duration,
     /// How many message ids are remembered.
     pub dedupe_ids: usize,
+    /// Bytes of the log after which message ids are written down again.
+    pub snapshot_log_bytes: u64,
 }
 
 impl Default for CollectorLimits {
@@ -89,6 +91,7 @@ impl Default for CollectorLimits {
             log_queue_time: LOG_QUEUE_TIME_MAX,
             dedupe_window: DEDUPE_WINDOW,
             dedupe_ids: DEDUPE_IDS_MAX,
+            snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
         }
     }
 }

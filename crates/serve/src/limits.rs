@@ -74,7 +74,7 @@ pub(crate) const DEDUPE_EXPIRE_STEP: usize = 2;
 
 /// Bytes of the log after which the message ids are written down again, if their snapshot is not larger than that: the events
 /// in them are read in a second or less at the next start.
-pub(crate) const SNAPSHOT_LOG_BYTES: u64 = 64 << 20;
+pub const SNAPSHOT_LOG_BYTES: u64 = 64 << 20;
 
 /// Message ids in one chunk of a snapshot, 24 bytes each.
 pub(crate) const SNAPSHOT_CHUNK_IDS: usize = 8192;

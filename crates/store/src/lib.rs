@@ -29,6 +29,7 @@
 mod checkpoint;
 mod durable;
 mod error;
+pub mod failpoint;
 mod files;
 mod frame;
 mod housekeeping;
@@ -60,6 +61,7 @@ pub use checkpoint::{
 };
 pub use durable::DurableEnd;
 pub use error::{LogError, RecordError};
+pub use failpoint::Failpoint;
 pub use files::{Fill, LogFile, LogFiles, MemoryDisk};
 pub use frame::{Frame, FrameKind, NewFrame};
 pub use housekeeping::{Housekeeping, KeptView, Tidied};

@@ -31,7 +31,11 @@ pub use self::{
     error::ViewError,
 };
 pub(crate) use self::{disk::DiskViews, memory::MemoryViews};
-use crate::{LogError, LogReader, Lsn, limits::SNAPSHOTS_KEPT};
+use crate::{
+    LogError, LogReader, Lsn,
+    failpoint::{self, Failpoint},
+    limits::SNAPSHOTS_KEPT,
+};
 
 /// A view, and how its snapshots are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +91,9 @@ impl Views {
         let mut writer = SnapshotWriter::new(file, path.clone(), header)?;
         fill(&mut writer)?;
         let (file, bytes) = writer.finish()?;
+        failpoint::pass(Failpoint::SnapshotWritten);
         file.publish().map_err(failed("finish"))?;
+        failpoint::pass(Failpoint::SnapshotPublished);
         // It is there, so nothing is wrong if the old ones could not be deleted: the next one deletes them.
         self.delete_old(view, at).ok();
         Ok(bytes)

@@ -13,8 +13,9 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use self::room::Room;
 use crate::{
-    Appended, LogError, Lsn, NewFrame,
+    Appended, Failpoint, LogError, Lsn, NewFrame,
     durable::Announce,
+    failpoint,
     files::{LogFile, LogFiles, is_disk_full},
     frame::codec::{self, InGroup, Stamp},
     limits::GROUP_BYTES_MAX,
@@ -149,11 +150,14 @@ impl Writer {
             self.begin_segment()?;
         }
         let (base, offset) = (self.base, file_offset(self.base, self.durable));
+        failpoint::pass(Failpoint::GroupBeforeWrite);
         let reserved = self.room.take(&*self.file, offset, self.group.len() as u64);
         if let Err(source) = reserved.and_then(|()| self.file.write_all_at(&self.group, offset)) {
             return Err(self.cut_back(offset, source));
         }
+        failpoint::pass(Failpoint::GroupWritten);
         self.file.sync().map_err(io_failed("sync", base))?;
+        failpoint::pass(Failpoint::GroupSynced);
         self.look_at_fence()?;
         self.durable = self.end();
         self.durable_sequence = self.next.sequence;
@@ -205,6 +209,7 @@ impl Writer {
         }
         file.sync().map_err(io_failed("sync", base))?;
         files.sync_names().map_err(io_failed("sync the directory of", base))?;
+        failpoint::pass(Failpoint::SegmentBegun);
         self.finish();
         (self.base, self.file, self.room) = (base, file, Room::default());
         self.shared.add_segment(base);

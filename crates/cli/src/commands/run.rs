@@ -19,6 +19,7 @@ use crate::{
     args::RunArgs,
     checkpoints::{CHECKPOINTS, CheckpointSettings, Place},
     console::{self, count, counted},
+    housekeeping::Tidiness,
     interrupt::Interrupts,
     outcome::{Failure, Outcome},
     project::{LoadedPipeline, load},
@@ -78,6 +79,7 @@ async fn serve(args: &RunArgs, pipelines: Vec<LoadedPipeline>) -> Outcome {
         collector,
         dead_letters: state.dead_letters(),
         checkpoints,
+        tidiness: Tidiness::of(&args.log),
         engine_observer: Arc::new(Notes::new(args.refire)),
         mail_observer: Arc::new(postrider_mail::NoObserver),
     });
@@ -165,7 +167,10 @@ impl State {
             (Some(dir), place) => {
                 let below = Place::Directory(dir.join(CHECKPOINTS));
                 let place = place.unwrap_or(&below);
-                let settings = CheckpointSettings::at(place, every_ns)?;
+                let mut settings = CheckpointSettings::at(place, every_ns)?;
+                if let Some(seconds) = args.log.keep_seconds {
+                    settings.retention.age_ns = i64::from(seconds).saturating_mul(1_000_000_000);
+                }
                 Ok(Some(CheckpointSettings {
                     restore: args.from_checkpoint.clone(),
                     accept_gap: args.accept_gap,
@@ -188,6 +193,7 @@ impl State {
         };
         let mut options = LogOptions::new(&dir);
         options.lease = args.lease_ms.map_or(options.lease, Duration::from_millis);
+        options.segment_bytes = args.log.log_segment_bytes.unwrap_or(options.segment_bytes);
         let opened = Log::open(options)?;
         if let Some(stopped) = opened.taken_from {
             console::note(&format!(

@@ -54,7 +54,9 @@ impl Finished {
 pub(crate) fn postrider<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postrider"));
     command.args(args).current_dir(root()).stdin(Stdio::null());
-    for name in ["POSTRIDER_LOG", "POSTRIDER_WRITE_KEYS", "POSTRIDER_SMTP_URL"] {
+    for name in
+        ["POSTRIDER_LOG", "POSTRIDER_WRITE_KEYS", "POSTRIDER_SMTP_URL", "POSTRIDER_FAILPOINT"]
+    {
         command.env_remove(name);
     }
     command
@@ -134,6 +136,16 @@ impl Running {
     /// The same, behind the lines that came before it.
     pub(crate) fn err_until(&self, prefix: &str) -> (String, String) {
         until(&self.err, prefix)
+    }
+
+    /// What came on standard error since somebody looked.
+    pub(crate) fn new_err(&self) -> Vec<String> {
+        self.err.try_iter().collect()
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Whether it has not ended.

@@ -18,7 +18,10 @@ use bytes::Bytes;
 use postrider_core::{
     Barrier, Clock, ClockTime, DataSink, Epoch, EpochKind, SubjectId, Watermark, WorkspaceId,
 };
-use postrider_store::{Log, Lsn};
+use postrider_store::{
+    Log, Lsn,
+    failpoint::{self, Failpoint},
+};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub(crate) use self::checkpoints::{Asker, CheckpointState};
@@ -197,6 +200,7 @@ impl Coordinator {
                 return Err(self.lost_task());
             }
         }
+        failpoint::pass(Failpoint::EpochCut);
         Ok(())
     }
 
@@ -284,12 +288,14 @@ impl Coordinator {
         })?;
         let (moved_at, trigger_rows) = (record.moved_at, record.trigger_rows);
         let seal = record.frame(WorkspaceId::DEFAULT, SubjectId::NONE);
+        failpoint::pass(Failpoint::SealReady);
         let last = appends.pop().into_iter().flatten().chain([seal]).collect();
         for append in appends {
             // Durable before the seal, which is behind it in the log.
             drop(self.log.submit(append).await?);
         }
         let end = self.log.append(last).await?.end;
+        failpoint::pass(Failpoint::SealDurable);
         self.sealed_watermark = open.watermark();
         self.summary.add(&open);
         self.observer.sealed(&SealFacts {

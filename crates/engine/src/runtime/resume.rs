@@ -8,7 +8,10 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use postrider_store::{CheckpointError, Log, Lsn, Manifest, Recovered};
+use postrider_store::{
+    CheckpointError, Log, Lsn, Manifest, Recovered,
+    failpoint::{self, Failpoint},
+};
 
 pub(crate) use self::shadow::Shadow;
 use self::{
@@ -131,6 +134,7 @@ fn restored(
         None => Restored::default(),
     };
     restored.facts.skipped = skipped;
+    failpoint::pass(Failpoint::Restored);
     Ok(restored)
 }
 

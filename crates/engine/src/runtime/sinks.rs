@@ -2,6 +2,7 @@
 
 use arrow::array::RecordBatch;
 use postrider_core::{DataSink, Epoch, EpochKind, SinkError};
+use postrider_store::failpoint::{self, Failpoint};
 use tokio::sync::mpsc;
 
 use super::{
@@ -60,7 +61,11 @@ impl SinkTask {
             current = barrier.epoch;
             let position = match &mut self.work {
                 SinkWork::Data { replay_until, .. } if current <= *replay_until => None,
-                SinkWork::Data { sink, .. } => Some(sink.flush().await?),
+                SinkWork::Data { sink, .. } => {
+                    let position = sink.flush().await?;
+                    failpoint::pass(Failpoint::SinkFlushed);
+                    Some(position)
+                }
                 SinkWork::Action { fire_at_end } => {
                     if barrier.kind == EpochKind::End && !*fire_at_end {
                         rows.clear();

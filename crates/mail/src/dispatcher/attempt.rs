@@ -6,7 +6,10 @@ use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use postrider_store::{Log, LogError, SendOutcome, Ticket};
+use postrider_store::{
+    Log, LogError, SendOutcome, Ticket,
+    failpoint::{self, Failpoint},
+};
 
 use super::backlog::Job;
 use crate::{MailClass, Outcome, Provider, limits::MAX_ATTEMPTS, message::Outgoing};
@@ -39,6 +42,7 @@ impl Launch {
         if let Err(error) = may_begin(durable, &log).await {
             return Finished { job: self.job, outcome: Err(error) };
         }
+        failpoint::pass(Failpoint::IntentDurable);
         // A panic in an adapter must not take the dispatcher down, and tells nothing about the message.
         let outcome = AssertUnwindSafe(self.provider.send(&self.message))
             .catch_unwind()
@@ -46,6 +50,7 @@ impl Launch {
             .unwrap_or_else(|_| Outcome::InDoubt {
                 reason: "the provider's adapter panicked".to_owned(),
             });
+        failpoint::pass(Failpoint::ProviderAnswered);
         Finished { job: self.job, outcome: Ok(outcome) }
     }
 }

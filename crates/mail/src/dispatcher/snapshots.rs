@@ -7,10 +7,7 @@ use tokio::{
 };
 
 use super::Dispatcher;
-use crate::{
-    MailError,
-    limits::{SNAPSHOT_LOG_BYTES, SNAPSHOT_REQUESTS},
-};
+use crate::{MailError, limits::SNAPSHOT_REQUESTS};
 
 /// Somebody who wants to know where the next snapshot is.
 pub(super) type Request = oneshot::Sender<Result<Lsn, ViewError>>;
@@ -28,15 +25,17 @@ struct Written {
 pub(super) struct Snapshots {
     requests: mpsc::Receiver<Request>,
     asked: Vec<Request>,
+    /// Bytes of the log after which one is due, if it is not larger.
+    log_bytes: u64,
     newest: Written,
     writing: Option<JoinHandle<Written>>,
 }
 
 impl Snapshots {
-    pub(super) fn new() -> (mpsc::Sender<Request>, Self) {
+    pub(super) fn new(log_bytes: u64) -> (mpsc::Sender<Request>, Self) {
         let (sender, requests) = mpsc::channel(SNAPSHOT_REQUESTS);
         let newest = Written { at: Lsn::ZERO, bytes: 0 };
-        (sender, Self { requests, asked: Vec::new(), newest, writing: None })
+        (sender, Self { requests, asked: Vec::new(), log_bytes, newest, writing: None })
     }
 
     /// This one was found at the start.
@@ -85,7 +84,7 @@ impl Snapshots {
 
     /// A snapshot is due once the log has grown by what one costs, so that writing them takes at most as much as the log does.
     fn is_due(&self, position: Lsn) -> bool {
-        position.0.saturating_sub(self.newest.at.0) >= SNAPSHOT_LOG_BYTES.max(self.newest.bytes)
+        position.0.saturating_sub(self.newest.at.0) >= self.log_bytes.max(self.newest.bytes)
     }
 
     /// Waits for the one that is being written.

@@ -192,6 +192,7 @@ pub(crate) fn options(
         wall: ManualClock::at(NOON),
         epoch_clock: ManualClock::at(NOON),
         max_in_flight: 8,
+        snapshot_log_bytes: postrider_mail::SNAPSHOT_LOG_BYTES,
         observer: Arc::new(NoObserver),
     }
 }

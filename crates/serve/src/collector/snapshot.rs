@@ -13,7 +13,7 @@ use super::{
     Collector, CollectorLimits, Shared,
     dedupe::{Key, Window},
 };
-use crate::limits::{SNAPSHOT_CHUNK_IDS, SNAPSHOT_LOG_BYTES};
+use crate::limits::SNAPSHOT_CHUNK_IDS;
 
 /// The snapshots. The version also stands for how a key is made of an id.
 const MESSAGE_IDS: View = View { name: "message_ids", version: 1 };
@@ -50,10 +50,11 @@ impl Collector {
     /// reported, and tried again later.
     pub async fn write_snapshots(self) {
         let mut durable = self.shared.log.durable();
+        let log_bytes = self.shared.limits.snapshot_log_bytes;
         let kept = self.shared.log.views().kept(MESSAGE_IDS).unwrap_or_default();
         let (mut newest, mut bytes) = (kept.last().copied().unwrap_or_default(), 0);
         loop {
-            let due = Lsn(newest.0.saturating_add(SNAPSHOT_LOG_BYTES.max(bytes)));
+            let due = Lsn(newest.0.saturating_add(log_bytes.max(bytes)));
             if durable.reaches(due).await.is_err() {
                 return;
             }

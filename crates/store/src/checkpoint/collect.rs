@@ -18,6 +18,7 @@ use super::{
     names::{BOUNDARIES, MANIFESTS, STATE, boundary_name, boundary_of, manifest_name, manifest_of},
     objects::Listed,
 };
+use crate::failpoint::{self, Failpoint};
 
 /// What was deleted.
 #[derive(Debug, Default)]
@@ -93,6 +94,7 @@ impl CheckpointStore {
             // One that exists says the same.
             let name = boundary_name(boundary);
             self.objects.create(BOUNDARIES, &name, PutPayload::new()).await?;
+            failpoint::pass(Failpoint::BoundaryWritten);
         }
         let savepoints = self.listed_savepoints().await?;
         let names = savepoints.iter().map(|(name, _)| name.clone()).collect();
@@ -180,10 +182,12 @@ impl CheckpointStore {
     ) -> Result<(), CheckpointError> {
         let names = garbage.files.iter().map(|file| file.name.as_str());
         self.objects.delete_all(STATE, names).await?;
+        failpoint::pass(Failpoint::StateDeleted);
         collected.files = garbage.files.len();
         collected.bytes = garbage.files.iter().map(|file| file.bytes).sum();
         for id in &garbage.manifests {
             self.objects.delete(MANIFESTS, &manifest_name(*id)).await?;
+            failpoint::pass(Failpoint::ManifestDeleted);
             collected.manifests += 1;
         }
         for old in &garbage.boundaries {

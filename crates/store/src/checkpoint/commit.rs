@@ -8,7 +8,10 @@ use super::{
     names::{MANIFESTS, manifest_name, nonce_text},
     objects::Created,
 };
-use crate::limits::COMMIT_IDS_MAX;
+use crate::{
+    failpoint::{self, Failpoint},
+    limits::COMMIT_IDS_MAX,
+};
 
 /// What it means that the id of a manifest is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +60,7 @@ impl CheckpointStore {
         for id in first..first.saturating_add(COMMIT_IDS_MAX) {
             manifest.id = id;
             if self.try_commit(&manifest).await? {
+                failpoint::pass(Failpoint::ManifestCommitted);
                 return Ok(manifest);
             }
             self.lineage().taken(id);

@@ -5,7 +5,10 @@
 //! checkpoint under the next id, the other one fails on that id, and keeps what it refers to.
 
 use super::{CheckpointError, CheckpointStore, Recovered, Recovery, recover::Check};
-use crate::limits::TAKE_OVERS_MAX;
+use crate::{
+    failpoint::{self, Failpoint},
+    limits::TAKE_OVERS_MAX,
+};
 
 impl CheckpointStore {
     /// Finds the newest checkpoint as [`newest_valid`](Self::newest_valid) does, and writes its manifest again
@@ -35,6 +38,7 @@ impl CheckpointStore {
             own.id = search.newest.saturating_add(1);
             // Who came first may have collected what was just read, so it is read anew.
             if self.try_commit(&own).await? {
+                failpoint::pass(Failpoint::TakenOver);
                 let recovered = Some(Recovered { manifest: own, blobs });
                 return Ok(Recovery { recovered, skipped });
             }

@@ -8,7 +8,10 @@ use super::{
     names::{STATE, state_name},
     objects::{Created, Objects, damaged},
 };
-use crate::limits::STATE_FILE_BYTES;
+use crate::{
+    failpoint::{self, Failpoint},
+    limits::STATE_FILE_BYTES,
+};
 
 /// Collects the blobs of a checkpoint, then writes them.
 ///
@@ -62,6 +65,7 @@ impl StateFileWriter {
             bytes += file.bytes;
             file.write(&self.objects).await?;
         }
+        failpoint::pass(Failpoint::StateWritten);
         Ok(bytes)
     }
 }

@@ -7,7 +7,12 @@
 use std::sync::PoisonError;
 
 use super::Log;
-use crate::{LogError, LogReader, Lsn, shared::Shared, start::LogStart};
+use crate::{
+    LogError, LogReader, Lsn,
+    failpoint::{self, Failpoint},
+    shared::Shared,
+    start::LogStart,
+};
 
 /// A part of the log, and how old it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,12 +70,14 @@ impl Log {
         // A successor may have moved the beginning further already.
         shared.check_fence()?;
         LogStart { at: start, sequence }.write(&*shared.files)?;
+        failpoint::pass(Failpoint::StartWritten);
         shared.begin_at(start);
         // Also those that an earlier call could not delete.
         let left = shared.files.bases().map_err(failed("list", shared, start))?;
         let old: Vec<_> = left.into_iter().filter(|base| *base < start).collect();
         for base in &old {
             shared.files.remove(*base).map_err(failed("delete", shared, *base))?;
+            failpoint::pass(Failpoint::SegmentDeleted);
         }
         shared.files.sync_names().map_err(failed("sync the directory of", shared, start))?;
         Ok(Shortened { start, segments: old.len(), bytes: start.0 - before.0 })

@@ -1,7 +1,10 @@
 //! After a restart: the same epochs again, compared with the log, before anything new.
 
 use postrider_core::{Barrier, EpochKind, SubjectId, WorkspaceId};
-use postrider_store::PipelineRecord;
+use postrider_store::{
+    PipelineRecord,
+    failpoint::{self, Failpoint},
+};
 
 use super::{Command, Coordinator};
 use crate::{
@@ -59,6 +62,7 @@ impl Coordinator {
             fire_series: self.fire_series,
         };
         self.log.append(vec![record.frame(WorkspaceId::DEFAULT, SubjectId::NONE)]).await?;
+        failpoint::pass(Failpoint::PipelineRecorded);
         Ok(())
     }
 
@@ -95,6 +99,7 @@ impl Coordinator {
         self.sealed_watermark = open.watermark();
         self.summary.replayed_epochs += 1;
         self.recovery.rows += open.rows();
+        failpoint::pass(Failpoint::EpochReplayed);
         self.note_snapshot(open).await
     }
 

@@ -1,0 +1,33 @@
+//! The command line of `postrider bench`.
+
+use clap::Parser;
+
+/// Measures events a second from an NDJSON file through a filter and a one-minute tumble by customer into a
+/// blackhole, beside the same query in plain DataFusion in the same process. Prints JSON.
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Examples:\n  postrider bench\n  postrider bench --events 2000000 --rounds 5\n  postrider bench --state"
+)]
+pub(crate) struct BenchArgs {
+    /// Events in the generated file
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    pub(crate) events: u64,
+    /// Customers in the generated file
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) customers: u64,
+    /// Measurements of each kind; the median counts
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=101))]
+    pub(crate) rounds: u64,
+    /// Measures what checkpoints cost while much state changes, and a restart from it, instead
+    #[arg(long)]
+    pub(crate) state: bool,
+    /// With --state: keys in the state; 9 million are about 1 GB
+    #[arg(long, default_value_t = 9_000_000, value_parser = clap::value_parser!(u64).range(1_000..=200_000_000))]
+    pub(crate) keys: u64,
+    /// With --state: seconds of each measurement
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) seconds: u32,
+    /// Shards to measure with
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2])]
+    pub(crate) parallelism: Vec<usize>,
+}

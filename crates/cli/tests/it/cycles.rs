@@ -1,0 +1,151 @@
+//! Processes that die, one after another, on one state directory while events are posted all the time: by SIGKILL at a random
+//! moment, at a numbered failpoint, by SIGTERM, and again while they recover. In the end everything is compared with a
+//! computation of its own: nothing lost, nothing twice, and the only mails missing are those listed as in doubt.
+//!
+//! `POSTRIDER_KILL_CYCLES` sets how many die, `POSTRIDER_KILL_SEED` repeats a run's dice. `scripts/soak` runs the ignored tests.
+
+mod customers;
+mod figures;
+mod life;
+mod oracle;
+mod plan;
+mod shop;
+mod verdict;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use self::{customers::Customers, figures::Figures, life::Life, plan::Plan, shop::Shop};
+use crate::process::{Signal, eventually, within};
+
+/// Processes that die in a run of the test.
+const CYCLES: u64 = 50;
+
+/// Events a second: windows close all the time, and a machine with two busy cores keeps up.
+const RATE: u64 = 600;
+
+/// A setting of the environment.
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+/// Posts while `course` runs, then lets everything drain.
+fn campaign(
+    shop: &Shop,
+    rate: u64,
+    figures: &mut Figures,
+    course: impl FnOnce(&Customers, &mut Figures),
+) {
+    let customers = Customers::new(rate);
+    thread::scope(|scope| {
+        for _ in 0..customers::POSTERS {
+            scope.spawn(|| customers.post_until_done());
+        }
+        let done = customers.done_when_dropped();
+        course(&customers, figures);
+        let mut last = Life::start(shop.command(2), &customers);
+        last.ready(figures);
+        drop(done);
+        eventually("the end of all posts", || {
+            last.look(figures);
+            customers.are_gone()
+        });
+        finish(shop, last, &customers, figures);
+    });
+    verdict::check(shop, &customers, figures);
+}
+
+/// Closes all windows and stops in good order.
+fn finish(shop: &Shop, mut last: Life<'_>, customers: &Customers, figures: &mut Figures) {
+    customers.post_last();
+    eventually("the last event", || {
+        last.look(figures);
+        shop.seen().contains_key(&shop::LAST)
+    });
+    let windows = oracle::hops(&shop.events()).len();
+    eventually("the last windows", || {
+        last.look(figures);
+        shop.hops().len() >= windows
+    });
+    last.stop(figures);
+}
+
+#[test]
+fn processes_that_die_at_any_moment_lose_nothing_and_do_nothing_twice() {
+    let (seed, cycles) =
+        (setting("POSTRIDER_KILL_SEED", 20_261_124), setting("POSTRIDER_KILL_CYCLES", CYCLES));
+    println!("POSTRIDER_KILL_SEED={seed} POSTRIDER_KILL_CYCLES={cycles}");
+    let shop = Shop::open();
+    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    let mut figures = Figures::of_seed(seed);
+    campaign(&shop, RATE, &mut figures, |customers, figures| {
+        for cycle in 0..cycles {
+            let plan = Plan::draw(&mut dice);
+            println!("cycle {cycle}: {plan:?}");
+            for end in plan.ends() {
+                let parallelism = 1 + cycle % 3;
+                Life::start(shop.command_with(parallelism, end.failpoint()), customers)
+                    .end(end, figures);
+            }
+            figures.cycles += 1;
+        }
+    });
+    println!("{}", figures.json());
+    assert!(figures.restores() * 2 > cycles, "most restarts go on from a checkpoint");
+    assert!(figures.at_failpoints() > 0 || cycles < 50, "no failpoint was met");
+    assert!(shop.log_was_shortened() || cycles < 50, "the log was never shortened");
+    assert!(
+        figures.replays_are_short() || cycles < 50,
+        "recoveries replay what a checkpoint should have spared"
+    );
+}
+
+#[test]
+#[ignore = "takes as long as it is told to; scripts/soak runs it"]
+fn soak() {
+    let seed = setting("POSTRIDER_KILL_SEED", 20_261_124);
+    let (minutes, every) =
+        (setting("POSTRIDER_SOAK_MINUTES", 30), setting("POSTRIDER_SOAK_EVERY", 30));
+    let until = Instant::now() + Duration::from_secs(60 * minutes);
+    let shop = Shop::open();
+    let mut figures = Figures::of_seed(seed);
+    campaign(&shop, setting("POSTRIDER_SOAK_RATE", RATE), &mut figures, |customers, figures| {
+        while Instant::now() < until {
+            let mut life = Life::start(shop.command(1 + figures.cycles % 3), customers);
+            let left = until.saturating_duration_since(Instant::now());
+            life.watch(left.min(Duration::from_secs(every)), figures);
+            life.signal_and_wait(Signal::KILL, figures);
+            figures.cycles += 1;
+        }
+    });
+    figures.write("kills");
+    println!("kills: {:#}", figures.json());
+}
+
+#[test]
+#[ignore = "takes as long as it is told to; scripts/soak --undisturbed runs it"]
+fn soak_undisturbed() {
+    let minutes = setting("POSTRIDER_SOAK_MINUTES", 30);
+    let shop = Shop::open();
+    let mut figures = Figures::of_seed(0);
+    campaign(&shop, setting("POSTRIDER_SOAK_RATE", RATE), &mut figures, |customers, figures| {
+        let mut life = Life::start(shop.command(2), customers);
+        life.ready(figures);
+        let until = Instant::now() + Duration::from_secs(60 * minutes);
+        while Instant::now() < until {
+            figures.sample(life.rss_kib());
+            within(Duration::from_secs(2), || {
+                life.look(figures);
+                Instant::now() >= until
+            });
+        }
+        life.stop(figures);
+    });
+    figures.write("undisturbed");
+    println!("undisturbed: {:#}", figures.json());
+}
