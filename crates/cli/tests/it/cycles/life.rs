@@ -1,8 +1,8 @@
 //! One process, from its start to its end.
 
-use std::{fs, os::unix::process::ExitStatusExt, process::Command, time::Duration};
+use std::{os::unix::process::ExitStatusExt, process::Command, time::Duration};
 
-use super::{customers::Customers, figures::Figures, plan::End};
+use super::{customers::Customers, figures::Figures, memory::Memory, plan::End};
 use crate::process::{Running, Signal, eventually, within};
 
 /// How long a failpoint is waited for: some are rare.
@@ -95,10 +95,7 @@ impl<'a> Life<'a> {
         );
     }
 
-    /// Memory that it has in use.
-    pub(super) fn rss_kib(&self) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.running.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
+    pub(super) fn memory(&self) -> Memory {
+        Memory::of(self.running.id())
     }
 }
