@@ -14,11 +14,13 @@ mod shop;
 mod verdict;
 
 use std::{
+    collections::BTreeSet,
     thread,
     time::{Duration, Instant},
 };
 
 use postrider_reliability::Campaign;
+use postrider_store::Failpoint;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -119,6 +121,25 @@ fn processes_that_die_at_any_moment_lose_nothing_and_do_nothing_twice() {
         figures.replays_are_short() || cycles < 50,
         "recoveries replay what a checkpoint should have spared"
     );
+}
+
+#[test]
+fn a_process_dies_at_every_failpoint_and_nothing_is_lost_or_done_twice() {
+    let (shop, customers) = (Shop::open(Mails::Many), Customers::new(RATE, Ids::Most));
+    let mut figures = Figures::without_dice();
+    campaign(&shop, &customers, &mut figures, |customers, figures| {
+        for (place, passage) in plan::every_failpoint() {
+            let failpoint = format!("{}:{passage}", place.name());
+            let parallelism = 1 + figures.cycles % 3;
+            Life::start(shop.command_with(parallelism, Some(&failpoint)), customers)
+                .die_at(place, figures);
+            figures.cycles += 1;
+        }
+    });
+    println!("{:#?}", figures.campaign());
+    conclude("failpoints", figures.campaign(), &figures);
+    let all: BTreeSet<_> = Failpoint::ALL.iter().map(|place| place.name()).collect();
+    assert_eq!(figures.failpoints(), all);
 }
 
 #[test]

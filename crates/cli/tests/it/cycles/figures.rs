@@ -1,6 +1,9 @@
 //! What a campaign came to, in numbers.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use postrider_reliability::{Campaign, Seeds, Tally};
 use serde_json::json;
@@ -75,6 +78,11 @@ impl Figures {
             self.replayed.push(rows);
         }
         self.recoveries.push(took);
+    }
+
+    /// The failpoints at which processes died.
+    pub(super) fn failpoints(&self) -> BTreeSet<&str> {
+        self.failpoints.keys().map(String::as_str).collect()
     }
 
     /// Processes that died at a failpoint.

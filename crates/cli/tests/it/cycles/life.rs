@@ -2,6 +2,8 @@
 
 use std::{os::unix::process::ExitStatusExt, process::Command, time::Duration};
 
+use postrider_store::Failpoint;
+
 use super::{customers::Customers, figures::Figures, memory::Memory, plan::End};
 use crate::process::{Running, Signal, eventually, within};
 
@@ -69,6 +71,12 @@ impl<'a> Life<'a> {
                 self.stop(figures);
             }
         }
+    }
+
+    /// Waits until it has died at a failpoint, however long it takes to come there.
+    pub(super) fn die_at(mut self, place: Failpoint, figures: &mut Figures) {
+        eventually(place.name(), || !self.look(figures));
+        self.signal_and_wait(Signal::KILL, figures);
     }
 
     /// Ends it in good order.
