@@ -6,6 +6,7 @@
 
 mod customers;
 mod figures;
+mod growth;
 mod life;
 mod memory;
 mod oracle;
@@ -188,7 +189,7 @@ fn soak_undisturbed() {
         life.stop(figures);
         figures.cycles += 1;
     });
-    let campaign = memory.facts(figures.campaign());
+    let campaign = growth::facts(memory.facts(figures.campaign()));
     println!("{campaign:#?}");
     conclude("soak_undisturbed", campaign, &figures);
 }
