@@ -6,6 +6,8 @@
 mod aggregate;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod pauses;
 mod session;
 mod slicing;
 mod state;

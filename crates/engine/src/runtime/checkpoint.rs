@@ -80,8 +80,20 @@ pub struct CheckpointFacts {
     pub memory: usize,
     /// From the seal to the commit.
     pub took_ns: i64,
+    /// The longest that an operator stopped the flow for it (wall clock).
+    pub paused_ns: i64,
     /// What the oldest checkpoint that is kept, or an older savepoint, reads of the log and of sources; `None` if that is not known.
     pub oldest: Option<ReadsFrom>,
+}
+
+/// What an operator hands over at a barrier.
+#[derive(Debug)]
+pub(crate) struct HandedOver {
+    pub(crate) snapshot: StateSnapshot,
+    /// Bytes of memory that the operator takes.
+    pub(crate) memory: usize,
+    /// How long it took no rows for it (wall clock).
+    pub(crate) paused_ns: i64,
 }
 
 /// What one stage instance handed over.
@@ -89,9 +101,7 @@ pub struct CheckpointFacts {
 pub(crate) struct StageSnapshot {
     pub(crate) stage: usize,
     pub(crate) shard: usize,
-    pub(crate) snapshot: StateSnapshot,
-    /// Bytes of memory that the operator takes.
-    pub(crate) memory: usize,
+    pub(crate) handed: HandedOver,
 }
 
 /// What the task is asked for.
@@ -127,12 +137,15 @@ impl Checkpointer {
     /// Takes jobs until the coordinator is gone.
     pub(crate) async fn run(mut self) {
         while let Some(job) = self.jobs.recv().await {
-            let memory = job.snapshots.iter().map(|stage| stage.memory).sum();
+            let handed = || job.snapshots.iter().map(|stage| &stage.handed);
+            let memory = handed().map(|handed| handed.memory).sum();
+            let paused_ns = handed().map(|handed| handed.paused_ns).max().unwrap_or(0);
             for stage in job.snapshots {
                 self.kept.take(&stage);
             }
             let Some(contents) = job.contents else { continue };
-            let outcome = self.write(contents, memory).await;
+            let outcome = self.write(contents).await;
+            let outcome = outcome.map(|facts| CheckpointFacts { memory, paused_ns, ..facts });
             if self.reports.send(Report::Checkpoint(outcome)).await.is_err() {
                 break;
             }
@@ -142,7 +155,6 @@ impl Checkpointer {
     async fn write(
         &mut self,
         mut contents: CheckpointContents,
-        memory: usize,
     ) -> Result<CheckpointFacts, CheckpointError> {
         let started = self.wall.now().0;
         let (epoch, log_position) = (contents.epoch, contents.log_position);
@@ -166,8 +178,9 @@ impl Checkpointer {
             written_bytes,
             state_bytes: all().map(|part| part.blob.bytes).sum(),
             state_rows: all().map(|part| part.rows).sum(),
-            memory,
+            memory: 0,
             took_ns: self.wall.now().0 - started,
+            paused_ns: 0,
             oldest: None,
         };
         self.kept.committed(&written);

@@ -68,7 +68,7 @@ impl Kept {
     /// Takes over what a stage instance listed; forgets what it no longer lists.
     pub(crate) fn take(&mut self, listed: &StageSnapshot) {
         let of_instance = (listed.stage, listed.shard);
-        let parts = &listed.snapshot.parts;
+        let parts = &listed.handed.snapshot.parts;
         self.parts.retain(|&(stage, shard, id), _| {
             (stage, shard) != of_instance || parts.binary_search_by_key(&id, |part| part.id).is_ok()
         });
