@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use postrider_core::Watermark;
 
 use super::{
-    Advanced, Operator,
+    Advanced, Operator, StateSnapshot,
     testing::{keyed_cheaply, keyed_rows},
 };
 
@@ -36,9 +36,17 @@ fn feed(operator: &mut dyn Operator, first: i64, count: i64) -> Duration {
     longest
 }
 
+/// Does what a snapshot left to do, as the task that writes checkpoints does.
+fn finish(snapshot: &StateSnapshot) {
+    for rows in snapshot.parts.iter().filter_map(|part| part.new.as_ref()) {
+        assert!(!rows.get().unwrap().is_empty());
+    }
+}
+
 fn measure(what: &str, operator: &mut dyn Operator) {
     let mut longest = Duration::ZERO;
     let mut row = 0;
+    let mut work: Option<std::thread::JoinHandle<()>> = None;
     for number in 1..=SNAPSHOTS {
         let rows = if number == 1 { KEYS } else { ROWS };
         let batch = feed(operator, row, rows);
@@ -47,6 +55,10 @@ fn measure(what: &str, operator: &mut dyn Operator) {
         let advance = Instant::now();
         assert_eq!(operator.advance(Watermark(0), &mut out).unwrap(), Advanced::Whole);
         let advance = advance.elapsed();
+        // Another snapshot is marked once the one before is written.
+        if let Some(work) = work.take() {
+            work.join().unwrap();
+        }
         let started = Instant::now();
         let snapshot = operator.snapshot(number).unwrap();
         let took = started.elapsed();
@@ -55,6 +67,7 @@ fn measure(what: &str, operator: &mut dyn Operator) {
             snapshot.parts.len()
         );
         longest = longest.max(took);
+        work = Some(std::thread::spawn(move || finish(&snapshot)));
     }
     println!("{what}: longest {longest:.3?}");
 }

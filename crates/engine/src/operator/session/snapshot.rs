@@ -21,7 +21,7 @@ use super::{
 use crate::{
     chain::new_batch,
     operator::{
-        RestoredPart, StatePart, StateSnapshot,
+        Deferred, RestoredPart, StatePart, StateSnapshot,
         aggregate::{AggregateSpec, States},
     },
 };
@@ -54,7 +54,7 @@ impl SessionWindows {
         }
         let mut parts = self.parts.list();
         if let Some(part) = parts.iter_mut().find(|part| part.id == number) {
-            part.new = new;
+            part.new = new.map(Deferred::done);
         }
         Ok(StateSnapshot { parts })
     }
@@ -136,6 +136,6 @@ impl SessionWindows {
 }
 
 /// What a snapshot lists of a settled store.
-pub(super) fn listed(part: u64, rows: usize, dead: Option<BooleanBuffer>) -> StatePart {
-    StatePart { id: part, rows: rows as u64, new: None, dead }
+pub(super) fn listed(part: u64, dead: Option<BooleanBuffer>) -> StatePart {
+    StatePart { id: part, new: None, dead }
 }

@@ -123,7 +123,7 @@ impl PartStore {
             .map(|(store, settled)| {
                 debug_assert!(ids.insert(settled.part));
                 let dead = (store.live < store.rows).then(|| settled.dead.finish_cloned());
-                listed(settled.part, store.rows, dead)
+                listed(settled.part, dead)
             })
             .collect();
         parts.sort_unstable_by_key(|part| part.id);
