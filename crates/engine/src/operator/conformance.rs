@@ -259,4 +259,5 @@ conformance! {
     tumbling_windows: super::SlicingWindows::new(40, 40, keyed());
     hopping_windows: super::SlicingWindows::new(10, 45, keyed());
     sessions: super::SessionWindows::new(15, keyed()).unwrap();
+    sessions_that_move_slowly: super::SessionWindows::new(15, keyed()).unwrap().moving(1);
 }
