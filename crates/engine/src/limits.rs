@@ -42,6 +42,9 @@ pub(crate) const ADVANCE_ROWS: usize = 8_192;
 /// Partial states of one session before they are merged into one.
 pub(crate) const SESSION_PARTS: usize = 8;
 
+/// Rows of sessions whose new place the operator takes note of between two batches, after a snapshot merged them: a millisecond.
+pub(crate) const SESSION_MOVE_ROWS: usize = 16_384;
+
 /// A store of partial states is rewritten when it holds more than this many rows and most are dead.
 pub(crate) const SESSION_COMPACT_ROWS: usize = 8_192;
 

@@ -6,6 +6,9 @@
 mod aggregate;
 #[cfg(test)]
 mod conformance;
+mod deferred;
+#[cfg(test)]
+mod pauses;
 mod session;
 mod slicing;
 mod state;
@@ -20,6 +23,7 @@ use postrider_plan::Window;
 #[cfg(doc)]
 use crate::limits::{ADVANCE_BATCHES, ADVANCE_ROWS};
 pub(crate) use aggregate::{AggregateCall, AggregateSpec};
+use deferred::Deferred;
 use session::SessionWindows;
 use slicing::SlicingWindows;
 use state::merged_from;
@@ -40,10 +44,12 @@ pub(crate) use state::{RestoredPart, StatePart, StateSnapshot, reroute};
 /// # State
 ///
 /// - `snapshot(n)` is called at the end of an epoch, after `advance` returned [`Advanced::Whole`], with growing numbers. It lists
-///   the *parts* that the whole state consists of, and gives the rows of those that are new: what changed since the
-///   snapshot before becomes at most one new part, with the id `n`. Rows of a part never change; an operator whose rows end one
-///   by one says which no longer count in a bitmap. It costs what changed, now and then (amortised to a logarithm) more, and
-///   nothing is written while it runs: encoding and writing happen elsewhere.
+///   the *parts* that the whole state consists of, and gives the rows of the one that is new: what changed since the
+///   snapshot before becomes at most one new part, with the id `n`; now and then (amortised to a logarithm) older parts are merged
+///   into it. Rows of a part never change; an operator whose rows end one by one says which no longer count in a bitmap.
+/// - The flow stands still for `snapshot`. So it costs at most what changed, and only notes what is to be computed and merged: that
+///   is [`Deferred`], and done by the task that encodes and writes the part, or by the operator if it needs the rows before. At
+///   the next snapshot nothing of it may be left, so that it stays bounded. Nobody can tell from results when it was done.
 /// - Snapshots are journaled with the epoch and repeated by a replay, because they cut partial states: a float sum that was cut
 ///   elsewhere has other bits. For the same reason partial states may be merged only by rules that look at the key's own
 ///   history and at `n`, never at how much else the instance holds.

@@ -14,6 +14,7 @@ use datafusion::{
         array_agg::array_agg_udaf, count::count_udaf, covariance::covar_samp_udaf,
         min_max::max_udaf, stddev::stddev_udaf, sum::sum_udaf,
     },
+    logical_expr::AggregateUDF,
     physical_expr::{aggregate::AggregateExprBuilder, expressions::col},
 };
 use postrider_core::Batch;
@@ -77,8 +78,7 @@ fn keyed_schema() -> Arc<Schema> {
 
 /// Aggregates of every sort for each key: whole numbers, floats whose sum depends on the order, a merge that rounds, text, lists.
 pub(super) fn keyed() -> AggregateSpec {
-    let rows = keyed_schema();
-    let calls: Vec<_> = [
+    keyed_by(&[
         (count_udaf(), 1),
         (sum_udaf(), 1),
         (sum_udaf(), 2),
@@ -88,14 +88,23 @@ pub(super) fn keyed() -> AggregateSpec {
         (count_udaf(), 3),
         // DataFusion has no grouped form of it.
         (covar_samp_udaf(), 2),
-    ]
-    .into_iter()
-    .map(|(function, column)| {
-        let name = rows.field(column).name().clone();
-        let distinct = function.name() == "count" && column == 3;
+    ])
+}
+
+/// Aggregates for each key that cost little.
+pub(super) fn keyed_cheaply() -> AggregateSpec {
+    keyed_by(&[(count_udaf(), 1), (sum_udaf(), 1), (max_udaf(), 1), (sum_udaf(), 2)])
+}
+
+/// Functions, each of a column of [`keyed_rows`], for each key.
+fn keyed_by(functions: &[(Arc<AggregateUDF>, usize)]) -> AggregateSpec {
+    let rows = keyed_schema();
+    let call = |(function, column): &(Arc<AggregateUDF>, usize)| {
+        let name = rows.field(*column).name().clone();
+        let distinct = function.name() == "count" && *column == 3;
         let arguments = if function.name() == "covar_samp" { 2 } else { 1 };
         let expressions = (0..arguments).map(|_| col(&name, &rows).unwrap()).collect();
-        let mut builder = AggregateExprBuilder::new(function, expressions)
+        let mut builder = AggregateExprBuilder::new(Arc::clone(function), expressions)
             .schema(Arc::clone(&rows))
             .alias(format!("a{column}"));
         if distinct {
@@ -103,11 +112,11 @@ pub(super) fn keyed() -> AggregateSpec {
         }
         AggregateCall {
             function: Arc::new(builder.build().unwrap()),
-            arguments: vec![column; arguments],
+            arguments: vec![*column; arguments],
             filter: None,
         }
-    })
-    .collect();
+    };
+    let calls: Vec<_> = functions.iter().map(call).collect();
     let mut output = vec![
         Field::new("k", DataType::Int64, true),
         Field::new("w", DataType::Struct(window_fields()), false),

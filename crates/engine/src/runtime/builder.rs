@@ -129,6 +129,7 @@ impl Builder<'_> {
         kept.compress = checkpoints.compress;
         let (jobs, receiver) = mpsc::channel::<CheckpointJob>(CHECKPOINT_JOBS);
         let task = Checkpointer {
+            pipeline: self.options.program.name.0.clone(),
             store: Arc::new(checkpoints.store),
             retention: checkpoints.retention,
             sources: self.shape().sources,

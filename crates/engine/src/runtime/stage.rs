@@ -5,10 +5,11 @@ use std::sync::Arc;
 use arrow::{array::RecordBatch, datatypes::Schema};
 use arrow_json::LineDelimitedWriter;
 use datafusion::common::{DataFusionError, Result as DataFusionResult};
-use postrider_core::{Batch, Epoch, Position, Reject, Watermark};
+use postrider_core::{Batch, Clock, Epoch, Position, Reject, Watermark};
 use tokio::sync::mpsc;
 
 use super::{
+    checkpoint::HandedOver,
     inputs::{Input, Inputs},
     links::{Closed, Links, Routed, Router},
     report::{Report, StageReport},
@@ -18,7 +19,7 @@ use crate::{
     EngineError,
     chain::new_batch,
     exchange::in_order,
-    operator::{Advanced, Operator, OperatorSpec, StateSnapshot},
+    operator::{Advanced, Operator, OperatorSpec},
 };
 
 /// The task of one stage instance.
@@ -34,6 +35,7 @@ pub(crate) struct Stage {
     pub(crate) router: Router,
     pub(crate) links: Links,
     pub(crate) reports: mpsc::Sender<Report>,
+    pub(crate) wall: Arc<dyn Clock>,
     /// What people call the columns of a result.
     pub(crate) names: Arc<[String]>,
     /// Results of this epoch that could not be computed further.
@@ -93,16 +95,23 @@ impl Stage {
                 }
             }
             self.links.end_epoch(progress, barrier).await?;
-            let snapshot = match barrier.checkpoint {
+            let handed = match barrier.checkpoint {
                 // What it is here nobody goes on from.
                 Some(_) if self.start.is_some() => None,
-                Some(number) => Some((self.operator.snapshot(number)?, self.operator.memory())),
+                Some(number) => Some(self.hand_over(number)?),
                 None => None,
             };
             self.restore(Some(barrier.epoch))?;
-            self.report(barrier.epoch, progress.watermark(), snapshot).await?;
+            self.report(barrier.epoch, progress.watermark(), handed).await?;
         }
         Ok(())
+    }
+
+    fn hand_over(&mut self, number: u64) -> DataFusionResult<HandedOver> {
+        let started = self.wall.now().0;
+        let snapshot = self.operator.snapshot(number)?;
+        let memory = self.operator.memory();
+        Ok(HandedOver { snapshot, memory, paused_ns: self.wall.now().0 - started })
     }
 
     /// Takes what was kept, if its moment has come.
@@ -168,7 +177,7 @@ impl Stage {
         &mut self,
         epoch: Epoch,
         watermark: Watermark,
-        snapshot: Option<(StateSnapshot, usize)>,
+        handed: Option<HandedOver>,
     ) -> Result<(), Closed> {
         let report = StageReport {
             stage: self.stage,
@@ -177,7 +186,7 @@ impl Stage {
             late_rows: self.operator.take_late_rows(),
             next_timer: self.operator.next_timer(),
             watermark,
-            snapshot,
+            handed,
             rejects: std::mem::take(&mut self.rejects),
         };
         self.reports.send(Report::Stage(report)).await.map_err(|_| Closed)

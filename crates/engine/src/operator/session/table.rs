@@ -40,6 +40,12 @@ pub(super) struct Session {
     hash: u64,
 }
 
+impl Session {
+    pub(super) fn key(&self) -> &Arc<OwnedRow> {
+        &self.key
+    }
+}
+
 struct Slot {
     generation: u32,
     session: Option<Session>,
@@ -73,8 +79,10 @@ impl Keys {
 
 /// The open sessions of one shard.
 pub(super) struct SessionTable {
-    converter: RowConverter,
+    converter: Arc<RowConverter>,
     keys: HashTable<KeyEntry>,
+    /// Bytes of all keys: too many to count at every checkpoint.
+    key_bytes: usize,
     slots: Vec<Slot>,
     free: Vec<u32>,
 }
@@ -84,8 +92,9 @@ impl SessionTable {
         let fields = key_schema.fields().iter();
         let fields = fields.map(|field| SortField::new(field.data_type().clone())).collect();
         Ok(Self {
-            converter: RowConverter::new(fields).map_err(DataFusionError::from)?,
+            converter: Arc::new(RowConverter::new(fields)?),
             keys: HashTable::new(),
+            key_bytes: 0,
             slots: Vec::new(),
             free: Vec::new(),
         })
@@ -106,22 +115,17 @@ impl SessionTable {
         Ok(Keys { rows, hasher: RandomState::default() })
     }
 
-    /// The key columns of sessions.
-    pub(super) fn decode<'a>(
-        &self,
-        sessions: impl IntoIterator<Item = &'a Session>,
-    ) -> Result<Vec<ArrayRef>> {
-        let rows = sessions.into_iter().map(|session| session.key.row());
-        self.converter.convert_rows(rows).map_err(DataFusionError::from)
+    /// What makes key columns of keys.
+    pub(super) fn converter(&self) -> Arc<RowConverter> {
+        Arc::clone(&self.converter)
     }
 
     /// Bytes of memory, but for what lists and keys need beside their content.
     pub(super) fn memory(&self) -> usize {
         let sessions = self.slots.len() - self.free.len();
-        let each = self.keys.iter().map(|entry| entry.key.as_ref().as_ref().len()).sum::<usize>();
         self.slots.capacity() * size_of::<Slot>()
             + self.keys.capacity() * size_of::<KeyEntry>()
-            + each
+            + self.key_bytes
             + sessions * size_of::<Part>()
     }
 
@@ -178,10 +182,9 @@ impl SessionTable {
                 |entry| entry.hash == key.hash && entry.key.row() == key.row,
                 |entry| entry.hash,
             )
-            .or_insert_with(|| KeyEntry {
-                hash: key.hash,
-                key: Arc::new(key.row.owned()),
-                sessions: Vec::new(),
+            .or_insert_with(|| {
+                self.key_bytes += key.row.as_ref().len();
+                KeyEntry { hash: key.hash, key: Arc::new(key.row.owned()), sessions: Vec::new() }
             });
         let entry = entry.into_mut();
         entry.sessions.push(slot);
@@ -223,15 +226,21 @@ impl SessionTable {
         if let Ok(mut entry) = found {
             entry.get_mut().sessions.retain(|&slot| slot != id.slot);
             if entry.get().sessions.is_empty() {
+                self.key_bytes -= session.key.as_ref().as_ref().len();
                 entry.remove();
             }
         }
         session
     }
+}
 
-    pub(super) fn open_sessions(&mut self) -> impl Iterator<Item = &mut Session> {
-        self.slots.iter_mut().filter_map(|slot| slot.session.as_mut())
-    }
+/// The columns of keys.
+pub(super) fn decode<'a>(
+    converter: &RowConverter,
+    keys: impl IntoIterator<Item = &'a OwnedRow>,
+) -> Result<Vec<ArrayRef>> {
+    let rows = keys.into_iter().map(OwnedRow::row);
+    converter.convert_rows(rows).map_err(DataFusionError::from)
 }
 
 /// Moves the session of slot `from` into that of slot `into`.

@@ -110,6 +110,7 @@ impl Builder<'_> {
                     router,
                     links,
                     reports: reports.clone(),
+                    wall: Arc::clone(&self.options.wall),
                     names: self.flow.stages[index].words.results.clone().into(),
                     rejects: Vec::new(),
                 };

@@ -243,8 +243,8 @@ fn source_state(seal: &postrider_store::SourceSeal) -> SourceState {
 
 pub(super) fn snapshots(open: &mut OpenEpoch) -> Vec<StageSnapshot> {
     let reports = open.stages.values_mut().filter_map(|report| {
-        let (snapshot, memory) = report.snapshot.take()?;
-        Some(StageSnapshot { stage: report.stage, shard: report.shard, snapshot, memory })
+        let handed = report.handed.take()?;
+        Some(StageSnapshot { stage: report.stage, shard: report.shard, handed })
     });
     reports.collect()
 }
