@@ -135,7 +135,7 @@ pub(crate) fn check(
                     format!("{} on a stream is not supported yet", words(node)),
                 )
                 .at(within.clone())
-                .hint("a pipeline filters, projects, unites and aggregates by window"),
+                .hint("a pipeline filters, projects, unites, joins within a time and aggregates by window"),
             ),
             _ => {}
         }
@@ -161,13 +161,13 @@ fn window_inside(expr: &Expr) -> Option<String> {
     found
 }
 
-fn no_event_time(table: &Table, place: Range<usize>) -> Diagnostic {
+pub(crate) fn no_event_time(table: &Table, place: Range<usize>) -> Diagnostic {
     let times = |column: &&Column| matches!(column.data_type, DataType::Timestamp(_, None));
     let column =
         table.columns.iter().find(times).map_or("event_time", |column| column.name.as_str());
     Diagnostic::error(
         codes::NO_EVENT_TIME,
-        format!("`{}` has no event time, so its rows fall in no window", table.name),
+        format!("`{}` has no event time, so its rows fall in no window and no join", table.name),
     )
     .at(place)
     .hint(format!("add to its columns: WATERMARK FOR {column} AS {column} - INTERVAL '5 seconds'"))

@@ -159,8 +159,8 @@ struct Placed {
     crowded: Vec<SessionId>,
 }
 
-impl Operator for SessionWindows {
-    fn process(&mut self, batch: &Batch) -> Result<()> {
+impl SessionWindows {
+    pub(super) fn take_rows(&mut self, batch: &Batch) -> Result<()> {
         let store = self.parts.next_store();
         let placed = self.place(batch, store)?;
         if placed.rows.is_empty() {
@@ -178,6 +178,13 @@ impl Operator for SessionWindows {
             self.parts.compact(self.table.open_sessions())?;
         }
         Ok(())
+    }
+}
+
+impl Operator for SessionWindows {
+    fn process(&mut self, _input: usize, batch: &Batch, _out: &mut Vec<Batch>) -> Result<usize> {
+        self.take_rows(batch)?;
+        Ok(batch.rows.num_rows())
     }
 
     fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<Advanced> {

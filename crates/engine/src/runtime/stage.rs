@@ -70,15 +70,14 @@ impl Stage {
 
     async fn serve(&mut self) -> Result<(), Stop> {
         self.restore(None)?;
-        let mut finished = Vec::new();
         while let Some(input) = self.inputs.next().await {
             let (progress, barrier) = match input {
-                Input::Batch(batch) => {
-                    self.operator.process(&batch)?;
+                Input::Batch(port, batch) => {
+                    self.process(port, &batch).await?;
                     continue;
                 }
-                Input::Gathered(batches) => {
-                    self.operator.process(&in_order(&batches)?)?;
+                Input::Gathered(port, batches) => {
+                    self.process(port, &in_order(&batches)?).await?;
                     continue;
                 }
                 Input::EpochEnd(progress, barrier) => (progress, barrier),
@@ -86,11 +85,9 @@ impl Stage {
             // Sent as they come: all that a watermark finishes may be more than fits into memory.
             let mut advanced = Advanced::Partly;
             while advanced == Advanced::Partly {
+                let mut finished = Vec::new();
                 advanced = self.operator.advance(progress.watermark(), &mut finished)?;
-                for batch in finished.drain(..) {
-                    let routed = self.route(&batch, barrier.epoch)?;
-                    self.links.send(routed).await?;
-                }
+                self.send(finished).await?;
             }
             self.links.end_epoch(progress, barrier).await?;
             let snapshot = match barrier.checkpoint {
@@ -101,6 +98,28 @@ impl Stage {
             };
             self.restore(Some(barrier.epoch))?;
             self.report(barrier.epoch, progress.watermark(), snapshot).await?;
+        }
+        Ok(())
+    }
+
+    async fn process(&mut self, port: usize, batch: &Batch) -> Result<(), Stop> {
+        let (mut from, rows) = (0, batch.rows.num_rows());
+        while from < rows {
+            let rest = Batch {
+                rows: batch.rows.slice(from, rows - from),
+                times: batch.times.slice(from, rows - from),
+            };
+            let mut completed = Vec::new();
+            from += self.operator.process(port, &rest, &mut completed)?.max(1);
+            self.send(completed).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, results: Vec<Batch>) -> Result<(), Stop> {
+        for batch in results {
+            let routed = self.route(&batch)?;
+            self.links.send(routed).await?;
         }
         Ok(())
     }
@@ -117,7 +136,7 @@ impl Stage {
 
     /// Runs results through the outputs. If one can't be computed, such as a quotient of two aggregates, they are taken
     /// one by one, so that only that one becomes a dead letter: a replay would meet it again and again.
-    fn route(&mut self, batch: &Batch, epoch: Epoch) -> DataFusionResult<Vec<Routed>> {
+    fn route(&mut self, batch: &Batch) -> DataFusionResult<Vec<Routed>> {
         if let Ok(routed) = self.router.route(batch) {
             return Ok(routed);
         }
@@ -126,7 +145,7 @@ impl Stage {
             let one = Batch { rows: batch.rows.slice(row, 1), times: batch.times.slice(row, 1) };
             match self.router.route(&one) {
                 Ok(routed) => all.extend(routed),
-                Err(error) => self.reject(&one, epoch, &error)?,
+                Err(error) => self.reject(&one, &error)?,
             }
         }
         Ok(all)
@@ -144,19 +163,15 @@ impl Stage {
         )
     }
 
-    fn reject(
-        &mut self,
-        row: &Batch,
-        epoch: Epoch,
-        error: &DataFusionError,
-    ) -> DataFusionResult<()> {
+    fn reject(&mut self, row: &Batch, error: &DataFusionError) -> DataFusionResult<()> {
         let mut json = LineDelimitedWriter::new(Vec::new());
         json.write(&self.named(&row.rows)?)?;
         json.finish()?;
         let mut raw = json.into_inner();
         raw.truncate(raw.trim_ascii_end().len());
         self.rejects.push(Reject {
-            position: Position { part: format!("epoch {}", epoch.0), offset: self.shard as u64 },
+            // Its epoch is known once that is over.
+            position: Position { part: String::new(), offset: self.shard as u64 },
             reason: "compute_error",
             message: error.strip_backtrace(),
             raw: raw.into(),
@@ -170,6 +185,10 @@ impl Stage {
         watermark: Watermark,
         snapshot: Option<(StateSnapshot, usize)>,
     ) -> Result<(), Closed> {
+        let mut rejects = std::mem::take(&mut self.rejects);
+        for reject in &mut rejects {
+            reject.position.part = format!("epoch {}", epoch.0);
+        }
         let report = StageReport {
             stage: self.stage,
             shard: self.shard,
@@ -178,7 +197,7 @@ impl Stage {
             next_timer: self.operator.next_timer(),
             watermark,
             snapshot,
-            rejects: std::mem::take(&mut self.rejects),
+            rejects,
         };
         self.reports.send(Report::Stage(report)).await.map_err(|_| Closed)
     }
