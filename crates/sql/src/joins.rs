@@ -23,12 +23,18 @@ use postrider_plan::{IntervalJoin, Table, TimeBounds};
 use sqlparser::keywords::Keyword;
 
 use self::bounds::Apart;
-use crate::{codes, lower, text::SourceText};
+use crate::{
+    codes,
+    interval::{self, NotALength},
+    lower,
+    text::SourceText,
+    walk,
+};
 
 /// Whether a plan brings relations together.
 pub(crate) fn has_joins(plan: &LogicalPlan) -> bool {
     let mut found = false;
-    crate::walk::nodes(plan, |node| {
+    walk::nodes(plan, |node| {
         found |= matches!(node, LogicalPlan::Join(_)) || has_subquery(node);
     });
     found
@@ -139,7 +145,7 @@ fn explain(join: &Join, why: &Why, source: &SourceText<'_>, within: &Range<usize
         if let Some(table) = lower::tables(side).iter().find(|table| table.watermark.is_none())
             && matches!(why, Why::Unbounded { .. })
         {
-            return lower::no_event_time(table, table.range.clone());
+            return lower::no_event_time(table, table.range.clone(), "can't be joined by time");
         }
     }
     match why {
@@ -172,12 +178,26 @@ fn explain(join: &Join, why: &Why, source: &SourceText<'_>, within: &Range<usize
                 format!("this join would wait for ever: it does not say {rows}"),
             )
             .at(place)
-            .hint(format!(
+            .hint(if has_months(join) {
+                "a month has no fixed length: write it in days, such as INTERVAL '30 days'".to_owned()
+            } else { format!(
                 "add to its condition: AND {right} BETWEEN {left} AND {left} + INTERVAL '1 hour'; event times are compared \
                  as they come from the tables, or from windows"
-            ))
+            ) })
         }
     }
+}
+
+/// Whether a condition has an interval that no number of nanoseconds is.
+fn has_months(join: &Join) -> bool {
+    let mut found = false;
+    if let Some(filter) = &join.filter {
+        walk::parts(filter, |part| {
+            let months = |value| interval::scalar_ns(value) == Err(NotALength::Months);
+            found |= matches!(part, Expr::Literal(value, _) if months(value));
+        });
+    }
+    found
 }
 
 /// How the event time of a side would be written.
@@ -185,13 +205,12 @@ fn time_column(side: &LogicalPlan, otherwise: &str) -> String {
     let tables = lower::tables(side);
     let time = |table: &Arc<Table>| Some(table.watermark.as_ref()?.column.clone());
     let column = tables.first().and_then(time).unwrap_or_else(|| "ts".to_owned());
-    let field = side.schema().iter().find(|(_, field)| *field.name() == column);
-    let name = match field.and_then(|(relation, _)| relation.map(TableReference::table)) {
-        // The planner's own name for a subquery.
-        Some(name) if name.starts_with("__") => None,
-        name => name,
-    };
-    format!("{}.{column}", name.unwrap_or(otherwise))
+    let names =
+        side.schema().iter().filter_map(|(relation, _)| relation.map(TableReference::table));
+    // The planner's own names for subqueries mean nothing to anyone.
+    let mut names = names.filter(|name| !name.starts_with("__"));
+    let table = tables.first().map(|table| table.name.as_str());
+    format!("{}.{column}", names.next().or(table).unwrap_or(otherwise))
 }
 
 /// The condition of a join, or its JOIN.

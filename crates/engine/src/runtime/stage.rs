@@ -19,6 +19,7 @@ use crate::{
     chain::new_batch,
     exchange::in_order,
     operator::{Advanced, Operator, OperatorSpec, StateSnapshot},
+    watermark::Progress,
 };
 
 /// The task of one stage instance.
@@ -89,7 +90,8 @@ impl Stage {
                 advanced = self.operator.advance(progress.watermark(), &mut finished)?;
                 self.send(finished).await?;
             }
-            self.links.end_epoch(progress, barrier).await?;
+            let promised = self.promised(progress);
+            self.links.end_epoch(promised, barrier).await?;
             let snapshot = match barrier.checkpoint {
                 // What it is here nobody goes on from.
                 Some(_) if self.start.is_some() => None,
@@ -122,6 +124,17 @@ impl Stage {
             self.links.send(routed).await?;
         }
         Ok(())
+    }
+
+    /// What those behind may rely on. Inputs that are finished leave windows open until everything has ended, and their results are
+    /// still to come: none before the next timer.
+    fn promised(&mut self, progress: Progress) -> Progress {
+        match (progress, self.operator.next_timer()) {
+            (Progress::Finished(watermark), Some(timer)) => {
+                Progress::Active(Watermark(timer.0.saturating_sub(1)).max(watermark))
+            }
+            _ => progress,
+        }
     }
 
     /// Takes what was kept, if its moment has come.
