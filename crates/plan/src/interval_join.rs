@@ -25,24 +25,49 @@ impl TimeBounds {
 }
 
 impl fmt::Display for TimeBounds {
+    /// Such as `at most 1 hour after the left row`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = |ns: i64| match ns {
-            0 => "at the same time as".to_owned(),
-            ns if ns < 0 => format!("{} before", distance(ns)),
-            ns => format!("{} after", distance(ns)),
-        };
-        write!(f, "from {} to {} the left row", place(self.from_ns), place(self.to_ns))
+        let (from, to) = (self.from_ns, self.to_ns);
+        match (from, to) {
+            (0, 0) => f.write_str("at the time of the left row"),
+            (0 | 1, 1..) | (i64::MIN..=-1, 0 | -1) => {
+                let after = to > 0;
+                let (far, near) = if after { (to, from) } else { (from, to) };
+                let (length, limit) = distance(far);
+                let limit = if limit == Limit::Below { "less than" } else { "at most" };
+                let way = if after { "after" } else { "before" };
+                let not_at = if near == 0 { "" } else { ", not at its time" };
+                write!(f, "{limit} {length} {way} the left row{not_at}")
+            }
+            _ => write!(f, "from {} to {} the left row", place(from), place(to)),
+        }
     }
 }
 
-/// A length in words; one that is a nanosecond short of a round one, as `<` makes it, is `just under` that.
-fn distance(ns: i64) -> String {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    At,
+    Below,
+}
+
+/// A length in words. One that is a nanosecond short of a round one, as `<` makes it, is below that.
+fn distance(ns: i64) -> (String, Limit) {
     const ROUND: u64 = 1_000;
     let length = ns.unsigned_abs();
     let words = |ns: u64| format_duration(i64::try_from(ns).unwrap_or(i64::MAX));
     match length.checked_add(1) {
-        Some(above) if above.is_multiple_of(ROUND) => format!("just under {}", words(above)),
-        _ => words(length),
+        Some(above) if above.is_multiple_of(ROUND) => (words(above), Limit::Below),
+        _ => (words(length), Limit::At),
+    }
+}
+
+fn place(ns: i64) -> String {
+    let (length, limit) = distance(ns);
+    let limit = if limit == Limit::Below { "just under " } else { "" };
+    match ns {
+        0 => "the time of".to_owned(),
+        ns if ns < 0 => format!("{limit}{length} before"),
+        _ => format!("{limit}{length} after"),
     }
 }
 
@@ -159,10 +184,15 @@ mod tests {
     #[test]
     fn bounds_print_in_words() {
         let words = |from_ns, to_ns| TimeBounds { from_ns, to_ns }.to_string();
-        assert_eq!(words(0, HOUR), "from at the same time as to 1 hour after the left row");
+        assert_eq!(words(0, 0), "at the time of the left row");
+        assert_eq!(words(0, HOUR), "at most 1 hour after the left row");
+        assert_eq!(words(0, HOUR - 1), "less than 1 hour after the left row");
+        assert_eq!(words(1, HOUR), "at most 1 hour after the left row, not at its time");
+        assert_eq!(words(-HOUR, 0), "at most 1 hour before the left row");
         assert_eq!(
             words(-HOUR, HOUR - 1),
             "from 1 hour before to just under 1 hour after the left row"
         );
+        assert_eq!(words(HOUR, 2 * HOUR), "from 1 hour after to 2 hours after the left row");
     }
 }

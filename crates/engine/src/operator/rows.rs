@@ -224,12 +224,6 @@ impl RowStore {
         Ok(interleave_record_batch(&batches, &indices)?)
     }
 
-    /// How many rows there are.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.places.len() - self.free.len()
-    }
-
     /// Makes one store of many small ones, for each input. Large ones stay, so that a row is copied a logarithmic number of times.
     fn gather_loose(&mut self) -> Result<()> {
         let rows = |number: &u32| {

@@ -113,14 +113,18 @@ fn words(node: &IntervalJoin) -> StageWords {
         JoinType::Full => "full join: right rows",
         _ => "join: right rows",
     };
-    let keys = node
-        .on
-        .iter()
-        .map(|(left, right)| format!("{} = {}", of_expression(left), of_expression(right)));
+    let keys = node.on.iter().map(|(left, right)| {
+        let (left, right) = (of_expression(left), of_expression(right));
+        if left == right { left } else { format!("{left} = {right}") }
+    });
     let (after, before) = (node.bounds.to_ns, node.bounds.from_ns.saturating_neg());
     let kept = |ns: i64| match ns {
-        ns if ns < 0 => "not at all".to_owned(),
-        ns => format!("until the watermark is {} behind them", format_duration(ns)),
+        ns if ns <= 0 => "until the watermark passes them".to_owned(),
+        // `<` makes it a nanosecond short of what was meant.
+        ns => {
+            let round = ns.saturating_add(i64::from(ns % 1_000 == 999));
+            format!("until the watermark is {} ahead of them", format_duration(round))
+        }
     };
     let lonely =
         matches!(node.kind, JoinType::Left | JoinType::Right | JoinType::Full | JoinType::LeftAnti);
@@ -134,7 +138,7 @@ fn words(node: &IntervalJoin) -> StageWords {
         keys: keys.collect(),
         aggregates: Vec::new(),
         results: node.schema.fields().iter().map(|field| field.name().clone()).collect(),
-        state: format!("left rows, {}; right rows, {}", kept(after), kept(before)),
+        state: format!("left rows {}, right rows {}", kept(after), kept(before)),
         timers: timers.to_owned(),
     }
 }
