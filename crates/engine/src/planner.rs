@@ -34,7 +34,8 @@ use crate::{
 /// # Errors
 /// The program uses something the engine can't run yet.
 pub(crate) fn plan_dataflow(program: &Program) -> Result<Dataflow, Diagnostics> {
-    let mut planner = Planner { sources: BTreeMap::new(), flow: Dataflow::default() };
+    let mut planner =
+        Planner { sources: BTreeMap::new(), lowered: Vec::new(), flow: Dataflow::default() };
     for query in &program.queries {
         planner.collect_scans(&query.plan)?;
     }
@@ -71,6 +72,8 @@ struct Branch {
 
 struct Planner {
     sources: BTreeMap<String, SourceUse>,
+    /// What each stage computes: queries that share a part of their plan share its stage.
+    lowered: Vec<(LogicalPlan, usize)>,
     flow: Dataflow,
 }
 
@@ -146,14 +149,22 @@ impl Planner {
         extension: &Extension,
         plan: &LogicalPlan,
     ) -> Result<Vec<Branch>, Diagnostics> {
+        let known = self.lowered.iter().find(|(other, _)| other == plan);
+        if let Some((_, stage)) = known {
+            return Ok(vec![Branch { origin: Origin::Stage(*stage), chain: Chain::default() }]);
+        }
         let node = extension.node.as_any();
-        if let Some(window) = node.downcast_ref::<WindowAggregate>() {
-            return self.window(window, plan);
+        let branches = if let Some(window) = node.downcast_ref::<WindowAggregate>() {
+            self.window(window, plan)?
+        } else if let Some(join) = node.downcast_ref::<IntervalJoin>() {
+            self.interval_join(join, plan)?
+        } else {
+            return Err(unsupported(plan));
+        };
+        if let [Branch { origin: Origin::Stage(stage), .. }] = branches.as_slice() {
+            self.lowered.push((plan.clone(), *stage));
         }
-        match node.downcast_ref::<IntervalJoin>() {
-            Some(join) => self.interval_join(join, plan),
-            None => Err(unsupported(plan)),
-        }
+        Ok(branches)
     }
 
     fn scan(&self, scan: &TableScan) -> Result<Vec<Branch>, Diagnostics> {
