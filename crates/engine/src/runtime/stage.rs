@@ -126,13 +126,11 @@ impl Stage {
         Ok(())
     }
 
-    /// What those behind may rely on. Inputs that are finished leave windows open until everything has ended, and their results are
-    /// still to come: none before the next timer.
+    /// What those behind may rely on. Inputs that are finished leave windows open until everything has ended: then their
+    /// results are still to come, and hold others back.
     fn promised(&mut self, progress: Progress) -> Progress {
         match (progress, self.operator.next_timer()) {
-            (Progress::Finished(watermark), Some(timer)) => {
-                Progress::Active(Watermark(timer.0.saturating_sub(1)).max(watermark))
-            }
+            (Progress::Finished(watermark), Some(_)) => Progress::Active(watermark),
             _ => progress,
         }
     }
