@@ -48,7 +48,7 @@ fn write_text(text: &mut String, flow: &Dataflow, program: &Program) -> std::fmt
             writeln!(text, "  computes   {}", aggregates.join("\n             "))?;
         }
         writeln!(text, "  state      {}", stage.words.state)?;
-        writeln!(text, "  timers     one for each open window, fired by the watermark")?;
+        writeln!(text, "  timers     {}", stage.words.timers)?;
         write_outputs(text, flow, &stage.outputs)?;
     }
     for sink in &flow.sinks {

@@ -64,3 +64,9 @@ pub(crate) const CHECKPOINT_JOBS: usize = 2;
 
 /// How long the end of a pipeline waits for its last checkpoint (wall clock).
 pub(crate) const LAST_CHECKPOINT_NS: i64 = 10_000_000_000;
+
+/// Stores of kept rows that no snapshot has taken yet, before they are made one: a lone event makes a store of its own.
+pub(crate) const LOOSE_STORES: usize = 64;
+
+/// Kept rows are moved together when there are more places than this and most of them are empty.
+pub(crate) const COMPACT_ROWS: usize = 8_192;

@@ -7,8 +7,10 @@ mod aggregate;
 #[cfg(test)]
 mod conformance;
 mod deferred;
+mod interval_join;
 #[cfg(test)]
 mod pauses;
+mod rows;
 mod session;
 mod slicing;
 mod state;
@@ -24,6 +26,8 @@ use postrider_plan::Window;
 use crate::limits::{ADVANCE_BATCHES, ADVANCE_ROWS};
 pub(crate) use aggregate::{AggregateCall, AggregateSpec};
 use deferred::Deferred;
+use interval_join::IntervalJoin;
+pub(crate) use interval_join::IntervalJoinSpec;
 use session::SessionWindows;
 use slicing::SlicingWindows;
 use state::merged_from;
@@ -31,8 +35,10 @@ pub(crate) use state::{RestoredPart, StatePart, StateSnapshot, reroute};
 
 /// The contract of a stateful operator.
 ///
-/// - `process` is called with the rows of an epoch, in the same order on every replay. Lateness is
-///   judged by the last watermark given to `advance`, so it depends on the log alone.
+/// - `process` is called with the rows of an epoch, in the same order on every replay: those of the first input, then those of the
+///   second, if there is one. Lateness is judged by the last watermark given to `advance`, so it depends on the log
+///   alone. What a row completes at once is appended to `out`. A row may complete much, so one call stops behind the row with
+///   which it exceeds [`ADVANCE_ROWS`] results, returns how many rows it took, and is called again with the rest.
 /// - `advance` is called at the end of an epoch, after its last batch, with a watermark that never
 ///   moves back; it appends what became final to `out`, with event times at or before the watermark.
 ///   A watermark may finish more than fits into memory, such as all windows that a row is in, so one call
@@ -62,8 +68,8 @@ pub(crate) use state::{RestoredPart, StatePart, StateSnapshot, reroute};
 ///
 /// Each operator proves this with one line in `operator/conformance.rs`.
 pub(crate) trait Operator: Send {
-    /// Takes rows.
-    fn process(&mut self, batch: &Batch) -> Result<()>;
+    /// Takes rows of an input, at least one, and says how many.
+    fn process(&mut self, input: usize, batch: &Batch, out: &mut Vec<Batch>) -> Result<usize>;
     /// Learns that no more rows at or before `watermark` will come.
     fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<Advanced>;
     /// The smallest watermark at which `advance` would emit something.
@@ -98,6 +104,8 @@ pub(crate) enum Advanced {
 pub(crate) enum OperatorSpec {
     /// A windowed aggregate.
     Window(Window, AggregateSpec),
+    /// A join of two inputs within bounds of time.
+    IntervalJoin(IntervalJoinSpec),
 }
 
 impl OperatorSpec {
@@ -108,6 +116,7 @@ impl OperatorSpec {
                 SlicingWindows::state_schema(spec)
             }
             Self::Window(Window::Session { .. }, spec) => SessionWindows::state_schema(spec),
+            Self::IntervalJoin(spec) => Ok(spec.state_schema()),
         }
     }
 
@@ -115,6 +124,7 @@ impl OperatorSpec {
     pub(crate) fn keys(&self) -> usize {
         match self {
             Self::Window(_, spec) => spec.key_schema.fields().len(),
+            Self::IntervalJoin(spec) => spec.keys,
         }
     }
 
@@ -125,6 +135,7 @@ impl OperatorSpec {
                 Some(*size_ns)
             }
             Self::Window(Window::Session { .. }, _) => None,
+            Self::IntervalJoin(spec) => Some(spec.reach(0).max(spec.reach(1)).max(0)),
         }
     }
 
@@ -140,6 +151,7 @@ impl OperatorSpec {
             Self::Window(Window::Session { gap_ns }, spec) => {
                 Ok(Box::new(SessionWindows::new(*gap_ns, spec.clone())?))
             }
+            Self::IntervalJoin(spec) => Ok(Box::new(IntervalJoin::new(spec.clone()))),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! behind it. A windowed aggregate ends its branches in a hash exchange and starts a new one.
 
 mod expressions;
+mod joins;
 mod sources;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -12,7 +13,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::logical_expr::{Extension, Filter, LogicalPlan, Projection, TableScan, Union};
 use postrider_core::{Diagnostic, Diagnostics, format_duration};
-use postrider_plan::{Program, Query, SinkTarget, Table, Window, WindowAggregate};
+use postrider_plan::{IntervalJoin, Program, Query, SinkTarget, Table, Window, WindowAggregate};
 
 pub(crate) use self::sources::scanned_table;
 use self::{
@@ -33,7 +34,8 @@ use crate::{
 /// # Errors
 /// The program uses something the engine can't run yet.
 pub(crate) fn plan_dataflow(program: &Program) -> Result<Dataflow, Diagnostics> {
-    let mut planner = Planner { sources: BTreeMap::new(), flow: Dataflow::default() };
+    let mut planner =
+        Planner { sources: BTreeMap::new(), lowered: Vec::new(), flow: Dataflow::default() };
     for query in &program.queries {
         planner.collect_scans(&query.plan)?;
     }
@@ -70,6 +72,8 @@ struct Branch {
 
 struct Planner {
     sources: BTreeMap<String, SourceUse>,
+    /// What each stage computes: queries that share a part of their plan share its stage.
+    lowered: Vec<(LogicalPlan, usize)>,
     flow: Dataflow,
 }
 
@@ -107,7 +111,7 @@ impl Planner {
         let columns: Arc<[usize]> = (0..schema.fields().len()).collect();
         for mut branch in branches {
             branch.chain.0.push(ChainStep::Pick(Arc::clone(&columns), Arc::clone(&schema)));
-            self.connect(branch, Target::Sink(sink), Route::First);
+            self.connect(branch, Target::Sink(sink), 0, Route::First);
         }
         Ok(())
     }
@@ -120,8 +124,8 @@ impl Planner {
         }
     }
 
-    fn connect(&mut self, branch: Branch, target: Target, route: Route) {
-        let output = Output { chain: branch.chain, target, route };
+    fn connect(&mut self, branch: Branch, target: Target, port: usize, route: Route) {
+        let output = Output { chain: branch.chain, target, port, route };
         match branch.origin {
             Origin::Source(source) => self.flow.sources[source].outputs.push(output),
             Origin::Stage(stage) => self.flow.stages[stage].outputs.push(output),
@@ -135,14 +139,32 @@ impl Planner {
             LogicalPlan::Filter(filter) => self.filter(filter),
             LogicalPlan::Projection(projection) => self.projection(projection),
             LogicalPlan::Union(union) => self.union(union),
-            LogicalPlan::Extension(Extension { node }) => {
-                match node.as_any().downcast_ref::<WindowAggregate>() {
-                    Some(window) => self.window(window),
-                    None => Err(unsupported(plan)),
-                }
-            }
+            LogicalPlan::Extension(extension) => self.extension(extension, plan),
             _ => Err(unsupported(plan)),
         }
+    }
+
+    fn extension(
+        &mut self,
+        extension: &Extension,
+        plan: &LogicalPlan,
+    ) -> Result<Vec<Branch>, Diagnostics> {
+        let known = self.lowered.iter().find(|(other, _)| other == plan);
+        if let Some((_, stage)) = known {
+            return Ok(vec![Branch { origin: Origin::Stage(*stage), chain: Chain::default() }]);
+        }
+        let node = extension.node.as_any();
+        let branches = if let Some(window) = node.downcast_ref::<WindowAggregate>() {
+            self.window(window, plan)?
+        } else if let Some(join) = node.downcast_ref::<IntervalJoin>() {
+            self.interval_join(join, plan)?
+        } else {
+            return Err(unsupported(plan));
+        };
+        if let [Branch { origin: Origin::Stage(stage), .. }] = branches.as_slice() {
+            self.lowered.push((plan.clone(), *stage));
+        }
+        Ok(branches)
     }
 
     fn scan(&self, scan: &TableScan) -> Result<Vec<Branch>, Diagnostics> {
@@ -190,12 +212,16 @@ impl Planner {
         Ok(branches)
     }
 
-    fn window(&mut self, node: &WindowAggregate) -> Result<Vec<Branch>, Diagnostics> {
+    fn window(
+        &mut self,
+        node: &WindowAggregate,
+        plan: &LogicalPlan,
+    ) -> Result<Vec<Branch>, Diagnostics> {
         let branches = self.lower(&node.input)?;
         let (step, spec) = aggregate_inputs(node)?;
         let keys = node.group_exprs.len();
         let stage = self.flow.stages.len();
-        let identity = stage_identity(node, &self.flow.stages);
+        let identity = stage_identity(plan, &self.flow.stages);
         self.flow.stages.push(StageNode {
             identity,
             words: words(node),
@@ -204,7 +230,7 @@ impl Planner {
         });
         for mut branch in branches {
             branch.chain.0.push(step.clone());
-            self.connect(branch, Target::Stage(stage), Route::Hash { keys });
+            self.connect(branch, Target::Stage(stage), 0, Route::Hash { keys });
         }
         Ok(vec![Branch { origin: Origin::Stage(stage), chain: Chain::default() }])
     }
@@ -233,13 +259,20 @@ fn words(node: &WindowAggregate) -> StageWords {
             format_duration(gap_ns)
         ),
     };
-    StageWords { what: node.window.to_string(), keys, aggregates, results, state }
+    StageWords {
+        what: node.window.to_string(),
+        keys,
+        aggregates,
+        results,
+        state,
+        timers: "one for each open window, fired by the watermark".to_owned(),
+    }
 }
 
 fn unsupported(plan: &LogicalPlan) -> Diagnostics {
     let what = plan.display().to_string();
     let name = what.split([':', ' ']).next().unwrap_or("this").to_owned();
     Diagnostic::error("PR0420", format!("{name} can't run on a stream yet"))
-        .hint("use filters, projections, UNION ALL and windowed aggregates; `postrider query` takes more")
+        .hint("use filters, projections, UNION ALL, windowed aggregates and joins within a time; `postrider query` takes more")
         .into()
 }

@@ -1,4 +1,4 @@
-//! What a program means: its tables, its queries, and the one relational node that SQL has no word for.
+//! What a program means: its tables, its queries, and the relational nodes that SQL has no word for.
 //!
 //! | word | meaning |
 //! |---|---|
@@ -6,6 +6,7 @@
 //! | [`Query`] | a plan and the sink that takes its rows |
 //! | [`Table`] | one `CREATE TABLE`: columns, connector, options, watermark |
 //! | [`WindowAggregate`] | an aggregate whose groups include an event-time [`Window`] |
+//! | [`IntervalJoin`] | a join of two streams whose event times are within [`TimeBounds`] |
 //! | [`StreamTable`] | a [`Table`] as DataFusion's planner sees it |
 //!
 //! Owns: these types. Does not own: SQL text (`postrider-sql` makes programs) or execution
@@ -15,11 +16,13 @@
 //! ordinary relational plans, and a projection can't lose the time. The plan of a [`Query`] is
 //! analyzed and optimized, holds no scalar window call, and yields exactly the columns of its sink.
 
+mod interval_join;
 mod program;
 mod table;
 mod window;
 mod window_aggregate;
 
+pub use interval_join::{IntervalJoin, TimeBounds};
 pub use program::{Program, Query, SinkTarget};
 pub use table::{
     AtEnd, BadData, Column, CommonOptions, Format, StreamTable, Table, TableRole, WatermarkDef,

@@ -294,18 +294,11 @@ impl Visitor for Checker<'_, '_, '_> {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Infallible> {
         match expr {
             Expr::Function(call) => self.call(call),
-            Expr::Subquery(query) | Expr::Exists { subquery: query, .. } => {
+            Expr::Subquery(query) => {
                 self.refuse(
                     "a subquery in an expression",
                     self.source.balanced(query.span()),
                     "read it in FROM",
-                );
-            }
-            Expr::InSubquery { subquery, .. } => {
-                self.refuse(
-                    "IN (SELECT ..)",
-                    self.source.balanced(subquery.span()),
-                    "list the values: IN ('a', 'b')",
                 );
             }
             Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_) => {

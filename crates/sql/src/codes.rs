@@ -59,6 +59,8 @@ pub(crate) const VOLATILE: &str = "PR0406";
 pub(crate) const WINDOW_PLACE: &str = "PR0407";
 /// Two windows in one GROUP BY.
 pub(crate) const TWO_WINDOWS: &str = "PR0408";
+/// A join that would wait for ever.
+pub(crate) const UNBOUNDED_JOIN: &str = "PR0415";
 /// A window's length that is no constant or makes no sense.
 pub(crate) const WINDOW_LENGTH: &str = "PR0409";
 /// An aggregate over a stream that never ends.

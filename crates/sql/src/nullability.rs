@@ -4,9 +4,10 @@
 //! keys that are never NULL, and `lower(email)` of a NOT NULL column is one.
 
 use datafusion::{
-    common::Column,
+    common::{Column, JoinType},
     logical_expr::{
-        Aggregate, Expr, ExprSchemable, LogicalPlan, Operator, expr::Case, utils::split_conjunction,
+        Aggregate, Expr, ExprSchemable, Join, LogicalPlan, Operator, expr::Case,
+        utils::split_conjunction,
     },
 };
 
@@ -75,8 +76,24 @@ pub(crate) fn column(plan: &LogicalPlan, index: usize) -> bool {
             split_conjunction(&node.predicate).iter().all(keeps_nulls) && column(&node.input, index)
         }
         LogicalPlan::Aggregate(node) => aggregate(node, index),
+        LogicalPlan::Join(node) => joined(node, index),
         LogicalPlan::Union(node) => node.inputs.iter().any(|input| column(input, index)),
         _ => true,
+    }
+}
+
+/// A side that is never padded keeps what is known of it.
+fn joined(node: &Join, index: usize) -> bool {
+    let left = node.left.schema().fields().len();
+    let (left_padded, right_padded) = match node.join_type {
+        JoinType::Inner | JoinType::LeftSemi | JoinType::LeftAnti => (false, false),
+        JoinType::Left => (false, true),
+        JoinType::Right => (true, false),
+        _ => (true, true),
+    };
+    match index.checked_sub(left) {
+        None => left_padded || column(&node.left, index),
+        Some(right) => right_padded || column(&node.right, right),
     }
 }
 

@@ -10,12 +10,13 @@ use arrow::{
     buffer::BooleanBuffer,
     util::display::{ArrayFormatter, FormatOptions},
 };
+use datafusion::common::JoinType;
 use postrider_core::{Batch, Watermark};
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use super::{
     Advanced, Deferred, Operator, RestoredPart, StateSnapshot, reroute,
-    testing::{keyed, keyed_rows},
+    testing::{joined, keyed, keyed_rows},
 };
 use crate::exchange::{Route, split};
 
@@ -99,6 +100,7 @@ type Shown = Vec<(Vec<String>, u64, Option<Watermark>)>;
 /// Instances of an operator and their kept states.
 struct Run<'a> {
     build: &'a dyn Fn() -> Box<dyn Operator>,
+    inputs: usize,
     shards: Vec<(Box<dyn Operator>, Kept)>,
     watermark: Watermark,
     snapshots: u64,
@@ -108,10 +110,10 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(build: &'a dyn Fn() -> Box<dyn Operator>, shards: usize) -> Self {
+    fn new(build: &'a dyn Fn() -> Box<dyn Operator>, inputs: usize, shards: usize) -> Self {
         let shards = (0..shards).map(|_| (build(), Kept::default())).collect();
         let shown = Vec::new();
-        Self { build, shards, watermark: Watermark(0), snapshots: 0, is_idle: false, shown }
+        Self { build, inputs, shards, watermark: Watermark(0), snapshots: 0, is_idle: false, shown }
     }
 
     /// The same instances anew, from what was kept.
@@ -136,6 +138,7 @@ impl<'a> Run<'a> {
             shards: shards.collect(),
             shown: self.shown.clone(),
             build: self.build,
+            inputs: self.inputs,
             watermark: self.watermark,
             snapshots: self.snapshots,
             is_idle: self.is_idle,
@@ -143,14 +146,15 @@ impl<'a> Run<'a> {
     }
 
     fn step(&mut self, step: &Step) {
-        let mut rows = Vec::new();
+        let (mut rows, mut completed) = (Vec::new(), Vec::new());
         match step {
             Step::Rows(rows) => {
                 let rows: Vec<_> =
                     rows.iter().map(|&(key, by, v)| (key, self.watermark.0 + by, v)).collect();
-                let parts = split(&keyed_rows(&rows), ROUTE, self.shards.len()).unwrap();
-                for ((operator, _), part) in self.shards.iter_mut().zip(parts) {
-                    part.iter().for_each(|batch| operator.process(batch).unwrap());
+                for input in 0..self.inputs {
+                    let own = |(_, _, v): &&(_, _, i64)| *v as usize % self.inputs == input;
+                    let own: Vec<_> = rows.iter().filter(own).copied().collect();
+                    completed.extend(self.process(input, &keyed_rows(&own)));
                 }
             }
             Step::Advance(by) => {
@@ -170,7 +174,28 @@ impl<'a> Run<'a> {
         }
         let late = self.shards.iter_mut().map(|(operator, _)| operator.take_late_rows()).sum();
         let timer = self.shards.iter_mut().filter_map(|(operator, _)| operator.next_timer()).min();
+        completed.sort();
+        rows.extend(completed);
         self.shown.push((rows, late, timer));
+    }
+
+    /// What rows of an input complete at once.
+    fn process(&mut self, input: usize, batch: &Batch) -> Vec<String> {
+        let parts = split(batch, ROUTE, self.shards.len()).unwrap();
+        let mut out = Vec::new();
+        for ((operator, _), part) in self.shards.iter_mut().zip(parts) {
+            let Some(part) = part else { continue };
+            let mut from = 0;
+            while from < part.rows.num_rows() {
+                let rest = part.rows.num_rows() - from;
+                let rest = Batch {
+                    rows: part.rows.slice(from, rest),
+                    times: part.times.slice(from, rest),
+                };
+                from += operator.process(input, &rest, &mut out).unwrap();
+            }
+        }
+        out.iter().flat_map(texts).collect()
     }
 
     fn advance(&mut self) -> Vec<String> {
@@ -199,19 +224,25 @@ fn texts(batch: &Batch) -> Vec<String> {
     (0..batch.rows.num_rows()).map(|number| row(number).join(" | ")).collect()
 }
 
-fn check(build: &dyn Fn() -> Box<dyn Operator>, steps: &[Step], at: usize, shards: [usize; 2]) {
+fn check(
+    build: &dyn Fn() -> Box<dyn Operator>,
+    inputs: usize,
+    steps: &[Step],
+    at: usize,
+    shards: [usize; 2],
+) {
     let mut steps = steps.to_vec();
     // The last of them show everything.
     steps.extend([Step::Snapshot, Step::Advance(10_000)]);
-    let whole = Run::new(build, 1).all(&steps);
-    assert_eq!(Run::new(build, shards[0]).all(&steps).shown, whole.shown, "{shards:?}");
+    let whole = Run::new(build, inputs, 1).all(&steps);
+    assert_eq!(Run::new(build, inputs, shards[0]).all(&steps).shown, whole.shown, "{shards:?}");
     // Nobody can tell when the work of snapshots was done.
-    let idle = Run { is_idle: true, ..Run::new(build, 1) };
+    let idle = Run { is_idle: true, ..Run::new(build, inputs, 1) };
     assert_eq!(idle.all(&steps).shown, whole.shown, "work left undone");
     // A restart behind the snapshot, also on another number of shards.
     let at = steps[..at % steps.len()].iter().rposition(|step| matches!(step, Step::Snapshot));
     if let Some(at) = at {
-        let before = Run::new(build, shards[0]).all(&steps[..=at]);
+        let before = Run::new(build, inputs, shards[0]).all(&steps[..=at]);
         for shards in shards {
             let after = before.restored(shards).all(&steps[at + 1..]);
             assert_eq!(after.shown, whole.shown, "{} -> {shards} shards", before.shards.len());
@@ -226,20 +257,20 @@ fn check(build: &dyn Fn() -> Box<dyn Operator>, steps: &[Step], at: usize, shard
     }
 }
 
-fn prove(build: impl Fn() -> Box<dyn Operator>) {
+fn prove(inputs: usize, build: impl Fn() -> Box<dyn Operator>) {
     let strategy = (steps(), any::<usize>(), 1..4_usize, 1..5_usize);
     let run = |(steps, at, from, to): (Vec<Step>, usize, usize, usize)| {
-        check(&build, &steps, at, [from, to]);
+        check(&build, inputs, &steps, at, [from, to]);
         Ok(())
     };
     TestRunner::new(ProptestConfig::with_cases(64)).run(&strategy, run).unwrap();
-    let full = many_keys(&build);
+    let full = many_keys(inputs, &build);
     assert!(full > 20 * 2_000, "{full} bytes for 2,000 keys");
 }
 
 /// The memory that 2,000 keys take.
-fn many_keys(build: &dyn Fn() -> Box<dyn Operator>) -> usize {
-    let mut run = Run::new(build, 1);
+fn many_keys(inputs: usize, build: &dyn Fn() -> Box<dyn Operator>) -> usize {
+    let mut run = Run::new(build, inputs, 1);
     run.step(&Step::Rows((0..2_000).map(|key| (Some(key), 50, key)).collect()));
     run.step(&Step::Snapshot);
     run.shards.iter().map(|(operator, _)| operator.memory()).sum()
@@ -250,7 +281,17 @@ macro_rules! conformance {
     ($($name:ident: $operator:expr;)*) => {
         $(#[test]
         fn $name() {
-            prove(|| Box::new($operator));
+            prove(1, || Box::new($operator));
+        })*
+    };
+}
+
+/// Two inputs: a row goes to the one that its value says.
+macro_rules! conformance_of_joins {
+    ($($name:ident: $operator:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            prove(2, || Box::new($operator));
         })*
     };
 }
@@ -260,4 +301,13 @@ conformance! {
     hopping_windows: super::SlicingWindows::new(10, 45, keyed());
     sessions: super::SessionWindows::new(15, keyed()).unwrap();
     sessions_that_move_slowly: super::SessionWindows::new(15, keyed()).unwrap().moving(1);
+}
+
+conformance_of_joins! {
+    inner_interval_join: super::IntervalJoin::new(joined(JoinType::Inner));
+    left_interval_join: super::IntervalJoin::new(joined(JoinType::Left));
+    right_interval_join: super::IntervalJoin::new(joined(JoinType::Right));
+    full_interval_join: super::IntervalJoin::new(joined(JoinType::Full));
+    semi_interval_join: super::IntervalJoin::new(joined(JoinType::LeftSemi));
+    anti_interval_join: super::IntervalJoin::new(joined(JoinType::LeftAnti));
 }

@@ -30,7 +30,7 @@ fn feed(operator: &mut dyn Operator, first: i64, count: i64) -> Duration {
         let rows: Vec<_> = rows.map(|row| (Some(row * 7_368_787 % KEYS), row, row)).collect();
         let batch = keyed_rows(&rows);
         let started = Instant::now();
-        operator.process(&batch).unwrap();
+        operator.process(0, &batch, &mut Vec::new()).unwrap();
         longest = longest.max(started.elapsed());
     }
     longest

@@ -170,8 +170,8 @@ struct Placed {
     crowded: Vec<SessionId>,
 }
 
-impl Operator for SessionWindows {
-    fn process(&mut self, batch: &Batch) -> Result<()> {
+impl SessionWindows {
+    pub(super) fn take_rows(&mut self, batch: &Batch) -> Result<()> {
         let store = self.parts.next_store();
         let placed = self.place(batch, store)?;
         if placed.rows.is_empty() {
@@ -191,6 +191,13 @@ impl Operator for SessionWindows {
         }
         self.parts.follow_move(&mut self.table, self.move_rows);
         Ok(())
+    }
+}
+
+impl Operator for SessionWindows {
+    fn process(&mut self, _input: usize, batch: &Batch, _out: &mut Vec<Batch>) -> Result<usize> {
+        self.take_rows(batch)?;
+        Ok(batch.rows.num_rows())
     }
 
     fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<Advanced> {

@@ -220,8 +220,8 @@ impl SlicingWindows {
     }
 }
 
-impl Operator for SlicingWindows {
-    fn process(&mut self, batch: &Batch) -> Result<()> {
+impl SlicingWindows {
+    pub(super) fn take_rows(&mut self, batch: &Batch) -> Result<()> {
         let times = batch.times.values();
         let Some(&first) = times.first() else { return Ok(()) };
         let slice = Span::around(first, self.slice);
@@ -233,6 +233,13 @@ impl Operator for SlicingWindows {
             return Ok(());
         }
         self.add(slice.number, batch)
+    }
+}
+
+impl Operator for SlicingWindows {
+    fn process(&mut self, _input: usize, batch: &Batch, _out: &mut Vec<Batch>) -> Result<usize> {
+        self.take_rows(batch)?;
+        Ok(batch.rows.num_rows())
     }
 
     fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<Advanced> {

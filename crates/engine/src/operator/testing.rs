@@ -10,16 +10,26 @@ use arrow::{
     datatypes::{DataType, Field, Int64Type, Schema, TimestampNanosecondType},
 };
 use datafusion::{
+    common::JoinType,
     functions_aggregate::{
         array_agg::array_agg_udaf, count::count_udaf, covariance::covar_samp_udaf,
         min_max::max_udaf, stddev::stddev_udaf, sum::sum_udaf,
     },
-    logical_expr::AggregateUDF,
-    physical_expr::{aggregate::AggregateExprBuilder, expressions::col},
+    logical_expr::{AggregateUDF, Operator},
+    physical_expr::{
+        PhysicalExpr,
+        aggregate::AggregateExprBuilder,
+        expressions::{Column, binary, col, lit},
+    },
 };
 use postrider_core::Batch;
 
-use super::aggregate::{AggregateCall, AggregateSpec, window_fields};
+use postrider_plan::TimeBounds;
+
+use super::{
+    IntervalJoinSpec,
+    aggregate::{AggregateCall, AggregateSpec, window_fields},
+};
 
 /// Counts the rows of each window, without a key.
 pub(super) fn counts() -> AggregateSpec {
@@ -144,5 +154,33 @@ pub(super) fn keyed_rows(rows: &[(Option<i64>, i64, i64)]) -> Batch {
     Batch {
         rows: RecordBatch::try_new(keyed_schema(), columns).unwrap(),
         times: TimestampNanosecondArray::from_iter_values(rows.iter().map(|(_, time, _)| *time)),
+    }
+}
+
+/// A join of [`keyed_rows`] with themselves on their key, from 10 before to 25 after the left row, unless both values are
+/// multiples of seven.
+pub(super) fn joined(kind: JoinType) -> IntervalJoinSpec {
+    let rows = keyed_schema();
+    let both: Vec<_> = rows.fields().iter().chain(rows.fields()).cloned().collect();
+    let pairs = Arc::new(Schema::new(both));
+    let seventh = |column: usize| {
+        let value: Arc<dyn PhysicalExpr> = Arc::new(Column::new("v", column));
+        let rest = binary(value, Operator::Modulo, lit(7_i64), &pairs).unwrap();
+        binary(rest, Operator::NotEq, lit(0_i64), &pairs).unwrap()
+    };
+    let filter = binary(seventh(1), Operator::Or, seventh(5), &pairs).unwrap();
+    let alone = matches!(kind, JoinType::LeftSemi | JoinType::LeftAnti);
+    let nullable = pairs.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let output: Vec<_> = nullable.take(if alone { 4 } else { 8 }).collect();
+    let columns: Arc<[usize]> = (0..4).collect();
+    IntervalJoinSpec {
+        kind,
+        keys: 1,
+        inputs: [Arc::clone(&rows), rows],
+        columns: [Arc::clone(&columns), columns],
+        bounds: TimeBounds { from_ns: -10, to_ns: 25 },
+        filter: Some(filter),
+        pair_schema: pairs,
+        output_schema: Arc::new(Schema::new(output)),
     }
 }

@@ -45,8 +45,8 @@ impl SinkTask {
         let mut current = self.epoch;
         while let Some(input) = self.inputs.next().await {
             let (batches, end) = match input {
-                Input::Batch(batch) => (vec![batch], None),
-                Input::Gathered(batches) => (batches, None),
+                Input::Batch(_, batch) => (vec![batch], None),
+                Input::Gathered(_, batches) => (batches, None),
                 Input::EpochEnd(progress, barrier) => (Vec::new(), Some((progress, barrier))),
             };
             for batch in batches {

@@ -20,6 +20,7 @@ use crate::{
     chain::new_batch,
     exchange::in_order,
     operator::{Advanced, Operator, OperatorSpec},
+    watermark::Progress,
 };
 
 /// The task of one stage instance.
@@ -72,15 +73,14 @@ impl Stage {
 
     async fn serve(&mut self) -> Result<(), Stop> {
         self.restore(None)?;
-        let mut finished = Vec::new();
         while let Some(input) = self.inputs.next().await {
             let (progress, barrier) = match input {
-                Input::Batch(batch) => {
-                    self.operator.process(&batch)?;
+                Input::Batch(port, batch) => {
+                    self.process(port, &batch).await?;
                     continue;
                 }
-                Input::Gathered(batches) => {
-                    self.operator.process(&in_order(&batches)?)?;
+                Input::Gathered(port, batches) => {
+                    self.process(port, &in_order(&batches)?).await?;
                     continue;
                 }
                 Input::EpochEnd(progress, barrier) => (progress, barrier),
@@ -88,13 +88,12 @@ impl Stage {
             // Sent as they come: all that a watermark finishes may be more than fits into memory.
             let mut advanced = Advanced::Partly;
             while advanced == Advanced::Partly {
+                let mut finished = Vec::new();
                 advanced = self.operator.advance(progress.watermark(), &mut finished)?;
-                for batch in finished.drain(..) {
-                    let routed = self.route(&batch, barrier.epoch)?;
-                    self.links.send(routed).await?;
-                }
+                self.send(finished).await?;
             }
-            self.links.end_epoch(progress, barrier).await?;
+            let promised = self.promised(progress);
+            self.links.end_epoch(promised, barrier).await?;
             let handed = match barrier.checkpoint {
                 // What it is here nobody goes on from.
                 Some(_) if self.start.is_some() => None,
@@ -114,6 +113,37 @@ impl Stage {
         Ok(HandedOver { snapshot, memory, paused_ns: self.wall.now().0 - started })
     }
 
+    async fn process(&mut self, port: usize, batch: &Batch) -> Result<(), Stop> {
+        let (mut from, rows) = (0, batch.rows.num_rows());
+        while from < rows {
+            let rest = Batch {
+                rows: batch.rows.slice(from, rows - from),
+                times: batch.times.slice(from, rows - from),
+            };
+            let mut completed = Vec::new();
+            from += self.operator.process(port, &rest, &mut completed)?.max(1);
+            self.send(completed).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, results: Vec<Batch>) -> Result<(), Stop> {
+        for batch in results {
+            let routed = self.route(&batch)?;
+            self.links.send(routed).await?;
+        }
+        Ok(())
+    }
+
+    /// What those behind may rely on. Inputs that are finished leave windows open until everything has ended: then their
+    /// results are still to come, and hold others back.
+    fn promised(&mut self, progress: Progress) -> Progress {
+        match (progress, self.operator.next_timer()) {
+            (Progress::Finished(watermark), Some(_)) => Progress::Active(watermark),
+            _ => progress,
+        }
+    }
+
     /// Takes what was kept, if its moment has come.
     fn restore(&mut self, behind: Option<Epoch>) -> DataFusionResult<()> {
         let due = |(at, _): &mut (Option<Epoch>, StageStart)| *at <= behind;
@@ -126,7 +156,7 @@ impl Stage {
 
     /// Runs results through the outputs. If one can't be computed, such as a quotient of two aggregates, they are taken
     /// one by one, so that only that one becomes a dead letter: a replay would meet it again and again.
-    fn route(&mut self, batch: &Batch, epoch: Epoch) -> DataFusionResult<Vec<Routed>> {
+    fn route(&mut self, batch: &Batch) -> DataFusionResult<Vec<Routed>> {
         if let Ok(routed) = self.router.route(batch) {
             return Ok(routed);
         }
@@ -135,7 +165,7 @@ impl Stage {
             let one = Batch { rows: batch.rows.slice(row, 1), times: batch.times.slice(row, 1) };
             match self.router.route(&one) {
                 Ok(routed) => all.extend(routed),
-                Err(error) => self.reject(&one, epoch, &error)?,
+                Err(error) => self.reject(&one, &error)?,
             }
         }
         Ok(all)
@@ -153,19 +183,15 @@ impl Stage {
         )
     }
 
-    fn reject(
-        &mut self,
-        row: &Batch,
-        epoch: Epoch,
-        error: &DataFusionError,
-    ) -> DataFusionResult<()> {
+    fn reject(&mut self, row: &Batch, error: &DataFusionError) -> DataFusionResult<()> {
         let mut json = LineDelimitedWriter::new(Vec::new());
         json.write(&self.named(&row.rows)?)?;
         json.finish()?;
         let mut raw = json.into_inner();
         raw.truncate(raw.trim_ascii_end().len());
         self.rejects.push(Reject {
-            position: Position { part: format!("epoch {}", epoch.0), offset: self.shard as u64 },
+            // Its epoch is known once that is over.
+            position: Position { part: String::new(), offset: self.shard as u64 },
             reason: "compute_error",
             message: error.strip_backtrace(),
             raw: raw.into(),
@@ -179,6 +205,10 @@ impl Stage {
         watermark: Watermark,
         handed: Option<HandedOver>,
     ) -> Result<(), Closed> {
+        let mut rejects = std::mem::take(&mut self.rejects);
+        for reject in &mut rejects {
+            reject.position.part = format!("epoch {}", epoch.0);
+        }
         let report = StageReport {
             stage: self.stage,
             shard: self.shard,
@@ -187,7 +217,7 @@ impl Stage {
             next_timer: self.operator.next_timer(),
             watermark,
             handed,
-            rejects: std::mem::take(&mut self.rejects),
+            rejects,
         };
         self.reports.send(Report::Stage(report)).await.map_err(|_| Closed)
     }

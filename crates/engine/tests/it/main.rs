@@ -6,6 +6,7 @@ mod checkpoints;
 mod explain;
 mod golden;
 mod harness;
+mod joins;
 mod lifecycle;
 mod state;
 mod upgrades;

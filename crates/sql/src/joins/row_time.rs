@@ -1,0 +1,149 @@
+//! Which expressions of a plan are its rows' event time, give or take a constant.
+//!
+//! The engine carries a time beside each row; no column *is* that time. But a column that was the event time of a table still
+//! equals it behind filters and projections; behind a window of fixed size its start and its end do, less a constant.
+
+use datafusion::{
+    common::{Column, JoinType, ScalarValue},
+    logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator},
+};
+use postrider_plan::{IntervalJoin, StreamTable, Window, WindowAggregate};
+
+use crate::interval;
+
+/// What an expression is to the time of its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Traced {
+    /// The row's time and so many nanoseconds.
+    Time(i64),
+    /// The window that the row is the result of, of this length.
+    Window(i64),
+}
+
+/// What `expr`, over the columns of `plan`, is to the time of its row; `None` if that is not fixed.
+pub(super) fn trace(expr: &Expr, plan: &LogicalPlan) -> Option<Traced> {
+    match expr {
+        Expr::Alias(alias) => trace(&alias.expr, plan),
+        Expr::Cast(cast) if is_same_time(expr, &cast.expr, plan) => trace(&cast.expr, plan),
+        Expr::Column(column) => trace_column(column, plan),
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let (left, right) = match op {
+                Operator::Plus if literal_ns(left).is_some() => (right, left),
+                Operator::Plus | Operator::Minus => (left, right),
+                _ => return None,
+            };
+            let (Traced::Time(offset), Some(by)) = (trace(left, plan)?, literal_ns(right)) else {
+                return None;
+            };
+            let by = if *op == Operator::Minus { by.checked_neg()? } else { by };
+            offset.checked_add(by).map(Traced::Time)
+        }
+        Expr::ScalarFunction(call) if call.name() == "get_field" => {
+            let [base, Expr::Literal(ScalarValue::Utf8(Some(field)), _)] = call.args.as_slice()
+            else {
+                return None;
+            };
+            let Traced::Window(size) = trace(base, plan)? else { return None };
+            match field.as_str() {
+                // A result has the last instant of its window for its time.
+                "end" => Some(Traced::Time(1)),
+                "start" => 1_i64.checked_sub(size).map(Traced::Time),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+fn is_same_time(cast: &Expr, inner: &Expr, plan: &LogicalPlan) -> bool {
+    use datafusion::logical_expr::ExprSchemable;
+    let of = |expr: &Expr| expr.get_type(plan.schema()).ok();
+    of(cast).is_some() && of(cast) == of(inner)
+}
+
+/// The nanoseconds of an interval literal.
+pub(super) fn literal_ns(expr: &Expr) -> Option<i64> {
+    match expr {
+        Expr::Literal(value, _) if value.data_type().is_temporal_length() => {
+            interval::scalar_ns(value).ok()
+        }
+        Expr::Alias(alias) => literal_ns(&alias.expr),
+        Expr::Cast(cast) => literal_ns(&cast.expr),
+        Expr::Negative(inner) => literal_ns(inner)?.checked_neg(),
+        _ => None,
+    }
+}
+
+/// Whether values of a type are lengths of time.
+trait TemporalLength {
+    fn is_temporal_length(&self) -> bool;
+}
+
+impl TemporalLength for datafusion::arrow::datatypes::DataType {
+    fn is_temporal_length(&self) -> bool {
+        matches!(self, Self::Interval(_) | Self::Duration(_))
+    }
+}
+
+fn trace_column(column: &Column, plan: &LogicalPlan) -> Option<Traced> {
+    let index = plan.schema().maybe_index_of_column(column)?;
+    trace_index(index, plan)
+}
+
+fn trace_index(index: usize, plan: &LogicalPlan) -> Option<Traced> {
+    match plan {
+        LogicalPlan::Projection(node) => trace(node.expr.get(index)?, &node.input),
+        LogicalPlan::SubqueryAlias(node) => trace_index(index, &node.input),
+        LogicalPlan::Filter(node) => trace_index(index, &node.input),
+        LogicalPlan::Union(node) => {
+            let mut inputs = node.inputs.iter().map(|input| trace_index(index, input));
+            let first = inputs.next()??;
+            inputs.all(|other| other == Some(first)).then_some(first)
+        }
+        LogicalPlan::TableScan(scan) => {
+            let StreamTable(table) = scan.source.downcast_ref::<StreamTable>()?;
+            let name = scan.projected_schema.field(index).name();
+            (table.watermark.as_ref()?.column == *name).then_some(Traced::Time(0))
+        }
+        LogicalPlan::Extension(node) => {
+            let node = node.node.as_any();
+            if let Some(node) = node.downcast_ref::<WindowAggregate>() {
+                return window(node, index);
+            }
+            joined(node.downcast_ref::<IntervalJoin>()?, index)
+        }
+        _ => None,
+    }
+}
+
+fn window(node: &WindowAggregate, index: usize) -> Option<Traced> {
+    match node.window {
+        Window::Tumble { size_ns } | Window::Hop { size_ns, .. } => {
+            (index == node.window_index).then_some(Traced::Window(size_ns))
+        }
+        Window::Session { .. } => None,
+    }
+}
+
+/// A pair has the time of its later row, which is known if the bounds say who that is. A row that was absent a partner has
+/// the time at which that became certain.
+fn joined(node: &IntervalJoin, index: usize) -> Option<Traced> {
+    let left_columns = node.left.schema().fields().len();
+    let (left_is_later, right_is_later) = (node.bounds.to_ns <= 0, node.bounds.from_ns >= 0);
+    match node.kind {
+        JoinType::Inner if index >= left_columns && right_is_later => {
+            trace_index(index - left_columns, &node.right)
+        }
+        JoinType::Inner | JoinType::LeftSemi if index < left_columns && left_is_later => {
+            trace_index(index, &node.left)
+        }
+        JoinType::LeftAnti => match trace_index(index, &node.left)? {
+            Traced::Time(offset) => {
+                let later = node.bounds.to_ns.checked_add(1)?;
+                offset.checked_sub(later).map(Traced::Time)
+            }
+            Traced::Window(_) => None,
+        },
+        _ => None,
+    }
+}
