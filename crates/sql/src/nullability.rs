@@ -12,7 +12,7 @@ use datafusion::{
 };
 
 /// Functions whose result is NULL only if an argument is.
-const TOTAL: [&str; 41] = [
+const TOTAL: [&str; 42] = [
     "abs",
     "array_to_string",
     "ascii",
@@ -21,6 +21,7 @@ const TOTAL: [&str; 41] = [
     "ceil",
     "character_length",
     "chr",
+    "date_bin",
     "date_part",
     "date_trunc",
     "encode",
@@ -76,7 +77,16 @@ pub(crate) fn column(plan: &LogicalPlan, index: usize) -> bool {
             split_conjunction(&node.predicate).iter().all(keeps_nulls) && column(&node.input, index)
         }
         LogicalPlan::Aggregate(node) => aggregate(node, index),
-        LogicalPlan::Join(node) => joined(node, index),
+        LogicalPlan::Join(node) => {
+            let compared = node.on.iter().flat_map(|(left, right)| [left, right]);
+            let is_it = |part: &Expr| matches!(part, Expr::Column(name) if index_of(plan, name) == Some(index));
+            let parts = node.filter.iter().flat_map(split_conjunction);
+            let is_inner = node.join_type == JoinType::Inner;
+            let dropped = is_inner
+                && (compared.into_iter().any(is_it)
+                    || parts.into_iter().any(|part| drops_null(part, plan, index)));
+            !dropped && joined(node, index)
+        }
         LogicalPlan::Union(node) => node.inputs.iter().any(|input| column(input, index)),
         _ => true,
     }
