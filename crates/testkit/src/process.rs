@@ -183,6 +183,7 @@ impl Process {
             wall: Arc::clone(&clock),
             epoch_clock: clock,
             max_in_flight: 3,
+            snapshot_log_bytes: postrider_mail::SNAPSHOT_LOG_BYTES,
             observer: Arc::new(NoObserver),
         })
         .map_err(|error| error.to_string())?;
