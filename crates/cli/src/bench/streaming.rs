@@ -19,10 +19,10 @@ use postrider_engine::{
     Connectors, NoObserver, Pipeline, PipelineOptions, SourceParts, SystemClock,
 };
 use postrider_plan::Table;
-use postrider_store::{Log, LogOptions};
+use postrider_store::Log;
 
 use super::Answer;
-use crate::{outcome::Outcome, wiring::Wiring};
+use crate::{outcome::Outcome, services, wiring::Wiring};
 
 /// The query, as the report names it.
 pub(super) const QUERY: &str = "SELECT customer_id, tumble(INTERVAL '1 minute'), count(*), sum(amount) \
@@ -48,7 +48,7 @@ pub(super) async fn run(path: &Path, threads: usize) -> Outcome<Answer> {
         path.display().to_string().replace('\'', "''"),
     );
     let program = postrider_sql::plan_program(&sql, PipelineName("bench".to_owned()))?;
-    let log = Log::open(LogOptions::new(dir.path()))?.log;
+    let log = Log::open(services::log_options(dir.path()))?.log;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let counts = Counts::default();
     let inner = Wiring {

@@ -215,3 +215,36 @@ fn a_savepoint_or_a_number_is_gone_back_to_without_a_row_twice() {
         assert!(err.contains(gone), "{err}");
     }
 }
+
+#[test]
+fn checkpoints_of_another_log_are_refused_planned_with_and_verified_as_such() {
+    let (shop, other) = (Shop::new(), Shop::new());
+    shop.run_partly();
+    other.run_partly();
+    fs::remove_dir_all(shop.state.join("checkpoints")).unwrap();
+    fs::rename(other.state.join("checkpoints"), shop.state.join("checkpoints")).unwrap();
+    let before = shop.manifests();
+    let named = |err: &str| {
+        assert!(err.contains(" of pipeline `shop` was taken of log "), "{err}");
+        assert!(err.contains("Give the --state-dir of that log"), "{err}");
+    };
+    named(&run(run_pipeline(&shop.file, &shop.state)).fails_with(75));
+    named(&shop.state(&["gc"]).fails_with(75));
+    let planned = |args: &[&str]| {
+        let mut command = run_pipeline(&shop.file, &shop.state);
+        command.arg("--plan").args(args);
+        run(command)
+    };
+    named(&planned(&[]).fails_with(75));
+    let newest = shop.newest().to_string();
+    let err = planned(&["--from-checkpoint", &newest]).fails_with(2);
+    assert!(err.contains("can't be restored: it was taken of log "), "{err}");
+
+    let verified = shop.state(&["verify"]);
+    let line = format!("checkpoint {newest} ");
+    let line = verified.out.lines().find(|found| found.contains(&line)).unwrap();
+    assert!(line.contains("foreign") && line.contains("it was taken of log "), "{line}");
+    let err = verified.fails_with(1);
+    assert!(err.contains("of another log: a run refuses them"), "{err}");
+    assert_eq!(shop.manifests(), before, "nothing was written");
+}

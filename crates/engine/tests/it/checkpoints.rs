@@ -2,8 +2,9 @@
 
 use std::{fs, path::Path};
 
-use postrider_engine::EngineError;
-use postrider_store::{Lsn, Outbox};
+use postrider_core::Generation;
+use postrider_engine::{EngineError, RestoreFrom};
+use postrider_store::{CheckpointError, Lsn, Outbox};
 
 use crate::{harness::Tables, state::State};
 
@@ -28,7 +29,7 @@ pub(crate) fn tables(count: i64) -> Tables {
 }
 
 fn state<'a>(dir: &'a tempfile::TempDir, every_ns: i64) -> State<'a> {
-    State { dir: dir.path(), sql: SQL, every_ns, accept_gap: false, refire: false }
+    State { dir: dir.path(), sql: SQL, every_ns, accept_gap: false, refire: false, restore: None }
 }
 
 /// What processes without a checkpoint make of so many rows, one after the other.
@@ -137,6 +138,15 @@ fn without_any_whole_checkpoint_the_log_is_replayed() {
     assert!(state.trigger_rows() == expected(&[1_200]));
 }
 
+/// Deletes the log before a position, as housekeeping does.
+fn cut(state: &State<'_>, before: u64) {
+    let log = state.log();
+    let outbox = Outbox::read(&log.reader(log.start())).unwrap();
+    outbox.save(&log.views()).unwrap();
+    let kept = log.truncate_before(Lsn(before)).unwrap();
+    assert!(kept.segments > 0, "{kept:?}");
+}
+
 #[test]
 fn a_restart_needs_nothing_of_the_log_before_the_oldest_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
@@ -144,12 +154,7 @@ fn a_restart_needs_nothing_of_the_log_before_the_oldest_checkpoint() {
     let (_, watch) = state.run(tables(1_200), 2, 50);
     let before = state.trigger_rows();
     let newest = watch.checkpoints.lock().unwrap().last().cloned().unwrap();
-    let log = state.log();
-    let outbox = Outbox::read(&log.reader(log.start())).unwrap();
-    outbox.save(&log.views()).unwrap();
-    let kept = log.truncate_before(Lsn(newest.oldest.unwrap().log_position)).unwrap();
-    assert!(kept.segments > 0, "{kept:?}");
-    drop(log);
+    cut(&state, newest.oldest.unwrap().log_position);
     let left = state.trigger_rows();
     assert!(left.len() < before.len());
 
@@ -170,4 +175,52 @@ fn a_restart_needs_nothing_of_the_log_before_the_oldest_checkpoint() {
     fs::remove_dir_all(dir.path().join("checkpoints")).unwrap();
     let error = state.run(tables(1_200), 1, 0).0.unwrap().unwrap_err();
     assert!(matches!(error, EngineError::NoCheckpoint { .. }), "{error}");
+}
+
+/// A store call, without a pipeline.
+fn wait<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(work)
+}
+
+#[test]
+fn checkpoints_of_another_log_are_refused_although_that_is_long_enough() {
+    let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (state, foreign) = (state(&own, 0), state(&other, 0));
+    // This log is longer, of a later generation, and of the same program and input: only its identity differs.
+    let (_, watch) = foreign.run(tables(1_200), 2, 20);
+    let checkpoint = watch.checkpoints.lock().unwrap().last().cloned().unwrap();
+    state.run(tables(1_200), 2, 50);
+    state.run(tables(1_200), 2, 20);
+    let before = state.trigger_rows();
+    assert!(state.log().durable().borrow().0 > checkpoint.log_position);
+    let place = own.path().join("checkpoints");
+    fs::rename(&place, own.path().join("own")).unwrap();
+    crate::golden::copy(&other.path().join("checkpoints"), &place);
+    let names = || wait(state.checkpoints(Generation(0)).manifests()).unwrap();
+    let theirs = names();
+
+    for restore in [None, Some(RestoreFrom::Number(theirs[0]))] {
+        let asked = State { restore, ..self::state(&own, 0) };
+        let error = asked.run(tables(1_200), 2, 0).0.unwrap().unwrap_err();
+        let EngineError::Checkpoint(CheckpointError::ForeignLog { ours, .. }) = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(Some(*ours), state.log().identity());
+        let text = error.to_string();
+        let newest = theirs.last().unwrap();
+        assert!(
+            text.starts_with(&format!("checkpoint {newest} of pipeline `test` was taken of log ")),
+            "{text}"
+        );
+        assert!(text.contains("Give the --state-dir of that log"), "{text}");
+    }
+    assert_eq!(names(), theirs, "nothing was committed in a place that is another log's");
+    assert!(state.trigger_rows() == before, "nothing happened");
+
+    fs::remove_dir_all(&place).unwrap();
+    fs::rename(own.path().join("own"), &place).unwrap();
+    let (ended, watch) = state.run(tables(1_200), 3, 0);
+    ended.unwrap().unwrap();
+    assert!(watch.recovered.lock().unwrap().clone().unwrap().restored.manifest.is_some());
+    assert!(state.trigger_rows() == expected(&[1_200]));
 }
