@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use postrider_core::Generation;
+use postrider_core::{ErrorKind, Generation};
 use postrider_engine::{EngineError, RestoreFrom};
 use postrider_store::{CheckpointError, Lsn, Outbox};
 
@@ -183,6 +183,39 @@ fn wait<T>(work: impl Future<Output = T>) -> T {
 }
 
 #[test]
+fn a_savepoint_whose_log_was_cut_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = state(&dir, 0);
+    let (_, watch) = state.run(tables(1_200), 2, 20);
+    let early = watch.checkpoints.lock().unwrap().last().cloned().unwrap();
+    let saved = wait(state.checkpoints(Generation(0)).save("early")).unwrap();
+    assert!(saved.checkpoint.log_position >= early.log_position);
+    let (_, watch) = state.run(tables(1_200), 2, 60);
+    let newest = watch.checkpoints.lock().unwrap().last().cloned().unwrap();
+    assert!(newest.oldest.unwrap().log_position <= saved.checkpoint.log_position, "it is needed");
+    // Housekeeping keeps what a savepoint needs. A log that was shortened on other grounds may begin later.
+    cut(&state, newest.log_position);
+    let before = state.trigger_rows();
+
+    let restore = Some(RestoreFrom::Savepoint("early".to_owned()));
+    let from_savepoint = State { restore, ..self::state(&dir, 0) };
+    let error = from_savepoint.run(tables(1_200), 2, 0).0.unwrap().unwrap_err();
+    assert!(matches!(error, EngineError::NoSuchCheckpoint { .. }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let (position, begins) = (saved.checkpoint.log_position, state.log().start().0);
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "savepoint `early` of pipeline `test` can't be restored: it goes on at {position} of the log, which begins at \
+             {begins}; `postrider state list` shows what is there"
+        )
+    );
+    assert!(state.trigger_rows() == before, "nothing happened");
+    // It was not made the newest one.
+    state.run(tables(1_200), 2, 0).0.unwrap().unwrap();
+}
+
+#[test]
 fn checkpoints_of_another_log_are_refused_although_that_is_long_enough() {
     let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (state, foreign) = (state(&own, 0), state(&other, 0));
@@ -222,5 +255,45 @@ fn checkpoints_of_another_log_are_refused_although_that_is_long_enough() {
     let (ended, watch) = state.run(tables(1_200), 3, 0);
     ended.unwrap().unwrap();
     assert!(watch.recovered.lock().unwrap().clone().unwrap().restored.manifest.is_some());
+    assert!(state.trigger_rows() == expected(&[1_200]));
+}
+
+#[test]
+fn a_log_that_lost_its_end_is_not_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = state(&dir, 0);
+    state.run(tables(1_200), 2, 60);
+    let segments = || {
+        let files =
+            fs::read_dir(dir.path().join("log")).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<_> =
+            files.filter(|file| file.extension().is_some_and(|e| e == "log")).collect();
+        files.sort();
+        files
+    };
+    let first = segments()[0].clone();
+    let whole = segments().len();
+    assert!(whole > 2);
+    for lost in &segments()[2..] {
+        fs::remove_file(lost).unwrap();
+    }
+    let before = state.trigger_rows();
+    let error = state.run(tables(1_200), 2, 0).0.unwrap().unwrap_err();
+    let EngineError::LostLog { pipeline, position, end } = &error else { panic!("{error}") };
+    assert_eq!((pipeline.as_str(), error.kind()), ("test", ErrorKind::Data));
+    assert!(position > end);
+    let text = error.to_string();
+    for words in [
+        format!("go on at {position} of its log, and this log ends at {end}"),
+        "Going on would send mails a second time".to_owned(),
+        "bring the state directory back".to_owned(),
+        "a new prefix for --checkpoints".to_owned(),
+    ] {
+        assert!(text.contains(&words), "{words} in {text}");
+    }
+    assert!(first.exists() && state.trigger_rows() == before, "nothing happened");
+    // Starting anew from what is left is for a person to decide.
+    fs::remove_dir_all(dir.path().join("checkpoints")).unwrap();
+    state.run(tables(1_200), 2, 0).0.unwrap().unwrap();
     assert!(state.trigger_rows() == expected(&[1_200]));
 }
