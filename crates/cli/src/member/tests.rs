@@ -19,7 +19,7 @@ use postrider_core::{
 };
 use postrider_engine::{Connectors, ManualClock, NoObserver, SourceParts};
 use postrider_plan::Table;
-use postrider_store::Log;
+use postrider_store::{FrameKind, Log, PipelineRecord};
 
 use super::{Member, RESTART_WINDOW_NS, Restarts, Starter};
 use crate::{
@@ -168,6 +168,14 @@ impl Home {
         member.ended().await?;
         member.into_summary().map(|summary| summary.rows)
     }
+
+    /// The fire series that the log names, in order.
+    fn fire_series(&self) -> Vec<u32> {
+        let mut reader = self.log.reader(self.log.start());
+        let frames = std::iter::from_fn(|| reader.next_frame().unwrap());
+        let named = frames.filter(|frame| frame.kind == FrameKind::Pipeline);
+        named.map(|frame| PipelineRecord::decode(&frame.payload).unwrap().fire_series).collect()
+    }
 }
 
 #[tokio::test]
@@ -183,6 +191,25 @@ async fn the_fourth_fault_takes_the_pipeline_out_alone() {
     home.panics.decode.store(4, Ordering::Relaxed);
     let failure = home.rows(false).await.unwrap_err();
     assert!(failure.text.contains("a fault"), "{}", failure.text);
+}
+
+#[tokio::test]
+async fn firing_again_is_not_forgotten_by_a_fault_before_it_began() {
+    let home = Home::new();
+    assert_eq!(home.rows(false).await.unwrap(), 500);
+    home.panics.seek.store(2, Ordering::Relaxed);
+    assert_eq!(home.rows(true).await.unwrap(), 500, "all of it is read again");
+    assert_eq!(home.fire_series(), [0, 1]);
+    assert_eq!(home.rows(false).await.unwrap(), 0, "and never by itself");
+}
+
+#[tokio::test]
+async fn firing_again_is_not_repeated_by_a_fault_after_it_began() {
+    let home = Home::new();
+    assert_eq!(home.rows(false).await.unwrap(), 500);
+    home.panics.decode.store(3, Ordering::Relaxed);
+    assert_eq!(home.rows(true).await.unwrap(), 500);
+    assert_eq!(home.fire_series(), [0, 1]);
 }
 
 #[test]
