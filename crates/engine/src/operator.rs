@@ -6,6 +6,7 @@
 mod aggregate;
 #[cfg(test)]
 mod conformance;
+mod distinct;
 mod session;
 mod slicing;
 mod state;

@@ -11,8 +11,8 @@ use arrow::{
 };
 use datafusion::{
     functions_aggregate::{
-        array_agg::array_agg_udaf, count::count_udaf, covariance::covar_samp_udaf,
-        min_max::max_udaf, stddev::stddev_udaf, sum::sum_udaf,
+        array_agg::array_agg_udaf, average::avg_udaf, count::count_udaf,
+        covariance::covar_samp_udaf, min_max::max_udaf, stddev::stddev_udaf, sum::sum_udaf,
     },
     physical_expr::{aggregate::AggregateExprBuilder, expressions::col},
 };
@@ -75,24 +75,26 @@ fn keyed_schema() -> Arc<Schema> {
     ]))
 }
 
-/// Aggregates of every sort for each key: whole numbers, floats whose sum depends on the order, a merge that rounds, text, lists.
+/// Aggregates of every sort for each key: whole numbers, floats whose sum depends on the order, also of distinct ones, a merge that
+/// rounds, text, lists.
 pub(super) fn keyed() -> AggregateSpec {
     let rows = keyed_schema();
     let calls: Vec<_> = [
-        (count_udaf(), 1),
-        (sum_udaf(), 1),
-        (sum_udaf(), 2),
-        (stddev_udaf(), 2),
-        (max_udaf(), 3),
-        (array_agg_udaf(), 1),
-        (count_udaf(), 3),
+        (count_udaf(), 1, false),
+        (sum_udaf(), 1, false),
+        (sum_udaf(), 2, false),
+        (stddev_udaf(), 2, false),
+        (max_udaf(), 3, false),
+        (array_agg_udaf(), 1, false),
+        (count_udaf(), 3, true),
+        (sum_udaf(), 2, true),
+        (avg_udaf(), 2, true),
         // DataFusion has no grouped form of it.
-        (covar_samp_udaf(), 2),
+        (covar_samp_udaf(), 2, false),
     ]
     .into_iter()
-    .map(|(function, column)| {
+    .map(|(function, column, distinct)| {
         let name = rows.field(column).name().clone();
-        let distinct = function.name() == "count" && column == 3;
         let arguments = if function.name() == "covar_samp" { 2 } else { 1 };
         let expressions = (0..arguments).map(|_| col(&name, &rows).unwrap()).collect();
         let mut builder = AggregateExprBuilder::new(function, expressions)
