@@ -1,6 +1,11 @@
 //! Pipelines, mail and collector in one process: started together, stopped in the order of the data.
 
-use std::{collections::HashMap, future::Future, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    future::Future,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use postrider_core::{Clock, WorkspaceId};
 use postrider_engine::{EngineObserver, PipelineSummary};
@@ -8,7 +13,7 @@ use postrider_mail::{
     Dispatcher, DispatcherHandle, DispatcherOptions, MailError, MailObserver, Provider,
 };
 use postrider_serve::{Collector, CollectorLimits, CollectorOptions, Stats, WriteKey};
-use postrider_store::{Log, LogError};
+use postrider_store::{Log, LogError, LogIdentity, LogOptions};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -39,6 +44,11 @@ pub(crate) fn block_on_threads<F: Future>(threads: usize, future: F) -> Outcome<
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(threads).enable_all().build()?;
     Ok(runtime.block_on(future))
+}
+
+/// The log in a directory. One that is new, or older than identities, is told from all others from now on.
+pub(crate) fn log_options(dir: &Path) -> LogOptions {
+    LogOptions { identity: Some(LogIdentity(rand::random())), ..LogOptions::new(dir) }
 }
 
 /// A collector to be started.

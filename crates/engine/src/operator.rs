@@ -7,6 +7,7 @@ mod aggregate;
 #[cfg(test)]
 mod conformance;
 mod deferred;
+mod distinct;
 mod interval_join;
 #[cfg(test)]
 mod pauses;

@@ -17,8 +17,8 @@ use postrider_mail::{
     Dispatcher, DispatcherHandle, DispatcherOptions, MailError, NoObserver, Provider,
 };
 use postrider_store::{
-    CheckpointError, CheckpointStore, Housekeeping, KeepLog, Log, LogError, Lsn, PipelineNeeds,
-    ReadsFrom, Retention, SimulatedWriter, testing::Operation,
+    CheckpointError, CheckpointStore, Housekeeping, KeepLog, Log, LogError, LogIdentity, Lsn,
+    PipelineNeeds, ReadsFrom, Retention, SimulatedWriter, testing::Operation,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -92,6 +92,7 @@ pub(crate) fn open_log(world: &World, life: &Life) -> Result<Log, LogError> {
     let mut dice = world.dice.split(1_000 + world.cycles);
     let writer = SimulatedWriter {
         segment_bytes: world.segment_bytes,
+        identity: Some(LogIdentity(dice.roll().into())),
         clock: Arc::new(world.clock.clone()),
         takes_ns: Box::new(move || dice.between(100_000, 5_000_000).cast_signed()),
     };

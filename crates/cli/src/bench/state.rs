@@ -16,7 +16,7 @@ use postrider_engine::{
     CheckpointFacts, EngineObserver, Pipeline, PipelineOptions, RecoveryFacts, SealFacts,
     SystemClock,
 };
-use postrider_store::{CheckpointError, Log, LogOptions};
+use postrider_store::{CheckpointError, Log};
 use serde_json::{Value, json};
 
 use self::table::{Rows, Tables};
@@ -26,7 +26,7 @@ use crate::{
     checkpoints::CheckpointSettings,
     console,
     outcome::{Failure, Outcome},
-    services::{block_on, cores},
+    services::{block_on, cores, log_options},
 };
 
 /// The query, as the report names it: nothing fires, so its state only grows and changes.
@@ -105,7 +105,7 @@ impl Side {
              INSERT INTO results SELECT k, tumble(INTERVAL '30 days') AS w, count(*) AS n, sum(x) AS a, min(v) AS b,
                max(v) AS c, avg(x) AS d, sum(v) AS e FROM events GROUP BY k, w;";
         let program = postrider_sql::plan_program(sql, PipelineName("bench".to_owned()))?;
-        let log = Log::open(LogOptions::new(dir.join("log")))?.log;
+        let log = Log::open(log_options(&dir.join("log")))?.log;
         let wall: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let settings = CheckpointSettings::local(dir, every_ns)?;
         let checkpoints = settings.of(&program.name, log.generation(), &wall);

@@ -16,10 +16,10 @@ use postrider_engine::{
     Connectors, NoObserver, Pipeline, PipelineOptions, SourceParts, SystemClock,
 };
 use postrider_plan::Table;
-use postrider_store::{Log, LogOptions};
+use postrider_store::Log;
 
 use super::{Answer, counted, queries::BenchQuery};
-use crate::{outcome::Outcome, wiring::Wiring};
+use crate::{outcome::Outcome, services, wiring::Wiring};
 
 /// How it ran.
 pub(super) const SETTINGS: &str = "log on disk, an fsync for each epoch, watermark 5 seconds behind, \
@@ -40,7 +40,7 @@ pub(super) async fn run(query: BenchQuery, path: &Path, threads: usize) -> Outco
         query.streaming(),
     );
     let program = postrider_sql::plan_program(&sql, PipelineName("bench".to_owned()))?;
-    let log = Log::open(LogOptions::new(dir.path()))?.log;
+    let log = Log::open(services::log_options(dir.path()))?.log;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let counts = Counts::default();
     let inner = Wiring {

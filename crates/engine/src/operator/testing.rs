@@ -12,8 +12,8 @@ use arrow::{
 use datafusion::{
     common::JoinType,
     functions_aggregate::{
-        array_agg::array_agg_udaf, count::count_udaf, covariance::covar_samp_udaf,
-        min_max::max_udaf, stddev::stddev_udaf, sum::sum_udaf,
+        array_agg::array_agg_udaf, average::avg_udaf, count::count_udaf,
+        covariance::covar_samp_udaf, min_max::max_udaf, stddev::stddev_udaf, sum::sum_udaf,
     },
     logical_expr::{AggregateUDF, Operator},
     physical_expr::{
@@ -86,38 +86,45 @@ fn keyed_schema() -> Arc<Schema> {
     ]))
 }
 
-/// Aggregates of every sort for each key: whole numbers, floats whose sum depends on the order, a merge that rounds, text, lists.
+/// Aggregates of every sort for each key: whole numbers, floats whose sum depends on the order, also of distinct ones, a merge that
+/// rounds, text, lists.
 pub(super) fn keyed() -> AggregateSpec {
     keyed_by(&[
-        (count_udaf(), 1),
-        (sum_udaf(), 1),
-        (sum_udaf(), 2),
-        (stddev_udaf(), 2),
-        (max_udaf(), 3),
-        (array_agg_udaf(), 1),
-        (count_udaf(), 3),
+        (count_udaf(), 1, false),
+        (sum_udaf(), 1, false),
+        (sum_udaf(), 2, false),
+        (stddev_udaf(), 2, false),
+        (max_udaf(), 3, false),
+        (array_agg_udaf(), 1, false),
+        (count_udaf(), 3, true),
+        (sum_udaf(), 2, true),
+        (avg_udaf(), 2, true),
         // DataFusion has no grouped form of it.
-        (covar_samp_udaf(), 2),
+        (covar_samp_udaf(), 2, false),
     ])
 }
 
 /// Aggregates for each key that cost little.
 pub(super) fn keyed_cheaply() -> AggregateSpec {
-    keyed_by(&[(count_udaf(), 1), (sum_udaf(), 1), (max_udaf(), 1), (sum_udaf(), 2)])
+    keyed_by(&[
+        (count_udaf(), 1, false),
+        (sum_udaf(), 1, false),
+        (max_udaf(), 1, false),
+        (sum_udaf(), 2, false),
+    ])
 }
 
-/// Functions, each of a column of [`keyed_rows`], for each key.
-fn keyed_by(functions: &[(Arc<AggregateUDF>, usize)]) -> AggregateSpec {
+/// Functions, each of a column of [`keyed_rows`] and perhaps of its distinct values, for each key.
+fn keyed_by(functions: &[(Arc<AggregateUDF>, usize, bool)]) -> AggregateSpec {
     let rows = keyed_schema();
-    let call = |(function, column): &(Arc<AggregateUDF>, usize)| {
+    let call = |(function, column, distinct): &(Arc<AggregateUDF>, usize, bool)| {
         let name = rows.field(*column).name().clone();
-        let distinct = function.name() == "count" && *column == 3;
         let arguments = if function.name() == "covar_samp" { 2 } else { 1 };
         let expressions = (0..arguments).map(|_| col(&name, &rows).unwrap()).collect();
         let mut builder = AggregateExprBuilder::new(Arc::clone(function), expressions)
             .schema(Arc::clone(&rows))
             .alias(format!("a{column}"));
-        if distinct {
+        if *distinct {
             builder = builder.distinct();
         }
         AggregateCall {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use postrider_core::{ClockTime, SubjectId, WorkspaceId};
 use postrider_reliability::Seeds;
 use postrider_store::{
-    EpochSealed, Frame, Log, LogError, NewFrame, Outbox, SealKind, SimulatedWriter, TriggersRecord,
-    testing::CachedFiles,
+    EpochSealed, Frame, Log, LogError, LogIdentity, NewFrame, Outbox, SealKind, SimulatedWriter,
+    TriggersRecord, testing::CachedFiles,
 };
 use postrider_testkit::{
     Death, Dice, DiskFaults, Injected, Life, LifeFiles, Report, SimClock, Violation,
@@ -68,7 +68,8 @@ fn open(disk: &CachedFiles, life: &Life, segment_bytes: u64) -> Result<Log, LogE
     let files = LifeFiles::new(disk.clone(), life.clone(), faults);
     let clock = Arc::new(SimClock::new(ClockTime(0)));
     let takes_ns = Box::new(|| 0);
-    let writer = SimulatedWriter { segment_bytes, clock, takes_ns };
+    let identity = Some(LogIdentity(7));
+    let writer = SimulatedWriter { segment_bytes, identity, clock, takes_ns };
     Log::open_simulated(Arc::new(files), writer).map(|opened| opened.log)
 }
 

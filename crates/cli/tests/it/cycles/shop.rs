@@ -190,7 +190,7 @@ impl Shop {
 
     /// Whether the beginning of the log was deleted.
     pub(super) fn log_was_shortened(&self) -> bool {
-        self.state().join("START").exists()
+        !self.state().join(format!("{:020}.log", 0)).exists()
     }
 }
 

@@ -191,6 +191,7 @@ impl Coordinator {
             epoch: sealed.epoch,
             clock: sealed.clock,
             log_position: end.0,
+            log_identity: self.log.identity(),
             watermark: sealed.watermark,
             sources: sealed.sources.iter().map(source_state).collect(),
             sinks: self.sink_states(open, sealed),
