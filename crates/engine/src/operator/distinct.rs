@@ -145,8 +145,9 @@ mod tests {
 
     /// Values whose sum depends on their order, each twice, and nulls.
     fn values(turn: usize) -> Float64Array {
-        let value =
-            |n: usize| (n % 13 > 0).then_some((n % 100) as f64 * 0.1 + 1e9 / (n % 100 + 1) as f64);
+        let value = |n: usize| {
+            (!n.is_multiple_of(13)).then_some((n % 100) as f64 * 0.1 + 1e9 / (n % 100 + 1) as f64)
+        };
         let mut values: Vec<_> = (0..200).map(value).collect();
         values.rotate_left(turn * 37 % 200);
         if turn % 2 == 1 {
