@@ -170,11 +170,13 @@ impl<'a> SourceText<'a> {
 
     /// Everywhere that a name stands.
     pub(crate) fn find_names(&self, name: &str, within: &Range<usize>) -> Vec<Range<usize>> {
-        let found = self.lexemes.iter().filter(|lexeme| {
-            let inside = lexeme.range.start >= within.start && lexeme.range.end <= within.end;
-            inside
-                && matches!(&lexeme.token.token, Token::Word(word)
-                    if word.value.eq_ignore_ascii_case(name))
+        // A text has many statements, and each asks for many names: only its own tokens are looked at.
+        let first = self.lexemes.partition_point(|lexeme| lexeme.range.start < within.start);
+        let inside = self.lexemes[first..].iter();
+        let inside = inside.take_while(|lexeme| lexeme.range.end <= within.end);
+        let found = inside.filter(|lexeme| {
+            matches!(&lexeme.token.token, Token::Word(word)
+                if word.value.eq_ignore_ascii_case(name))
         });
         found.map(|lexeme| lexeme.range.clone()).collect()
     }
