@@ -104,7 +104,8 @@ pub(crate) struct Services {
     collector_task: Option<Task<()>>,
     stop_collector: CancellationToken,
     stop_mail: CancellationToken,
-    _housekeeper: AbortOnDropHandle<()>,
+    housekeeper: AbortOnDropHandle<()>,
+    stop_housekeeper: CancellationToken,
     log: Log,
 }
 
@@ -140,11 +141,13 @@ impl Services {
             }))
         });
         let wall = Arc::clone(&options.wall);
-        let housekeeper =
-            keep_short(options.log.clone(), needs, wall, options.tidiness, mail.is_some());
+        let stop_housekeeper = CancellationToken::new();
+        let (log, stop) = (options.log.clone(), stop_housekeeper.clone());
+        let housekeeper = keep_short(log, needs, wall, options.tidiness, mail.is_some(), stop);
         Ok(Self {
             members,
-            _housekeeper: AbortOnDropHandle::new(tokio::spawn(housekeeper)),
+            housekeeper: AbortOnDropHandle::new(tokio::spawn(housekeeper)),
+            stop_housekeeper,
             mail,
             mail_task,
             collector: stats,
@@ -201,6 +204,10 @@ impl Services {
         }
         self.stop_mail.cancel();
         let mailed = finished(self.mail_task.take()).await;
+        self.stop_housekeeper.cancel();
+        if let Err(error) = self.housekeeper.await {
+            tracing::error!(%error, "keeping the log short failed; report it");
+        }
         self.log.close().await;
         ended.into_iter().chain([collected, mailed]).collect::<Outcome<()>>()?;
         self.members.into_iter().map(Member::into_summary).collect()
