@@ -104,9 +104,26 @@ impl Shop<'_> {
         numbers
     }
 
+    /// Whether every event is mailed, or in doubt.
+    fn is_settled(&self) -> bool {
+        let outbox = self.outbox();
+        outbox.count("accepted") + outbox.count("in doubt") == self.posted
+    }
+
     fn outbox(&self) -> Outbox {
         Outbox::of(&self.dir.join("state"))
     }
+}
+
+/// The files that differ, with their lengths.
+fn differences(
+    before: &BTreeMap<PathBuf, Vec<u8>>,
+    after: &BTreeMap<PathBuf, Vec<u8>>,
+) -> Vec<(PathBuf, Option<usize>, Option<usize>)> {
+    let files: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let changed = files.into_iter().filter(|file| before.get(*file) != after.get(*file));
+    let length = |files: &BTreeMap<PathBuf, Vec<u8>>, file: &PathBuf| files.get(file).map(Vec::len);
+    changed.map(|file| (file.clone(), length(before, file), length(after, file))).collect()
 }
 
 /// A request with these events.
@@ -170,18 +187,22 @@ impl Takeovers<'_> {
             let second = started(second);
             // What the first one has not taken; by their ids, nothing that it took counts again.
             shop.post(&second, events + 5);
-            eventually("the successor's mails", || is_quiet(shop.mailbox));
+            eventually("the successor's mails", || shop.is_settled());
+            // From here on nobody but the zombie can change anything.
+            second.running.signal(Signal::STOP);
             let (state, came) = (shop.state(), delivered(shop.mailbox));
             let doubts: BTreeSet<_> = shop.outbox().ids("in_doubt").into_iter().collect();
             self.in_flight += usize::from(doubts.len() > self.doubts.len());
             self.doubts = doubts;
             resume(first);
             self.busy += usize::from(!posting.join().unwrap());
-            assert!(shop.state() == state, "cycle {cycle}: the zombie changed a file");
+            let changed = differences(&state, &shop.state());
+            assert!(changed.is_empty(), "cycle {cycle}: the zombie changed {changed:?}");
             // A mail that was on its way when its process was stopped may arrive: its send is in doubt.
             let new: BTreeSet<_> = delivered(shop.mailbox).difference(&came).cloned().collect();
             assert!(new.is_subset(&self.doubts), "cycle {cycle}: the zombie began a send");
             self.late += new.len();
+            second.running.signal(Signal::CONT);
             second
         })
     }

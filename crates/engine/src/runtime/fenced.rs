@@ -94,7 +94,7 @@ mod tests {
         }
     }
 
-    fn is_fenced<T>(result: Result<T, EngineError>) -> bool {
+    fn is_fenced<T>(result: &Result<T, EngineError>) -> bool {
         matches!(result, Err(EngineError::Log(LogError::Fenced { .. })))
     }
 
@@ -110,9 +110,9 @@ mod tests {
         // Another process's file, as a takeover leaves it.
         fs::write(dir.path().join("other"), "process 7\n").unwrap();
         fs::rename(dir.path().join("other"), dir.path().join("LOCK")).unwrap();
-        assert!(is_fenced(sink.write(&rows).await));
-        assert!(is_fenced(sink.flush().await));
-        assert!(is_fenced(FencedSink::restore("rows", boxed(), &log, Some(2)).await));
+        assert!(is_fenced(&sink.write(&rows).await));
+        assert!(is_fenced(&sink.flush().await));
+        assert!(is_fenced(&FencedSink::restore("rows", boxed(), &log, Some(2)).await));
         assert_eq!(calls.count(), 3, "nothing was asked of the sink any more");
     }
 }
