@@ -29,7 +29,7 @@ use self::{
     customers::{Customers, Ids},
     figures::Figures,
     life::Life,
-    memory::Samples,
+    memory::{LiveBytes, Samples},
     plan::Plan,
     shop::{Mails, Shop},
 };
@@ -174,13 +174,14 @@ fn soak_undisturbed() {
     let customers = Customers::new(setting("POSTRIDER_SOAK_RATE", RATE), Ids::None);
     let shop = Shop::open(Mails::Few);
     let (mut figures, mut memory) = (Figures::without_dice(), Samples::default());
+    let live = LiveBytes::compile();
     campaign(&shop, &customers, &mut figures, |customers, figures| {
-        let mut life = Life::start(shop.command(2), customers);
+        let mut life = Life::start(live.watch(shop.command(2)), customers);
         life.ready(figures);
         let began = Instant::now();
         let until = began + Duration::from_secs(60 * minutes);
         while Instant::now() < until {
-            memory.add(began.elapsed().as_secs_f64() / 3_600.0, life.memory());
+            memory.add(began.elapsed().as_secs_f64() / 3_600.0, life.memory(&live));
             within(Duration::from_secs(2), || {
                 life.look(figures);
                 Instant::now() >= until
@@ -189,7 +190,7 @@ fn soak_undisturbed() {
         life.stop(figures);
         figures.cycles += 1;
     });
-    let campaign = growth::facts(memory.facts(figures.campaign()));
+    let campaign = growth::facts(&live, memory.facts(figures.campaign()));
     println!("{campaign:#?}");
     conclude("soak_undisturbed", campaign, &figures);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use postrider_reliability::Campaign;
 
-use super::memory::Memory;
+use super::memory::LiveBytes;
 use crate::{
     http::post,
     mailbox::Mailbox,
@@ -18,7 +18,7 @@ const SENDS: usize = 20_000;
 /// Events in a request.
 const CHUNK: usize = 500;
 
-/// Long enough for what was used for a moment to be given back.
+/// Long enough for what was needed for a moment to be freed.
 const SETTLING: Duration = Duration::from_secs(3);
 
 const PIPELINE: &str = "
@@ -31,16 +31,17 @@ INSERT INTO mails SELECT user_id AS recipient_key, CAST(n AS TEXT) AS dedupe_key
 const TEMPLATE: &str = "<mjml><mj-body><mj-section><mj-column><mj-text>{{ n }}</mj-text></mj-column></mj-section>\
     </mj-body></mjml>";
 
-struct Process {
+struct Process<'a> {
+    live: &'a LiveBytes,
     running: Running,
     url: String,
     posted: usize,
 }
 
-impl Process {
-    /// Posts events; by how many bytes the heap has grown then.
+impl Process<'_> {
+    /// Posts events; by how many bytes what it has allocated has grown then.
     fn growth(&mut self, events: usize, has_id: bool, mail: bool) -> f64 {
-        let before = self.heap();
+        let before = self.allocated();
         for chunk in 0..events / CHUNK {
             let event = |n| {
                 let id =
@@ -53,17 +54,17 @@ impl Process {
             assert_eq!(status, 200, "{answer}");
         }
         self.posted += events;
-        self.heap() - before
+        self.allocated() - before
     }
 
-    fn heap(&self) -> f64 {
+    fn allocated(&self) -> f64 {
         within(SETTLING, || false);
-        Memory::of(self.running.id()).heap * 1_024.0
+        self.live.of(self.running.id()).live
     }
 }
 
 /// Adds what each of them takes.
-pub(super) fn facts(campaign: Campaign) -> Campaign {
+pub(super) fn facts(live: &LiveBytes, campaign: Campaign) -> Campaign {
     let dir = tempfile::tempdir().unwrap();
     let file = write(dir.path(), "shop.sql", PIPELINE);
     write(dir.path(), "t.mjml", TEMPLATE);
@@ -71,21 +72,21 @@ pub(super) fn facts(campaign: Campaign) -> Campaign {
     let mut command = run_pipeline(&file, &dir.path().join("state"));
     command.args(["--listen", "127.0.0.1:0", "--write-key", "server:sk", "--smtp", &mailbox.smtp]);
     command.args(["--checkpoint-every", "1", "--keep-seconds", "0", "--housekeeping-ms", "1000"]);
-    let running = Running::start(command);
+    let running = Running::start(live.watch(command));
     let url = running.err_after("collector") + "/v1/events";
-    let mut process = Process { running, url, posted: 0 };
+    let mut process = Process { live, running, url, posted: 0 };
     // Until its buffers have the size that they need.
     process.growth(EVENTS, false, false);
     let without_id = process.growth(EVENTS, false, false) / EVENTS as f64;
     let with_id = process.growth(EVENTS, true, false) / EVENTS as f64;
-    let before = process.heap();
+    let before = process.allocated();
     process.growth(SENDS, false, true);
     eventually("all mails", || {
         let count = mailbox.count();
         within(Duration::from_millis(200), || false);
         count == SENDS
     });
-    let send = (process.heap() - before) / SENDS as f64;
+    let send = (process.allocated() - before) / SENDS as f64;
     process.running.stop(Signal::TERM);
     campaign
         .fact("bytes_per_event_without_id", without_id.round())

@@ -4,7 +4,12 @@ use std::{os::unix::process::ExitStatusExt, process::Command, time::Duration};
 
 use postrider_store::Failpoint;
 
-use super::{customers::Customers, figures::Figures, memory::Memory, plan::End};
+use super::{
+    customers::Customers,
+    figures::Figures,
+    memory::{LiveBytes, Memory},
+    plan::End,
+};
 use crate::process::{Running, Signal, eventually, within};
 
 /// How long a failpoint is waited for: some are rare.
@@ -103,7 +108,7 @@ impl<'a> Life<'a> {
         );
     }
 
-    pub(super) fn memory(&self) -> Memory {
-        Memory::of(self.running.id())
+    pub(super) fn memory(&self, live: &LiveBytes) -> Memory {
+        live.of(self.running.id())
     }
 }
