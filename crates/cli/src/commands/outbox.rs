@@ -178,7 +178,7 @@ fn open(dir: &Path) -> Outcome<Sends> {
             "there is no directory {shown}; give the --state-dir of a run"
         )));
     }
-    let begins = || Ok(LogReader::of_directory(dir)?.start());
+    let begins = || -> Outcome<Lsn> { Ok(LogReader::of_directory(dir)?.start()) };
     steadily(|| look(dir), begins)
 }
 
@@ -265,9 +265,10 @@ mod tests {
         let mut looks = 0;
         let look = || {
             looks += 1;
-            let gone = || Failure::failed("position 5 of the log was deleted");
-            let outcome = if looks <= failing { Err(gone()) } else { Ok("all rows") };
-            Ok((outcome, Lsn(5)))
+            if looks <= failing {
+                return Ok((Err(Failure::failed("position 5 of the log was deleted")), Lsn(5)));
+            }
+            Ok((Ok("all rows"), Lsn(5)))
         };
         let outcome = steadily(look, || Ok(Lsn(if is_shortened { 6 } else { 5 })));
         (outcome, looks)
