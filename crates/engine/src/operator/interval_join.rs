@@ -458,7 +458,7 @@ impl Operator for IntervalJoin {
         watermark: Watermark,
     ) -> Result<()> {
         self.watermark = watermark;
-        parts.into_iter().try_for_each(|part| self.take_part(part))
+        parts.iter().try_for_each(|part| self.take_part(part))
     }
 
     fn memory(&self) -> usize {

@@ -64,7 +64,7 @@ impl IntervalJoinSpec {
     }
 
     /// State rows of one side as they are kept.
-    fn from_state(&self, side: usize, rows: &RecordBatch) -> Result<RecordBatch> {
+    fn kept_rows(&self, side: usize, rows: &RecordBatch) -> Result<RecordBatch> {
         let first = self.keys + 1 + OWN_COLUMNS;
         let left = self.inputs[LEFT].fields().len() - self.keys;
         let count = self.inputs[side].fields().len() - self.keys;
@@ -90,7 +90,7 @@ impl IntervalJoin {
         Ok(StateSnapshot { parts: parts.collect() })
     }
 
-    pub(super) fn take_part(&mut self, part: RestoredPart) -> Result<()> {
+    pub(super) fn take_part(&mut self, part: &RestoredPart) -> Result<()> {
         let mut from = 0;
         for batch in &part.batches {
             let sides = batch.column(self.spec.keys).as_primitive::<UInt8Type>().clone();
@@ -115,7 +115,7 @@ impl IntervalJoin {
         dead: Option<&BooleanBuffer>,
     ) -> Result<()> {
         let side = usize::from(port).min(RIGHT);
-        let rows = self.spec.from_state(side, rows)?;
+        let rows = self.spec.kept_rows(side, rows)?;
         let hashes = self.hashes(&rows)?;
         let times = rows.column(self.spec.keys).as_primitive::<TimestampNanosecondType>().clone();
         let matched = rows.column(self.spec.keys + 1).as_boolean().clone();
