@@ -9,6 +9,8 @@ mod conformance;
 mod deferred;
 mod distinct;
 mod interval_join;
+mod keys;
+mod over;
 #[cfg(test)]
 mod pauses;
 mod rows;
@@ -29,6 +31,8 @@ pub(crate) use aggregate::{AggregateCall, AggregateSpec};
 use deferred::Deferred;
 use interval_join::IntervalJoin;
 pub(crate) use interval_join::IntervalJoinSpec;
+use over::Over;
+pub(crate) use over::{OverCall, OverSpec, RunningAggregate};
 use session::SessionWindows;
 use slicing::SlicingWindows;
 use state::merged_from;
@@ -107,6 +111,8 @@ pub(crate) enum OperatorSpec {
     Window(Window, AggregateSpec),
     /// A join of two inputs within bounds of time.
     IntervalJoin(IntervalJoinSpec),
+    /// Window functions over rows in the order of time.
+    Over(OverSpec),
 }
 
 impl OperatorSpec {
@@ -118,6 +124,7 @@ impl OperatorSpec {
             }
             Self::Window(Window::Session { .. }, spec) => SessionWindows::state_schema(spec),
             Self::IntervalJoin(spec) => Ok(spec.state_schema()),
+            Self::Over(spec) => spec.state_schema(),
         }
     }
 
@@ -126,6 +133,7 @@ impl OperatorSpec {
         match self {
             Self::Window(_, spec) => spec.key_schema.fields().len(),
             Self::IntervalJoin(spec) => spec.keys,
+            Self::Over(spec) => spec.keys,
         }
     }
 
@@ -137,6 +145,7 @@ impl OperatorSpec {
             }
             Self::Window(Window::Session { .. }, _) => None,
             Self::IntervalJoin(spec) => Some(spec.reach(0).max(spec.reach(1)).max(0)),
+            Self::Over(spec) => spec.reach(),
         }
     }
 
@@ -153,6 +162,7 @@ impl OperatorSpec {
                 Ok(Box::new(SessionWindows::new(*gap_ns, spec.clone())?))
             }
             Self::IntervalJoin(spec) => Ok(Box::new(IntervalJoin::new(spec.clone()))),
+            Self::Over(spec) => Ok(Box::new(Over::new(spec.clone())?)),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod expressions;
 mod joins;
+mod over;
 mod sources;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -13,7 +14,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::logical_expr::{Extension, Filter, LogicalPlan, Projection, TableScan, Union};
 use postrider_core::{Diagnostic, Diagnostics, format_duration};
-use postrider_plan::{IntervalJoin, Program, Query, SinkTarget, Table, Window, WindowAggregate};
+use postrider_plan::{
+    IntervalJoin, Over, Program, Query, SinkTarget, Table, Window, WindowAggregate,
+};
 
 pub(crate) use self::sources::scanned_table;
 use self::{
@@ -158,6 +161,8 @@ impl Planner {
             self.window(window, plan)?
         } else if let Some(join) = node.downcast_ref::<IntervalJoin>() {
             self.interval_join(join, plan)?
+        } else if let Some(over) = node.downcast_ref::<Over>() {
+            self.over(over, plan)?
         } else {
             return Err(unsupported(plan));
         };
@@ -273,6 +278,6 @@ fn unsupported(plan: &LogicalPlan) -> Diagnostics {
     let what = plan.display().to_string();
     let name = what.split([':', ' ']).next().unwrap_or("this").to_owned();
     Diagnostic::error("PR0420", format!("{name} can't run on a stream yet"))
-        .hint("use filters, projections, UNION ALL, windowed aggregates and joins within a time; `postrider query` takes more")
+        .hint("use filters, projections, UNION ALL, windowed aggregates, joins within a time and OVER; `postrider query` takes more")
         .into()
 }

@@ -7,6 +7,7 @@
 //! | [`Table`] | one `CREATE TABLE`: columns, connector, options, watermark |
 //! | [`WindowAggregate`] | an aggregate whose groups include an event-time [`Window`] |
 //! | [`IntervalJoin`] | a join of two streams whose event times are within [`TimeBounds`] |
+//! | [`Over`] | window functions over the rows of a stream, `OVER (PARTITION BY .. ORDER BY ts ..)`, and what [`Memory`] they need |
 //! | [`StreamTable`] | a [`Table`] as DataFusion's planner sees it |
 //!
 //! Owns: these types. Does not own: SQL text (`postrider-sql` makes programs) or execution
@@ -17,12 +18,14 @@
 //! analyzed and optimized, holds no scalar window call, and yields exactly the columns of its sink.
 
 mod interval_join;
+mod over;
 mod program;
 mod table;
 mod window;
 mod window_aggregate;
 
 pub use interval_join::{IntervalJoin, TimeBounds};
+pub use over::{Endless, KeptRows, Memory, Over};
 pub use program::{Program, Query, SinkTarget};
 pub use table::{
     AtEnd, BadData, Column, CommonOptions, Format, StreamTable, Table, TableRole, WatermarkDef,

@@ -67,7 +67,8 @@ pub(crate) fn row_expression(
     let ControlFlow::Continue(()) = expr.visit(&mut checker);
     for call in Calls::of(expr).0 {
         let name = window_calls::name(&call);
-        if is_window(&name) || catalog.functions.aggregate.contains_key(&name) {
+        let of_rows = call.over.is_some() || catalog.functions.aggregate.contains_key(&name);
+        if is_window(&name) || of_rows {
             checker.errors.push(
                 Diagnostic::error(
                     codes::BAD_GENERATED,
@@ -158,14 +159,7 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             );
             return;
         }
-        if call.over.is_some() {
-            let range = self.source.balanced(call.span());
-            self.refuse(
-                "OVER (..)",
-                range,
-                "aggregate over GROUP BY with a window such as tumble(..)",
-            );
-        } else if self.input == Input::Stream && self.catalog.functions.is_volatile(&name) {
+        if self.input == Input::Stream && self.catalog.functions.is_volatile(&name) {
             self.errors.push(
                 Diagnostic::error(
                     codes::VOLATILE,

@@ -4,13 +4,12 @@
 //! (`b.ts BETWEEN a.ts AND a.ts + INTERVAL '1 hour'`), or by joining equal windows, whose rows are no time apart.
 
 mod bounds;
-mod row_time;
 
 use std::{ops::Range, sync::Arc};
 
 use datafusion::{
     common::{
-        Column, JoinType, NullEquality, Result, TableReference,
+        Column, JoinType, NullEquality, Result,
         tree_node::{Transformed, TreeNode},
     },
     logical_expr::{
@@ -19,14 +18,14 @@ use datafusion::{
     },
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{IntervalJoin, Table, TimeBounds};
+use postrider_plan::{IntervalJoin, TimeBounds};
 use sqlparser::keywords::Keyword;
 
 use self::bounds::Apart;
 use crate::{
     codes,
     interval::{self, NotALength},
-    lower,
+    lower, row_time,
     text::SourceText,
     walk,
 };
@@ -167,7 +166,8 @@ fn explain(join: &Join, why: &Why, source: &SourceText<'_>, within: &Range<usize
         .at(place)
         .hint("say what is equal: ON a.user_id = b.user_id AND .."),
         Why::Unbounded { before, after } => {
-            let (left, right) = (time_column(&join.left, "a"), time_column(&join.right, "b"));
+            let (left, right) =
+                (row_time::column_name(&join.left, "a"), row_time::column_name(&join.right, "b"));
             let rows = match (before, after) {
                 (true, true) => "how far apart in time its rows may be".to_owned(),
                 (true, false) => format!("how far `{right}` may be before `{left}`"),
@@ -198,19 +198,6 @@ fn has_months(join: &Join) -> bool {
         });
     }
     found
-}
-
-/// How the event time of a side would be written.
-fn time_column(side: &LogicalPlan, otherwise: &str) -> String {
-    let tables = lower::tables(side);
-    let time = |table: &Arc<Table>| Some(table.watermark.as_ref()?.column.clone());
-    let column = tables.first().and_then(time).unwrap_or_else(|| "ts".to_owned());
-    let names =
-        side.schema().iter().filter_map(|(relation, _)| relation.map(TableReference::table));
-    // The planner's own names for subqueries mean nothing to anyone.
-    let mut names = names.filter(|name| !name.starts_with("__"));
-    let table = tables.first().map(|table| table.name.as_str());
-    format!("{}.{column}", names.next().or(table).unwrap_or(otherwise))
 }
 
 /// The condition of a join, or its JOIN.

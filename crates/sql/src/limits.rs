@@ -39,5 +39,7 @@ pub(crate) const PLANNER_STACK_BYTES: usize = 64 * 1024 * 1024;
 pub(crate) const MAX_GROWTH: u64 = 1 << 12;
 /// How long a text is taken to be where it isn't known before rows arrive.
 pub(crate) const ASSUMED_LENGTH: u64 = 64;
+/// What a key of a window function costs beside its own bytes and what is kept for it: an entry of a table.
+pub(crate) const PARTITION_BYTES: u64 = 160;
 /// How unlike a name may be to be suggested instead: a third of its letters.
 pub(crate) const SUGGESTION_DISTANCE_DIVISOR: usize = 3;

@@ -135,7 +135,7 @@ pub(crate) fn check(
                     format!("{} on a stream is not supported yet", words(node)),
                 )
                 .at(within.clone())
-                .hint("a pipeline filters, projects, unites, joins within a time and aggregates by window"),
+                .hint("a pipeline filters, projects, unites, joins within a time, aggregates by window and looks back with OVER"),
             ),
             _ => {}
         }

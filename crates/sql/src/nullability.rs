@@ -6,10 +6,11 @@
 use datafusion::{
     common::{Column, JoinType},
     logical_expr::{
-        Aggregate, Expr, ExprSchemable, Join, LogicalPlan, Operator, expr::Case,
-        utils::split_conjunction,
+        Aggregate, Expr, ExprSchemable, Join, LogicalPlan, Operator, Window, WindowFrameBound,
+        expr::Case, utils::split_conjunction,
     },
 };
+use postrider_plan::Over;
 
 /// Functions whose result is NULL only if an argument is.
 const TOTAL: [&str; 42] = [
@@ -87,6 +88,7 @@ pub(crate) fn column(plan: &LogicalPlan, index: usize) -> bool {
                     || parts.into_iter().any(|part| drops_null(part, plan, index)));
             !dropped && joined(node, index)
         }
+        LogicalPlan::Window(node) => over(node, index),
         LogicalPlan::Union(node) => node.inputs.iter().any(|input| column(input, index)),
         _ => true,
     }
@@ -127,6 +129,19 @@ fn aggregate(node: &Aggregate, index: usize) -> bool {
         }
         _ => true,
     }
+}
+
+/// A row keeps its columns. A frame that ends with the row has at least that one.
+fn over(node: &Window, index: usize) -> bool {
+    let Some(at) = index.checked_sub(node.input.schema().fields().len()) else {
+        return column(&node.input, index);
+    };
+    let Some(call) = node.window_expr.get(at).and_then(Over::call) else { return true };
+    let params = &call.params;
+    !(OF_A_ROW.contains(&call.fun.name())
+        && params.filter.is_none()
+        && params.window_frame.end_bound == WindowFrameBound::CurrentRow
+        && params.args.iter().all(|part| !expr(part, &node.input)))
 }
 
 /// Whether no row that meets `condition` has NULL in the column at `index`.

@@ -19,7 +19,8 @@ use datafusion::{
 use postrider_core::Diagnostic;
 
 use crate::{
-    catalog::Catalog, checks::Input, joins, lower, projections::MergeProjections, text::SourceText,
+    catalog::Catalog, checks::Input, joins, lower, over, projections::MergeProjections,
+    text::SourceText,
 };
 
 /// Resolves types.
@@ -42,11 +43,18 @@ pub(crate) fn finish(
     if input == Input::Bounded {
         return run(bounded_rules(), lowered).map(Ok);
     }
-    if !joins::has_joins(&lowered) {
-        return run(stream_rules(), lowered).map(Ok);
-    }
-    let (joined, errors) = joins::lower(run(join_rules(), lowered)?, source, within)?;
-    if errors.is_empty() { run(stream_rules(), joined).map(Ok) } else { Ok(Err(errors)) }
+    let joined = if joins::has_joins(&lowered) {
+        let (joined, errors) = joins::lower(run(join_rules(), lowered)?, source, within)?;
+        if !errors.is_empty() {
+            return Ok(Err(errors));
+        }
+        joined
+    } else {
+        lowered
+    };
+    // Last: DataFusion's rules know which filters may go below its own node, and which of its columns nobody reads.
+    let (plan, errors) = over::lower(run(stream_rules(), joined)?, source, within)?;
+    Ok(if errors.is_empty() { Ok(plan) } else { Err(errors) })
 }
 
 /// Rules that bring joins into one form: subqueries in WHERE become semi and anti joins, conditions go where they hold, equal

@@ -16,11 +16,13 @@ use proptest::{prelude::*, test_runner::TestRunner};
 
 use super::{
     Advanced, Deferred, Operator, RestoredPart, StateSnapshot, reroute,
-    testing::{joined, keyed, keyed_rows},
+    testing::{joined, keyed, keyed_rows, over},
 };
 use crate::exchange::{Route, split};
 
 const ROUTE: Route = Route::Hash { keys: 1 };
+/// How many keys rows have, NULL included.
+const KEYS: usize = 13;
 
 /// What happens to an operator.
 #[derive(Debug, Clone)]
@@ -80,6 +82,15 @@ impl Kept {
             assert!(count > 0, "part {id} is empty");
             assert!(dead.as_ref().is_none_or(|dead| dead.len() == count), "part {id}");
         }
+    }
+
+    /// The rows that still count.
+    fn live_rows(&self) -> usize {
+        let live = self.parts.values().map(|(rows, dead)| {
+            let rows: usize = rows.get().unwrap().iter().map(RecordBatch::num_rows).sum();
+            rows - dead.as_ref().map_or(0, BooleanBuffer::count_set_bits)
+        });
+        live.sum()
     }
 
     fn restored(&self) -> Vec<RestoredPart> {
@@ -230,6 +241,7 @@ fn check(
     steps: &[Step],
     at: usize,
     shards: [usize; 2],
+    lasting: usize,
 ) {
     let mut steps = steps.to_vec();
     // The last of them show everything.
@@ -251,16 +263,20 @@ fn check(
     let mut empty = whole;
     empty.step(&Step::Snapshot);
     for (operator, kept) in &mut empty.shards {
-        assert!(kept.parts.is_empty(), "{:?}", kept.parts);
         assert_eq!(operator.next_timer(), None);
+        if lasting == 0 {
+            assert!(kept.parts.is_empty(), "{:?}", kept.parts);
+        }
+        assert!(kept.live_rows() <= KEYS * lasting, "{} rows are kept", kept.live_rows());
         assert!(operator.memory() < 64 << 10, "{} bytes of nothing", operator.memory());
     }
 }
 
-fn prove(inputs: usize, build: impl Fn() -> Box<dyn Operator>) {
+/// `lasting` is how many state rows of a key there may be when nothing is open any more.
+fn prove(inputs: usize, lasting: usize, build: impl Fn() -> Box<dyn Operator>) {
     let strategy = (steps(), any::<usize>(), 1..4_usize, 1..5_usize);
     let run = |(steps, at, from, to): (Vec<Step>, usize, usize, usize)| {
-        check(&build, inputs, &steps, at, [from, to]);
+        check(&build, inputs, &steps, at, [from, to], lasting);
         Ok(())
     };
     TestRunner::new(ProptestConfig::with_cases(64)).run(&strategy, run).unwrap();
@@ -281,7 +297,7 @@ macro_rules! conformance {
     ($($name:ident: $operator:expr;)*) => {
         $(#[test]
         fn $name() {
-            prove(1, || Box::new($operator));
+            prove(1, 0, || Box::new($operator));
         })*
     };
 }
@@ -291,7 +307,17 @@ macro_rules! conformance_of_joins {
     ($($name:ident: $operator:expr;)*) => {
         $(#[test]
         fn $name() {
-            prove(2, || Box::new($operator));
+            prove(2, 0, || Box::new($operator));
+        })*
+    };
+}
+
+/// Operators that keep something of each key for ever: at most so many rows.
+macro_rules! conformance_for_ever {
+    ($($name:ident: $rows:literal, $operator:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            prove(1, $rows, || Box::new($operator));
         })*
     };
 }
@@ -301,6 +327,30 @@ conformance! {
     hopping_windows: super::SlicingWindows::new(10, 45, keyed());
     sessions: super::SessionWindows::new(15, keyed()).unwrap();
     sessions_that_move_slowly: super::SessionWindows::new(15, keyed()).unwrap().moving(1);
+    over_a_range: over(
+        "count(*) OVER w, sum(v) OVER w, sum(x) OVER w, max(s) OVER w, first_value(s) OVER w,
+         sum(x) OVER (PARTITION BY k ORDER BY ts RANGE BETWEEN INTERVAL '70 nanoseconds' PRECEDING AND INTERVAL '5 nanoseconds' PRECEDING)",
+        "k ORDER BY ts RANGE INTERVAL '25 nanoseconds' PRECEDING",
+    );
+}
+
+conformance_for_ever! {
+    over_everything: 1, over(
+        "row_number() OVER w, rank() OVER w, dense_rank() OVER w, sum(x) OVER w, stddev(x) OVER w, covar_samp(x, v) OVER w,
+         array_agg(v) OVER w, count(DISTINCT s) OVER w, count(*) FILTER (WHERE v % 2 = 0) OVER w,
+         max(s) OVER (PARTITION BY k ORDER BY ts, s DESC ROWS UNBOUNDED PRECEDING), avg(x) OVER (PARTITION BY k ORDER BY ts, s DESC)",
+        "k ORDER BY ts, s DESC",
+    );
+    over_some_rows: 8, over(
+        "lag(v) OVER w, lag(v, 2, 7) IGNORE NULLS OVER w, first_value(v) IGNORE NULLS OVER w, last_value(v) IGNORE NULLS OVER w,
+         nth_value(x, 3) OVER w, sum(x) OVER (PARTITION BY k ORDER BY ts ROWS 2 PRECEDING)",
+        "k ORDER BY ts",
+    );
+    over_rows_in_a_range_and_others: 8, over(
+        "first_value(v) IGNORE NULLS OVER w, lag(x, 3) OVER w, row_number() OVER w,
+         sum(x) OVER (PARTITION BY k ORDER BY ts RANGE INTERVAL '40 nanoseconds' PRECEDING)",
+        "k ORDER BY ts",
+    );
 }
 
 conformance_of_joins! {

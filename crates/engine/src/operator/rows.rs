@@ -224,6 +224,17 @@ impl RowStore {
         Ok(interleave_record_batch(&batches, &indices)?)
     }
 
+    /// Where a row stands among all: those of older parts come first. It is the same again behind a restart from the same parts,
+    /// so equal rows can be told apart by it.
+    pub(crate) fn standing(&self, id: RowId) -> (u64, u64, u32) {
+        let Place { store: number, row } = self.places[id.index()];
+        let store = self.stores.get(number as usize).and_then(Option::as_ref);
+        let settled = store.and_then(|store| store.settled);
+        let (part, order) =
+            settled.map_or_else(|| (u64::MAX, u64::from(number)), |s| (s.part, s.order));
+        (part, order, row)
+    }
+
     /// Makes one store of many small ones, for each input. Large ones stay, so that a row is copied a logarithmic number of times.
     fn gather_loose(&mut self) -> Result<()> {
         let rows = |number: &u32| {

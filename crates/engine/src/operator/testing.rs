@@ -22,14 +22,15 @@ use datafusion::{
         expressions::{Column, binary, col, lit},
     },
 };
-use postrider_core::Batch;
-
+use postrider_core::{Batch, PipelineName, Watermark};
 use postrider_plan::TimeBounds;
 
 use super::{
-    IntervalJoinSpec,
+    Advanced, IntervalJoinSpec, Operator as StatefulOperator, OperatorSpec, RestoredPart,
+    StateSnapshot,
     aggregate::{AggregateCall, AggregateSpec, window_fields},
 };
+use crate::chain::Chain;
 
 /// Counts the rows of each window, without a key.
 pub(super) fn counts() -> AggregateSpec {
@@ -189,5 +190,72 @@ pub(super) fn joined(kind: JoinType) -> IntervalJoinSpec {
         filter: Some(filter),
         pair_schema: pairs,
         output_schema: Arc::new(Schema::new(output)),
+    }
+}
+
+/// Window functions over [`keyed_rows`], of which `w` is over `PARTITION BY` and so on, as SQL plans them.
+pub(super) fn over(calls: &str, window: &str) -> Timed {
+    let sql = format!(
+        "CREATE TABLE t (k BIGINT, v BIGINT, x DOUBLE, s TEXT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts)
+           WITH (connector = 'generator', rows = 1);
+         SELECT k, v, x, s, ts, {calls} FROM t WINDOW w AS (PARTITION BY {window});"
+    );
+    let program = postrider_sql::plan_program(&sql, PipelineName("test".to_owned()));
+    let program = program.unwrap_or_else(|errors| panic!("{errors}"));
+    let flow = crate::planner::plan_dataflow(&program).unwrap_or_else(|errors| panic!("{errors}"));
+    let [stage] = flow.stages.as_slice() else { panic!("{} stages", flow.stages.len()) };
+    assert!(matches!(stage.operator, OperatorSpec::Over(_)));
+    Timed(stage.operator.build().unwrap(), flow.sources[0].outputs[0].chain.clone())
+}
+
+/// An operator behind a source whose rows have their time as their last column.
+pub(super) struct Timed(Box<dyn StatefulOperator>, Chain);
+
+impl StatefulOperator for Timed {
+    fn process(
+        &mut self,
+        input: usize,
+        batch: &Batch,
+        out: &mut Vec<Batch>,
+    ) -> datafusion::common::Result<usize> {
+        let mut columns: Vec<(&str, ArrayRef)> =
+            ["k", "v", "x", "s"].into_iter().zip(batch.rows.columns().to_vec()).collect();
+        columns.push(("ts", Arc::new(batch.times.clone())));
+        let rows = RecordBatch::try_from_iter(columns).unwrap();
+        let batch = self.1.run(&Batch { rows, times: batch.times.clone() })?;
+        batch.map_or(Ok(0), |batch| self.0.process(input, &batch, out))
+    }
+
+    fn advance(
+        &mut self,
+        watermark: Watermark,
+        out: &mut Vec<Batch>,
+    ) -> datafusion::common::Result<Advanced> {
+        self.0.advance(watermark, out)
+    }
+
+    fn next_timer(&mut self) -> Option<Watermark> {
+        self.0.next_timer()
+    }
+
+    fn take_late_rows(&mut self) -> u64 {
+        self.0.take_late_rows()
+    }
+
+    fn snapshot(&mut self, number: u64) -> datafusion::common::Result<StateSnapshot> {
+        self.0.snapshot(number)
+    }
+
+    fn restore(
+        &mut self,
+        number: u64,
+        parts: Vec<RestoredPart>,
+        watermark: Watermark,
+    ) -> datafusion::common::Result<()> {
+        self.0.restore(number, parts, watermark)
+    }
+
+    fn memory(&self) -> usize {
+        self.0.memory()
     }
 }

@@ -112,18 +112,6 @@ impl Checker<'_, '_, '_> {
         for join in select.from.iter().flat_map(|from| &from.joins) {
             self.join(join);
         }
-        if let Some(qualify) = &select.qualify {
-            let range = self.source.balanced(qualify.span());
-            let range = range.map(|range| self.source.since_keyword(Keyword::QUALIFY, range));
-            self.refuse("QUALIFY", range, "filter groups with HAVING");
-        }
-        if !select.named_window.is_empty() {
-            self.refuse(
-                "WINDOW",
-                self.source.keyword_after(Keyword::WINDOW, start),
-                "use GROUP BY tumble(..)",
-            );
-        }
         if let GroupByExpr::Expressions(_, modifiers) | GroupByExpr::All(modifiers) =
             &select.group_by
             && !modifiers.is_empty()

@@ -2,7 +2,7 @@
 
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 
-use super::row_time::{Traced, literal_ns, trace};
+use crate::row_time::{Traced, literal_ns, trace};
 
 /// What is known of the time of a right row less that of its left row, in nanoseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

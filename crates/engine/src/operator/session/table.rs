@@ -5,13 +5,13 @@ use std::sync::Arc;
 use arrow::{
     array::ArrayRef,
     datatypes::SchemaRef,
-    row::{OwnedRow, Row, RowConverter, Rows, SortField},
+    row::{OwnedRow, RowConverter},
 };
-use datafusion::common::{DataFusionError, Result, hash_utils::RandomState};
+use datafusion::common::{DataFusionError, Result};
 use hashbrown::HashTable;
-use std::hash::BuildHasher;
 
 use super::parts::Part;
+use crate::operator::keys::{Key, KeyEncoder, Keys};
 
 /// Names a session for as long as it is open, and never another one afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,28 +58,9 @@ struct KeyEntry {
     sessions: Vec<u32>,
 }
 
-/// The encoded keys of a batch.
-pub(super) struct Keys {
-    rows: Rows,
-    hasher: RandomState,
-}
-
-/// One row's key.
-pub(super) struct Key<'a> {
-    row: Row<'a>,
-    hash: u64,
-}
-
-impl Keys {
-    pub(super) fn key(&self, row: usize) -> Key<'_> {
-        let row = self.rows.row(row);
-        Key { row, hash: self.hasher.hash_one(row.as_ref()) }
-    }
-}
-
 /// The open sessions of one shard.
 pub(super) struct SessionTable {
-    converter: Arc<RowConverter>,
+    encoder: KeyEncoder,
     keys: HashTable<KeyEntry>,
     /// Bytes of all keys: too many to count at every checkpoint.
     key_bytes: usize,
@@ -89,10 +70,8 @@ pub(super) struct SessionTable {
 
 impl SessionTable {
     pub(super) fn new(key_schema: &SchemaRef) -> Result<Self> {
-        let fields = key_schema.fields().iter();
-        let fields = fields.map(|field| SortField::new(field.data_type().clone())).collect();
         Ok(Self {
-            converter: Arc::new(RowConverter::new(fields)?),
+            encoder: KeyEncoder::new(key_schema.fields())?,
             keys: HashTable::new(),
             key_bytes: 0,
             slots: Vec::new(),
@@ -102,22 +81,12 @@ impl SessionTable {
 
     /// Encodes the keys of a batch; no key column at all is one key.
     pub(super) fn encode(&self, keys: &[ArrayRef], rows: usize) -> Result<Keys> {
-        let rows = if keys.is_empty() {
-            let mut empty = self.converter.empty_rows(rows, 0);
-            let parser = self.converter.parser();
-            for _ in 0..rows {
-                empty.push(parser.parse(&[]));
-            }
-            empty
-        } else {
-            self.converter.convert_columns(keys).map_err(DataFusionError::from)?
-        };
-        Ok(Keys { rows, hasher: RandomState::default() })
+        self.encoder.encode(keys, rows)
     }
 
     /// What makes key columns of keys.
     pub(super) fn converter(&self) -> Arc<RowConverter> {
-        Arc::clone(&self.converter)
+        self.encoder.converter()
     }
 
     /// Bytes of memory, but for what lists and keys need beside their content.

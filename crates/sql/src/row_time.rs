@@ -1,27 +1,31 @@
 //! Which expressions of a plan are its rows' event time, give or take a constant.
 //!
 //! The engine carries a time beside each row; no column *is* that time. But a column that was the event time of a table still
-//! equals it behind filters and projections; behind a window of fixed size its start and its end do, less a constant.
+//! equals it behind filters, projections and window functions; behind a window of fixed size its start and its end do, less a constant.
+
+use std::sync::Arc;
 
 use datafusion::{
-    common::{Column, JoinType, ScalarValue},
+    common::{Column, JoinType, ScalarValue, TableReference},
     logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator},
 };
-use postrider_plan::{IntervalJoin, StreamTable, Window, WindowAggregate};
+use postrider_plan::{IntervalJoin, Over, StreamTable, Table, Window, WindowAggregate};
 
-use crate::interval;
+use crate::{interval, lower};
 
 /// What an expression is to the time of its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Traced {
+pub(crate) enum Traced {
     /// The row's time and so many nanoseconds.
     Time(i64),
     /// The window that the row is the result of, of this length.
     Window(i64),
+    /// The session that the row is the result of, of any length.
+    Session,
 }
 
 /// What `expr`, over the columns of `plan`, is to the time of its row; `None` if that is not fixed.
-pub(super) fn trace(expr: &Expr, plan: &LogicalPlan) -> Option<Traced> {
+pub(crate) fn trace(expr: &Expr, plan: &LogicalPlan) -> Option<Traced> {
     match expr {
         Expr::Alias(alias) => trace(&alias.expr, plan),
         Expr::Cast(cast) if is_same_time(expr, &cast.expr, plan) => trace(&cast.expr, plan),
@@ -43,15 +47,30 @@ pub(super) fn trace(expr: &Expr, plan: &LogicalPlan) -> Option<Traced> {
             else {
                 return None;
             };
-            let Traced::Window(size) = trace(base, plan)? else { return None };
-            match field.as_str() {
+            match (trace(base, plan)?, field.as_str()) {
                 // A result has the last instant of its window for its time.
-                "end" => Some(Traced::Time(1)),
-                "start" => 1_i64.checked_sub(size).map(Traced::Time),
+                (Traced::Window(_) | Traced::Session, "end") => Some(Traced::Time(1)),
+                (Traced::Window(size), "start") => 1_i64.checked_sub(size).map(Traced::Time),
                 _ => None,
             }
         }
         _ => None,
+    }
+}
+
+/// How the event time of a relation would be written; `otherwise` names the relation if nothing else does.
+pub(crate) fn column_name(relation: &LogicalPlan, otherwise: &str) -> String {
+    let tables = lower::tables(relation);
+    let time = |table: &Arc<Table>| Some(table.watermark.as_ref()?.column.clone());
+    let column = tables.first().and_then(time).unwrap_or_else(|| "ts".to_owned());
+    let names =
+        relation.schema().iter().filter_map(|(relation, _)| relation.map(TableReference::table));
+    // The planner's own names for subqueries mean nothing to anyone.
+    let mut names = names.filter(|name| !name.starts_with("__"));
+    let table = tables.first().map(|table| table.name.as_str());
+    match names.next().or(table).unwrap_or(otherwise) {
+        "" => column,
+        name => format!("{name}.{column}"),
     }
 }
 
@@ -62,7 +81,7 @@ fn is_same_time(cast: &Expr, inner: &Expr, plan: &LogicalPlan) -> bool {
 }
 
 /// The nanoseconds of an interval literal.
-pub(super) fn literal_ns(expr: &Expr) -> Option<i64> {
+pub(crate) fn literal_ns(expr: &Expr) -> Option<i64> {
     match expr {
         Expr::Literal(value, _) if value.data_type().is_temporal_length() => {
             interval::scalar_ns(value).ok()
@@ -105,8 +124,12 @@ fn trace_index(index: usize, plan: &LogicalPlan) -> Option<Traced> {
             let name = scan.projected_schema.field(index).name();
             (table.watermark.as_ref()?.column == *name).then_some(Traced::Time(0))
         }
+        LogicalPlan::Window(node) => trace_own(index, &node.input),
         LogicalPlan::Extension(node) => {
             let node = node.node.as_any();
+            if let Some(node) = node.downcast_ref::<Over>() {
+                return trace_own(index, &node.input);
+            }
             if let Some(node) = node.downcast_ref::<WindowAggregate>() {
                 return window(node, index);
             }
@@ -116,13 +139,17 @@ fn trace_index(index: usize, plan: &LogicalPlan) -> Option<Traced> {
     }
 }
 
+/// A row keeps its time beside what window functions say of it; what they say is no time.
+fn trace_own(index: usize, input: &LogicalPlan) -> Option<Traced> {
+    (index < input.schema().fields().len()).then(|| trace_index(index, input))?
+}
+
 fn window(node: &WindowAggregate, index: usize) -> Option<Traced> {
-    match node.window {
-        Window::Tumble { size_ns } | Window::Hop { size_ns, .. } => {
-            (index == node.window_index).then_some(Traced::Window(size_ns))
-        }
-        Window::Session { .. } => None,
-    }
+    let traced = match node.window {
+        Window::Tumble { size_ns } | Window::Hop { size_ns, .. } => Traced::Window(size_ns),
+        Window::Session { .. } => Traced::Session,
+    };
+    (index == node.window_index).then_some(traced)
 }
 
 /// A pair has the time of its later row, which is known if the bounds say who that is. A row that was absent a partner has
@@ -142,7 +169,7 @@ fn joined(node: &IntervalJoin, index: usize) -> Option<Traced> {
                 let later = node.bounds.to_ns.checked_add(1)?;
                 offset.checked_sub(later).map(Traced::Time)
             }
-            Traced::Window(_) => None,
+            Traced::Window(_) | Traced::Session => None,
         },
         _ => None,
     }
