@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Shows what a pipeline does, in words or as a diagram
     Explain(ExplainArgs),
+    /// Explains the codes of errors and warnings
+    Errors(ErrorsArgs),
     /// Answers a SELECT over bounded tables
     Query(QueryArgs),
     /// Runs SQL fixtures
@@ -169,6 +171,17 @@ pub(crate) struct CheckArgs {
     /// Pipeline files
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+}
+
+/// Explains the codes of errors and warnings: what happened, why it is so, and a program that passes. Without a code, lists all.
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Examples:\n  postrider errors PR0415\n  postrider errors PR0203 PR0410\n  postrider errors"
+)]
+pub(crate) struct ErrorsArgs {
+    /// Codes, as `check` prints them
+    #[arg(value_name = "CODE")]
+    pub(crate) codes: Vec<String>,
 }
 
 /// Shows the dataflow of a pipeline: sources, stages with keys, state and timers, sinks.

@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod check;
+mod errors;
 mod explain;
 mod log;
 mod mailbox;
@@ -20,6 +21,7 @@ pub(crate) fn run(command: Command) -> Outcome {
         Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Errors(args) => errors::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Query(args) => query::run(&args),
         Command::Test(args) => fixture::run(&args),

@@ -111,19 +111,45 @@ pub(crate) fn check_text(
 ) -> Result<LoadedPipeline, Vec<Diagnostic>> {
     let program =
         postrider_sql::plan_program(text.sql, text.name.clone()).map_err(|errors| errors.0)?;
-    if !program.warnings.is_empty() {
-        warn(&program.warnings);
+    let emails = check_program(&program, text.templates);
+    let doubts = emails.iter().flat_map(HashMap::values).flat_map(|sink| sink.warnings());
+    let mut warnings: Vec<_> = program.warnings.iter().chain(doubts).cloned().collect();
+    warnings.sort_by_key(|warning| warning.span.as_ref().map_or(0, |span| span.range.start));
+    if !warnings.is_empty() {
+        warn(&warnings);
     }
-    let mut errors = crate::wiring::check_tables(&program);
-    let (emails, found) = compile_emails(&program, text.templates);
+    let (path, dir) = (text.path.to_owned(), text.dir.clone());
+    Ok(LoadedPipeline { path, program: Arc::new(program), dir, emails: emails? })
+}
+
+/// The email sinks of a program that can run.
+fn check_program(
+    program: &Program,
+    templates: &dyn TemplateLoader,
+) -> Result<HashMap<String, Arc<EmailSink>>, Vec<Diagnostic>> {
+    let mut errors = crate::wiring::check_tables(program);
+    let (emails, found) = compile_emails(program, templates);
     errors.extend(found);
     if !errors.is_empty() {
         return Err(errors);
     }
     // What the engine can't run is found here, not at the start of `run`.
-    postrider_engine::explain_text(&program).map_err(|errors| errors.0)?;
-    let (path, dir) = (text.path.to_owned(), text.dir.clone());
-    Ok(LoadedPipeline { path, program: Arc::new(program), dir, emails })
+    postrider_engine::explain_text(program).map_err(|errors| by_query(program, errors.0))?;
+    Ok(emails)
+}
+
+/// What the engine says about a program, each finding at its query: the engine knows plans, not texts.
+fn by_query(program: &Program, found: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let mut placed = Vec::new();
+    for query in &program.queries {
+        let alone = Program { queries: vec![query.clone()], ..program.clone() };
+        let Err(found) = postrider_engine::explain_text(&alone) else { continue };
+        placed.extend(found.0.into_iter().map(|finding| match finding.span {
+            Some(_) => finding,
+            None => finding.at(query.range.clone()),
+        }));
+    }
+    if placed.is_empty() { found } else { placed }
 }
 
 fn compile_emails(

@@ -43,7 +43,24 @@ pub(crate) fn failure(path: &str, sql: &str, diagnostics: &[Diagnostic]) -> Fail
         1 => format!("{path}: 1 error"),
         n => format!("{path}: {n} errors"),
     };
-    Failure { text: format!("{text}\n\n{closing}"), code: INVALID }
+    let pages = pages(diagnostics);
+    Failure { text: format!("{text}\n\n{closing}; why, and what passes: {pages}"), code: INVALID }
+}
+
+/// How many codes the last line names: it is to be copied, and to fit a line.
+const CODES_NAMED: usize = 3;
+
+/// The command that shows the pages of these findings, errors first.
+fn pages(diagnostics: &[Diagnostic]) -> String {
+    let mut codes: Vec<&str> = Vec::new();
+    for severity in [Severity::Error, Severity::Warning] {
+        for finding in diagnostics.iter().filter(|finding| finding.severity == severity) {
+            if codes.len() < CODES_NAMED && !codes.contains(&finding.code) {
+                codes.push(finding.code);
+            }
+        }
+    }
+    format!("postrider errors {}", codes.join(" "))
 }
 
 /// Cuts a range to the text and to character borders, so that a wrong span can't hide the message.

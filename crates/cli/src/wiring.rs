@@ -8,6 +8,7 @@ use std::{
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
+use datafusion::{common::tree_node::TreeNode, logical_expr::LogicalPlan};
 use postrider_connect::{DeadLetterSink, JsonDecoder, JsonOptions, SinkSpec, SourceSpec};
 use postrider_core::{
     Clock, DataSink, Diagnostic, Diagnostics, PipelineName, Reject, SinkError, SinkPosition,
@@ -56,13 +57,39 @@ pub(crate) fn environment(name: &str) -> Option<String> {
 
 /// Checks the connector options of every table.
 pub(crate) fn check_tables(program: &Program) -> Vec<Diagnostic> {
-    program.tables.values().flat_map(|table| check_table(program, table)).collect()
+    let tables = program.tables.values();
+    tables.flat_map(|table| placed(table, check_table(program, table))).collect()
+}
+
+/// Findings about a table, of which those without a place get its name's, or its column's: connectors know
+/// columns, but not where they are written.
+fn placed(table: &Table, found: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let range = |message: &str| {
+        let name = message.strip_prefix("column `").and_then(|rest| rest.split('`').next());
+        let column = table.columns.iter().find(|column| Some(column.name.as_str()) == name);
+        column.map_or_else(|| table.range.clone(), |column| column.range.clone())
+    };
+    let place = |finding: Diagnostic| match finding.span {
+        Some(_) => finding,
+        None => {
+            let range = range(&finding.message);
+            finding.at(range)
+        }
+    };
+    found.into_iter().map(place).collect()
+}
+
+/// Whether a query reads a table.
+fn reads(query: &Query, table: &Table) -> bool {
+    let is_scan = |node: &LogicalPlan| matches!(node, LogicalPlan::TableScan(scan) if scan.table_name.table() == table.name);
+    query.plan.exists(|node| Ok(is_scan(node))).unwrap_or(false)
 }
 
 fn check_table(program: &Program, table: &Table) -> Vec<Diagnostic> {
     let fills =
         |query: &&Query| matches!(&query.sink, SinkTarget::Table(sink) if sink.name == table.name);
     let filled = program.queries.iter().find(fills);
+    let is_read = program.queries.iter().any(|query| reads(query, table));
     let options = table.options.clone();
     let info = postrider_connect::connectors().iter().find(|info| info.name == table.connector);
     match (table.connector.as_str(), info) {
@@ -70,10 +97,15 @@ fn check_table(program: &Program, table: &Table) -> Vec<Diagnostic> {
             vec![postrider_connect::unknown_connector(name, Some(connector_range(program, table)))]
         }
         (COLLECTOR, _) if filled.is_some() => vec![not_written(table)],
-        (COLLECTOR, _) => CollectorOptions::read(options).err().unwrap_or_default(),
+        (COLLECTOR, _) => {
+            let mut found = CollectorOptions::read(options).err().unwrap_or_default();
+            let json = JsonOptions { envelope: true };
+            found.extend(JsonDecoder::new(table.physical_schema(), json).err().unwrap_or_default());
+            found
+        }
         ("email", _) => Vec::new(),
         // What no query uses is a sink if it can't be anything else.
-        (name, Some(info)) if filled.is_some() || !info.source => {
+        (name, Some(info)) if filled.is_some() || !info.source && !is_read => {
             let schema = sink_schema(filled, table);
             postrider_connect::check_sink(name, options, &schema).err().unwrap_or_default()
         }
@@ -117,7 +149,8 @@ impl Connectors for Wiring {
 
     fn sink(&self, table: &Table, schema: SchemaRef) -> Result<Box<dyn DataSink>, Diagnostics> {
         let spec = self.sink_spec(table.options.clone(), schema);
-        postrider_connect::open_sink(&table.connector, spec).map_err(Diagnostics)
+        postrider_connect::open_sink(&table.connector, spec)
+            .map_err(|found| Diagnostics(placed(table, found)))
     }
 
     fn print(&self, schema: SchemaRef) -> Box<dyn DataSink> {
@@ -178,7 +211,8 @@ impl Wiring {
             env: &environment,
             clock: Arc::clone(&self.clock),
         };
-        let parts = postrider_connect::open_source(&table.connector, spec).map_err(Diagnostics)?;
+        let parts = postrider_connect::open_source(&table.connector, spec)
+            .map_err(|found| Diagnostics(placed(table, found)))?;
         Ok((SourceParts { source: parts.source, decoder: parts.decoder }, parts.bounded))
     }
 

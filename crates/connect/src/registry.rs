@@ -7,7 +7,9 @@ mod faults;
 use std::{fmt, ops::Range, path::Path, sync::Arc};
 
 use arrow_schema::{Schema, SchemaRef};
-use postrider_core::{Clock, DataSink, Decoder, Diagnostic, Source, TableOptions};
+use postrider_core::{
+    Clock, DataSink, Decoder, Diagnostic, Source, TableOptions, suggest, type_name,
+};
 
 pub(crate) use self::faults::Faults;
 use crate::{
@@ -187,9 +189,10 @@ fn check_written(connector: &str, schema: &Schema) -> Result<(), Vec<Diagnostic>
             let what = format!(
                 "column `{}` is {}, which JSON can't hold",
                 field.name(),
-                field.data_type()
+                type_name(field.data_type())
             );
-            Diagnostic::error("PR0210", what).hint("cast it in the query, such as CAST(x AS TEXT)")
+            Diagnostic::error("PR0210", what)
+                .hint("cast it in the query, such as CAST(x AS TEXT)")
         })
         .collect();
     if faults.is_empty() { Ok(()) } else { Err(faults) }
@@ -223,18 +226,10 @@ fn participle(action: &str) -> &'static str {
 
 /// The fault of a connector that nobody has heard of, with the one that was probably meant.
 pub fn unknown_connector(name: &str, range: Option<Range<usize>>) -> Diagnostic {
-    let nearest = CONNECTORS
-        .iter()
-        .map(|info| (strsim::levenshtein(name, info.name), info.name))
-        .min()
-        .filter(|(edits, _)| *edits <= name.len() / 3 + 1);
-    let names: Vec<&str> = CONNECTORS.iter().map(|info| info.name).collect();
-    let list = format!("connectors: {}", names.join(", "));
-    let hint = match nearest {
-        Some((_, nearest)) => format!("did you mean '{nearest}'? {list}"),
-        None => list,
-    };
-    Diagnostic::error("PR0303", format!("unknown connector '{name}'")).at_option(range).hint(hint)
+    let names = CONNECTORS.iter().map(|info| info.name);
+    Diagnostic::error("PR0303", format!("there is no connector '{name}'"))
+        .at_option(range)
+        .hint(suggest::hint_and_all(name, '\'', "connectors", names))
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub enum Severity {
 /// One finding about a user's SQL, template or settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// A stable code such as `PR0101`, explained in `docs/errors.md`.
+    /// A stable code such as `PR0101`, explained in `docs/errors/PR0101.md` and by `postrider errors`.
     pub code: &'static str,
     /// How bad it is.
     pub severity: Severity,

@@ -25,6 +25,8 @@ mod message;
 mod options;
 mod sink;
 mod source;
+mod sql_type;
+pub mod suggest;
 mod time;
 
 pub use clock::{Clock, ClockTime, Sleep};
@@ -36,4 +38,5 @@ pub use sink::{DataSink, SinkError, SinkPosition};
 pub use source::{
     Chunk, ChunkData, Decoded, Decoder, Polled, Position, Record, Reject, Source, SourceError,
 };
+pub use sql_type::type_name;
 pub use time::{Epoch, EventTime, Watermark, format_duration, format_time};

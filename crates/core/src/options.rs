@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use crate::{Diagnostic, format_duration};
+use crate::{Diagnostic, format_duration, suggest};
 
 /// The value of an option.
 #[derive(Debug, Clone, PartialEq)]
@@ -148,7 +148,7 @@ impl TableOptions {
         words.iter().copied().find(|word| *word == text).ok_or_else(|| {
             Diagnostic::error(BAD_OPTION, format!("option `{name}` can't be '{text}'"))
                 .at_option(range)
-                .hint(format!("one of: {}", words.join(", ")))
+                .hint(suggest::hint_and_all(&text, '\'', "it takes", words.iter().copied()))
         })
     }
 
@@ -159,7 +159,6 @@ impl TableOptions {
     pub fn finish(mut self) -> Result<(), Vec<Diagnostic>> {
         self.known.sort_unstable();
         self.known.dedup();
-        let known = self.known.join(", ");
         let unknown: Vec<_> = self
             .options
             .iter()
@@ -169,7 +168,12 @@ impl TableOptions {
                     format!("table `{}` has no option `{name}`", self.table),
                 )
                 .at(option.range.clone())
-                .hint(format!("known options: {known}"))
+                .hint(suggest::hint_and_all(
+                    name,
+                    '`',
+                    "its options",
+                    self.known.iter().copied(),
+                ))
             })
             .collect();
         if unknown.is_empty() { Ok(()) } else { Err(unknown) }
@@ -216,7 +220,7 @@ mod tests {
         assert_eq!(options.text("path").unwrap(), Some("a.ndjson".to_owned()));
         let errors = options.finish().unwrap_err();
         assert_eq!(errors[0].message, "table `events` has no option `pth`");
-        assert_eq!(errors[0].hint.as_deref(), Some("known options: path"));
+        assert_eq!(errors[0].hint.as_deref(), Some("did you mean `path`? its options: path"));
     }
 
     #[test]

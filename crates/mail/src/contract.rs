@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use arrow_schema::DataType;
-use postrider_core::Diagnostic;
+use postrider_core::{Diagnostic, type_name};
 
 /// Who: the stable key of a person.
 pub(crate) const RECIPIENT_KEY: &str = "recipient_key";
@@ -111,13 +111,16 @@ fn check_type(column: &SinkColumn, accepts: Accepts, wanted: &str) -> Option<Dia
     };
     (!accepts(kind)).then(|| {
         let name = &column.name;
-        Diagnostic::error(BAD_COLUMN, format!("column `{name}` must be {wanted}, not {kind}"))
-            .at_option(column.range.clone())
-            .hint(match wanted {
-                "text" => format!("convert it: CAST(.. AS TEXT) AS {name}"),
-                "a timestamp" => format!("convert it: CAST(.. AS TIMESTAMP) AS {name}"),
-                _ => format!("convert it: CAST(.. AS INT) AS {name}"),
-            })
+        Diagnostic::error(
+            BAD_COLUMN,
+            format!("column `{name}` must be {wanted}, not {}", type_name(kind)),
+        )
+        .at_option(column.range.clone())
+        .hint(match wanted {
+            "text" => format!("convert it: CAST(.. AS TEXT) AS {name}"),
+            "a timestamp" => format!("convert it: CAST(.. AS TIMESTAMP) AS {name}"),
+            _ => format!("convert it: CAST(.. AS INT) AS {name}"),
+        })
     })
 }
 
@@ -170,10 +173,10 @@ mod tests {
                 column("priority", DataType::Utf8, true),
             ]),
             [
-                "column `recipient_key` must be text, not Int64",
+                "column `recipient_key` must be text, not BIGINT",
                 "column `dedupe_key` of email sink `mails` may be NULL",
                 "email sink `mails` needs a column `email`",
-                "column `priority` must be an integer, not Utf8",
+                "column `priority` must be an integer, not TEXT",
             ]
         );
     }

@@ -1,10 +1,12 @@
 //! The email sink of a pipeline: its options, its template, and the check that both fit the query.
 
+mod hints;
+
 use std::{collections::BTreeSet, ops::Range};
 
 use arrow_schema::DataType;
 use lettre::message::Mailbox;
-use postrider_core::{Diagnostic, Severity, TableOptions};
+use postrider_core::{Diagnostic, Severity, TableOptions, suggest};
 
 use crate::{
     address::{AddressFault, parse_address},
@@ -243,9 +245,15 @@ impl Settings {
         let name = self.name(fault.part);
         let message = format!("{name}: {}", fault.message);
         let finding = match fault.kind {
-            FaultKind::Markup => Diagnostic::error(BAD_MARKUP, message),
-            FaultKind::Ignored => Diagnostic::warning(BAD_MARKUP, message),
-            FaultKind::Syntax => Diagnostic::error(BAD_TEMPLATE, message),
+            FaultKind::Markup => {
+                Diagnostic::error(BAD_MARKUP, message).hint(hints::markup(&fault.message))
+            }
+            FaultKind::Ignored => Diagnostic::warning(BAD_MARKUP, message)
+                .hint("remove it, or put it where MJML expects it"),
+            FaultKind::Syntax => {
+                let (what, hint) = hints::tag(&fault.message);
+                Diagnostic::error(BAD_TEMPLATE, format!("{name}: {what}")).hint(hint)
+            }
             FaultKind::UnsafeTag => Diagnostic::error(UNSAFE_TAG, message)
                 .hint("put data only into text and into attributes in double quotes"),
             FaultKind::NoText => Diagnostic::error(NO_TEXT, message)
@@ -316,7 +324,10 @@ fn unknown_path(path: &str, columns: &[SinkColumn]) -> Option<(String, String)> 
     let Some(column) = columns.iter().find(|column| column.name == first && is_variable(first))
     else {
         let message = format!("`{first}`, which the query does not produce");
-        return Some((message, suggest(first, &known)));
+        return Some((
+            message,
+            suggest::hint_and_all(first, '`', "columns of the query", known.iter().copied()),
+        ));
     };
     let mut kind = &column.data_type;
     let mut walked = first.to_owned();
@@ -325,28 +336,15 @@ fn unknown_path(path: &str, columns: &[SinkColumn]) -> Option<(String, String)> 
         let Some(field) = fields.iter().find(|field| field.name() == name) else {
             let known: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
             let message = format!("`{walked}.{name}`, but `{walked}` has no such field");
-            return Some((message, suggest(name, &known)));
+            return Some((
+                message,
+                suggest::hint_and_all(name, '`', "its fields", known.iter().copied()),
+            ));
         };
         walked = format!("{walked}.{name}");
         kind = field.data_type();
     }
     None
-}
-
-/// How alike two names must be to be worth a question (Jaro-Winkler similarity).
-const ALIKE: f64 = 0.8;
-
-fn suggest(name: &str, known: &[&str]) -> String {
-    let similarity = |known: &str| strsim::jaro_winkler(name, known);
-    let nearest = known.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
-    let list = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    match nearest {
-        Some(nearest) if similarity(nearest) >= ALIKE => {
-            format!("did you mean `{nearest}`? there is {list}")
-        }
-        Some(_) => format!("there is {list}"),
-        None => "the query has no columns for the template".to_owned(),
-    }
 }
 
 #[cfg(test)]

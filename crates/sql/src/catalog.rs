@@ -1,6 +1,10 @@
 //! The names a statement can use, as DataFusion's planner asks for them.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use datafusion::{
     arrow::datatypes::{DataType, SchemaRef},
@@ -51,6 +55,24 @@ impl Catalog {
     /// The names that FROM may use.
     pub(crate) fn readable_names(&self) -> Vec<&str> {
         self.tables.keys().chain(self.views.keys()).map(String::as_str).collect()
+    }
+
+    /// The fields of all STRUCTs in the columns of tables, those in lists and in each other included.
+    pub(crate) fn field_names(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        let columns = self.tables.values().flat_map(|table| &table.columns);
+        let mut types: Vec<&DataType> = columns.map(|column| &column.data_type).collect();
+        while let Some(data_type) = types.pop() {
+            match data_type {
+                DataType::List(item) => types.push(item.data_type()),
+                DataType::Struct(fields) => {
+                    names.extend(fields.iter().map(|field| field.name().clone()));
+                    types.extend(fields.iter().map(|field| field.data_type()));
+                }
+                _ => {}
+            }
+        }
+        names
     }
 }
 

@@ -178,6 +178,7 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             return;
         };
         let folded = fold(ident);
+        let place = place.or_else(|| self.source.find_text(&folded, &(0..usize::MAX)));
         let key = folded.to_lowercase();
         let reads = if let Some(reads) = self.ctes.get(&folded) {
             *reads

@@ -241,7 +241,8 @@ impl Columns<'_, '_, '_> {
         for column in &key.columns {
             let SqlExpr::Identifier(ident) = &column.column.expr else {
                 return Err(Diagnostic::error(codes::BAD_KEY, "PRIMARY KEY takes column names")
-                    .at_option(table));
+                    .at_option(table)
+                    .hint("write PRIMARY KEY (a, b)"));
             };
             let name = fold(ident);
             if !self.columns.iter().any(|column| column.name == name) {
@@ -268,6 +269,8 @@ impl Columns<'_, '_, '_> {
         };
         let generated: Vec<_> = create.columns.iter().map(generation).collect();
         let physical = self.columns.iter().zip(&generated).filter(|(_, expr)| expr.is_none());
+        let hidden = self.columns.iter().zip(&generated).filter(|(_, expr)| expr.is_some());
+        let hidden: Vec<_> = hidden.map(|(column, _)| column.name.clone()).collect();
         let schema = Schema::new(physical.map(|(column, _)| column.field()).collect::<Vec<_>>());
         let mut errors = Vec::new();
         for (index, expr) in generated.into_iter().enumerate() {
@@ -280,17 +283,31 @@ impl Columns<'_, '_, '_> {
                         column.generated = Some(planned);
                     }
                 }
-                Err(found) => errors.extend(found.into_iter().map(|error| Diagnostic {
-                    code: if error.code == codes::UNKNOWN_COLUMN {
-                        codes::BAD_GENERATED
-                    } else {
-                        error.code
-                    },
-                    ..error
-                })),
+                Err(found) => {
+                    let hidden = hidden.iter().map(String::as_str);
+                    errors
+                        .extend(found.into_iter().map(|error| regenerated(error, hidden.clone())));
+                }
             }
         }
         errors
+    }
+}
+
+/// An unknown column in a generated one, which may well be a column, but one of the `generated`.
+fn regenerated<'g>(error: Diagnostic, mut generated: impl Iterator<Item = &'g str>) -> Diagnostic {
+    if error.code != codes::UNKNOWN_COLUMN {
+        return error;
+    }
+    let error = Diagnostic { code: codes::BAD_GENERATED, ..error };
+    let unknown = |name: &&str| error.message == format!("column `{name}` does not exist");
+    match generated.find(unknown) {
+        Some(name) => Diagnostic {
+            message: format!("`{name}` is generated itself, so no column can be generated from it"),
+            ..error.clone()
+        }
+        .hint(format!("repeat what `{name}` is computed from, or compute this in the query")),
+        None => error,
     }
 }
 
@@ -352,9 +369,7 @@ fn watermark_def(
     if !matches!(column.data_type, DataType::Timestamp(_, None)) {
         return Err(wrong(
             format!("WATERMARK FOR `{name}`, which is no TIMESTAMP"),
-            format!(
-                "generate one: event_time TIMESTAMP NOT NULL GENERATED ALWAYS AS (to_timestamp({name}))"
-            ),
+            generated_time(&name, &column.data_type),
         ));
     }
     if column.nullable {
@@ -398,6 +413,18 @@ fn watermark_def(
     }
     let expr = scope.plan(written, &nanoseconds, &clause.range)?;
     Ok(WatermarkDef { column: clause_column(clause), expr, range: clause.range.clone() })
+}
+
+/// How a column that is no TIMESTAMP becomes the event time.
+fn generated_time(name: &str, data_type: &DataType) -> String {
+    let (function, others) = if data_type.is_integer() {
+        ("to_timestamp_millis", "; to_timestamp takes seconds")
+    } else {
+        ("to_timestamp", "")
+    };
+    format!(
+        "generate one: event_time TIMESTAMP NOT NULL GENERATED ALWAYS AS ({function}({name})){others}"
+    )
 }
 
 fn clause_column(clause: &WatermarkClause) -> String {

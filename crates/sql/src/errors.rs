@@ -1,12 +1,14 @@
 //! DataFusion's errors in our words, with a place in the text.
 
+mod words;
+
 use std::ops::Range;
 
-use datafusion::{
-    arrow::datatypes::DataType,
-    common::{Column, DataFusionError, Diagnostic as PlannerDiagnostic, SchemaError},
-};
+use datafusion::common::{Column, DataFusionError, Diagnostic as PlannerDiagnostic, SchemaError};
 use postrider_core::Diagnostic;
+
+pub(crate) use postrider_core::type_name;
+pub(crate) use self::words::{is_operation, missing_field};
 
 use crate::{codes, parse::lower_first, suggest, text::SourceText, types::TYPES};
 
@@ -55,14 +57,16 @@ fn explain_one(
     }
     let named = || {
         let name = quoted(&message)?;
-        source.find_name(name.rsplit('.').next()?, within)
+        let name = name.rsplit('.').next()?;
+        source.find_name(name, within).or_else(|| source.find_text(name, within))
     };
-    let hint = noted
-        .and_then(|noted| noted.helps.first())
-        .map_or_else(|| hint_for(&message).to_owned(), |help| lower_first(&help.message));
-    Diagnostic::error(codes::BAD_EXPRESSION, message.clone())
-        .at(place.or_else(named).unwrap_or_else(|| within.clone()))
-        .hint(hint)
+    let place = place.or_else(named).unwrap_or_else(|| within.clone());
+    let (said, hint) =
+        words::reword(&message).unwrap_or_else(|| (message.clone(), hint_for(&message)));
+    let help = noted.and_then(|noted| noted.helps.first());
+    Diagnostic::error(codes::BAD_EXPRESSION, said)
+        .at(place)
+        .hint(help.map_or_else(|| hint.to_owned(), |help| lower_first(&help.message)))
 }
 
 /// A type in a CAST that can't be.
@@ -103,24 +107,12 @@ fn explain_duplicate(message: &str, source: &SourceText<'_>, within: &Range<usiz
 }
 
 fn hint_for(message: &str) -> &'static str {
-    if message.contains("arguments") {
-        return "check the number and the types of the arguments";
-    }
-    if message.contains("not found in struct") {
-        return "check the field's name in CREATE TABLE";
-    }
-    if message.contains("non-boolean predicate") {
-        return "write a condition, such as x > 0";
-    }
-    if message.contains("different number of columns") {
-        return "every SELECT of a UNION yields the same columns";
-    }
     if message.contains("coerce") || message.contains("type") || message.contains("compar") {
         "convert one side: CAST(x AS type)"
     } else if message.contains("more than once") || message.contains("unique expression names") {
         "give one of them another name: expr AS name"
     } else {
-        "see docs/errors.md"
+        "check the types and the arguments of this expression"
     }
 }
 
@@ -135,6 +127,9 @@ fn explain_schema(
     };
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
+            if let Some(found) = explain_qualifier(field, valid_fields) {
+                return found.at(find(&field.name));
+            }
             let fields = || valid_fields.iter().filter(|valid| same_table(field, valid));
             let mut names: Vec<&str> = fields().map(|valid| valid.name.as_str()).collect();
             if names.is_empty() {
@@ -162,6 +157,30 @@ fn explain_schema(
                 .hint(format!("give one of them another name: {name} AS other"))
         }
     }
+}
+
+/// `x.user_id`, where nothing is called `x`.
+fn explain_qualifier(field: &Column, valid: &[Column]) -> Option<Diagnostic> {
+    let wanted = field.relation.as_ref()?.table();
+    let mut names: Vec<&str> =
+        valid.iter().filter_map(|valid| Some(valid.relation.as_ref()?.table())).collect();
+    names.dedup();
+    if names.is_empty() || names.contains(&wanted) {
+        return None;
+    }
+    Some(
+        Diagnostic::error(
+            codes::UNKNOWN_COLUMN,
+            format!("nothing here is called `{wanted}`, as in `{wanted}.{}`", field.name),
+        )
+        .hint(match suggest::nearest(wanted, names.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!(
+                "columns here are of: {}; a table with an alias goes by its alias alone",
+                names.join(", ")
+            ),
+        }),
+    )
 }
 
 fn same_table(wanted: &Column, valid: &Column) -> bool {
@@ -220,27 +239,4 @@ fn quoted(text: &str) -> Option<&str> {
     let mut parts = text.split(['\'', '`', '"']);
     parts.next()?;
     parts.next()
-}
-
-/// A type as SQL writes it.
-pub(crate) fn type_name(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Boolean => "BOOLEAN".to_owned(),
-        DataType::Int8 => "TINYINT".to_owned(),
-        DataType::Int16 => "SMALLINT".to_owned(),
-        DataType::Int32 => "INT".to_owned(),
-        DataType::Int64 => "BIGINT".to_owned(),
-        DataType::Float32 => "FLOAT".to_owned(),
-        DataType::Float64 => "DOUBLE".to_owned(),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "TEXT".to_owned(),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "BYTEA".to_owned(),
-        DataType::Date32 | DataType::Date64 => "DATE".to_owned(),
-        DataType::Timestamp(_, None) => "TIMESTAMP".to_owned(),
-        DataType::Timestamp(_, Some(_)) => "TIMESTAMP WITH TIME ZONE".to_owned(),
-        DataType::Interval(_) => "INTERVAL".to_owned(),
-        DataType::Null => "NULL".to_owned(),
-        DataType::List(item) => format!("{}[]", type_name(item.data_type())),
-        DataType::Struct(_) => "STRUCT".to_owned(),
-        other => other.to_string(),
-    }
 }

@@ -51,7 +51,7 @@ impl Target<'_, '_, '_> {
                 found.push(
                     Diagnostic::error(
                         codes::UNNAMED_VARIABLE,
-                        format!("no template could name the column `{}`", field.name()),
+                        "this column has no name that a template could use",
                     )
                     .at(range.clone())
                     .hint("name it: expr AS name"),
@@ -151,7 +151,11 @@ impl Target<'_, '_, '_> {
             return Err(vec![
                 Diagnostic::error(
                     codes::INSERT_COLUMNS,
-                    format!("the SELECT yields {width} columns, `{}` takes {wanted}", table.name),
+                    format!(
+                        "the SELECT yields {}, `{}` takes {wanted}",
+                        columns(width),
+                        table.name
+                    ),
                 )
                 .at(self.range.clone())
                 .hint(format!("in order: {}", takes.join(", "))),
@@ -266,6 +270,11 @@ pub(crate) const fn is_plain(insert: &Insert) -> bool {
         && insert.settings.is_none()
         && insert.format_clause.is_none()
         && insert.multi_table_insert_type.is_none()
+}
+
+fn columns(number: usize) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} column{ending}")
 }
 
 fn is_identifier(name: &str) -> bool {

@@ -200,7 +200,7 @@ fn has_months(join: &Join) -> bool {
     found
 }
 
-/// The condition of a join, or its JOIN.
+/// The condition of a join, its JOIN or its EXISTS.
 fn place(join: &Join, source: &SourceText<'_>, within: &Range<usize>) -> Range<usize> {
     let conditions = join.on.iter().flat_map(|(left, right)| [left, right]).chain(&join.filter);
     let mut columns: Vec<&Column> = Vec::new();
@@ -217,9 +217,16 @@ fn place(join: &Join, source: &SourceText<'_>, within: &Range<usize>) -> Range<u
         (spans.iter().map(|range| range.start).min(), spans.iter().map(|range| range.end).max());
     match (start, end) {
         (Some(start), Some(end)) => start..end,
-        _ => source
-            .keyword_after(Keyword::JOIN, within.start)
-            .filter(inside)
-            .unwrap_or_else(|| within.clone()),
+        _ if matches!(
+            join.join_type,
+            JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full
+        ) =>
+        {
+            source
+                .keyword_after(Keyword::JOIN, within.start)
+                .filter(inside)
+                .unwrap_or_else(|| within.clone())
+        }
+        _ => source.only_call(Keyword::EXISTS, within).unwrap_or_else(|| within.clone()),
     }
 }

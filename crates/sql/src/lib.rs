@@ -46,10 +46,11 @@ mod projections;
 mod query;
 mod row_time;
 mod select;
-mod suggest;
 mod text;
 mod types;
 mod walk;
 mod window_calls;
+
+use postrider_core::suggest;
 
 pub use planner_thread::{plan_program, plan_query, plan_tables};

@@ -41,5 +41,3 @@ pub(crate) const MAX_GROWTH: u64 = 1 << 12;
 pub(crate) const ASSUMED_LENGTH: u64 = 64;
 /// What a key of a window function costs beside its own bytes and what is kept for it: an entry of a table.
 pub(crate) const PARTITION_BYTES: u64 = 160;
-/// How unlike a name may be to be suggested instead: a third of its letters.
-pub(crate) const SUGGESTION_DISTANCE_DIVISOR: usize = 3;

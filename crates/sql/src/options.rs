@@ -6,7 +6,12 @@ use postrider_core::{Diagnostic, OptionValue, TableOption, TableOptions};
 use postrider_plan::{AtEnd, BadData, CommonOptions, Format, TableRole};
 use sqlparser::ast::{Expr, SqlOption, UnaryOperator, Value};
 
-use crate::{catalog::Catalog, codes, interval, text::SourceText};
+use crate::{
+    catalog::Catalog,
+    codes,
+    interval::{self, NotALength},
+    text::SourceText,
+};
 
 /// Options in the order of the text.
 pub(crate) fn read(
@@ -32,12 +37,8 @@ pub(crate) fn read(
         let range = source
             .range(key.span)
             .map_or_else(|| table_range.clone(), |key| source.item(key.start));
-        let Some(value) = option_value(catalog, value) else {
-            errors.push(
-                Diagnostic::error(codes::BAD_OPTION, format!("option `{name}` must be a literal"))
-                    .at(range)
-                    .hint("a text 'abc', a number, true or false, or INTERVAL '5 seconds'"),
-            );
+        let Some(read_value) = option_value(catalog, value) else {
+            errors.push(no_value(catalog, &name, value).at(range));
             continue;
         };
         if read.contains_key(&name) {
@@ -48,9 +49,27 @@ pub(crate) fn read(
             );
             continue;
         }
-        read.insert(name, TableOption { value, range });
+        read.insert(name, TableOption { value: read_value, range });
     }
     if errors.is_empty() { Ok(TableOptions::new(table, table_range, read)) } else { Err(errors) }
+}
+
+/// What is wrong with an option that has no value that it could have.
+fn no_value(catalog: &Catalog, name: &str, written: &Expr) -> Diagnostic {
+    let months = matches!(written, Expr::Interval(_))
+        && interval::literal_ns(catalog, written) == Err(NotALength::Months);
+    let (message, hint) = if months {
+        (
+            format!("months and years have no fixed length, so option `{name}` can't take them"),
+            "use days: INTERVAL '30 days'",
+        )
+    } else {
+        (
+            format!("option `{name}` must be a literal"),
+            "a text 'abc', a number, true or false, or INTERVAL '5 seconds'",
+        )
+    };
+    Diagnostic::error(codes::BAD_OPTION, message).hint(hint)
 }
 
 fn option_value(catalog: &Catalog, expr: &Expr) -> Option<OptionValue> {

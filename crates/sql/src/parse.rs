@@ -15,6 +15,7 @@ use crate::{
     dialect::StreamingDialect,
     limits::PARSER_RECURSION,
     prepass::{self, WatermarkClause},
+    suggest,
     text::{Lexeme, SourceText},
 };
 
@@ -36,6 +37,9 @@ pub(crate) struct Located {
 
 /// As many words as `CREATE OR REPLACE TEMPORARY TABLE` has.
 const CREATE_WORDS: usize = 5;
+
+/// What a statement may begin with.
+const FIRST_WORDS: [&str; 4] = ["CREATE", "INSERT", "SELECT", "WITH"];
 
 const STATEMENTS: &str =
     "a program consists of CREATE TABLE, CREATE VIEW, INSERT INTO .. SELECT and SELECT statements";
@@ -83,6 +87,11 @@ fn check_kind(lexemes: &[Lexeme]) -> Result<(), Diagnostic> {
     let starts_query = first.is_keyword(Keyword::SELECT)
         || first.is_keyword(Keyword::WITH)
         || first.is(&Token::LParen);
+    let external = lexemes.iter().take(CREATE_WORDS).find(|lexeme| lexeme.is_word("EXTERNAL"));
+    if let Some(external) = external.filter(|_| first.is_keyword(Keyword::CREATE)) {
+        return Err(unsupported(first.range.start..external.range.end)
+            .hint("write CREATE TABLE name (..) WITH (connector = 'single_file', path = '..')"));
+    }
     let known = starts_query
         || first.is_keyword(Keyword::INSERT)
         || first.is_keyword(Keyword::CREATE)
@@ -92,12 +101,17 @@ fn check_kind(lexemes: &[Lexeme]) -> Result<(), Diagnostic> {
     if known {
         return Ok(());
     }
-    if matches!(&first.token.token, Token::Word(word) if word.keyword == Keyword::NoKeyword)
-        || !matches!(first.token.token, Token::Word(_))
-    {
+    let word = match &first.token.token {
+        Token::Word(word) => Some(word),
+        _ => None,
+    };
+    if word.is_none_or(|word| word.keyword == Keyword::NoKeyword) {
+        let meant = word.and_then(|word| suggest::nearest(&word.value, FIRST_WORDS));
+        let hint =
+            meant.map_or_else(|| STATEMENTS.to_owned(), |meant| format!("did you mean {meant}?"));
         return Err(Diagnostic::error(codes::SYNTAX, "this is not the start of a statement")
             .at(first.range.clone())
-            .hint(STATEMENTS));
+            .hint(hint));
     }
     let end = match second {
         Some(second) if matches!(second.token.token, Token::Word(_)) => second.range.end,
@@ -181,20 +195,31 @@ impl<'s, 'a> Parsing<'s, 'a> {
         };
         let rest = text.strip_prefix("Expected: ").or_else(|| text.strip_prefix("Expected "));
         let (message, hint) = match rest {
-            Some(rest) => match split_found(rest) {
-                Some((wanted, "EOF")) => (
-                    format!("the statement ends where {wanted} should follow"),
-                    "complete the statement",
-                ),
-                Some((wanted, found)) => (
-                    format!("expected {wanted}, found `{found}`"),
-                    "check the words before it: a comma, a parenthesis or a keyword may be missing",
-                ),
-                None => (format!("expected {rest}"), "complete the statement"),
-            },
+            Some(rest) => {
+                match split_found(rest).map(|(wanted, found)| (in_words(wanted), found)) {
+                    Some((wanted, "EOF")) => (
+                        format!("the statement ends where {wanted} should follow"),
+                        "complete the statement",
+                    ),
+                    Some((wanted, found)) => (
+                        format!("expected {wanted}, found `{found}`"),
+                        "check the words before it: a comma, a parenthesis or a keyword may be missing",
+                    ),
+                    None => (format!("expected {rest}"), "complete the statement"),
+                }
+            }
             None => (lower_first(text), "check the statement's syntax"),
         };
         Diagnostic::error(codes::SYNTAX, message).at(range).hint(hint)
+    }
+}
+
+/// What the parser waits for, in words that are not its own.
+fn in_words(wanted: &str) -> String {
+    match wanted {
+        "identifier" => "a name".to_owned(),
+        sign if sign.len() <= 2 => format!("`{sign}`"),
+        wanted => wanted.strip_suffix(" after column definition").unwrap_or(wanted).to_owned(),
     }
 }
 

@@ -7,7 +7,7 @@ use datafusion::{
     logical_expr::LogicalPlan,
     sql::planner::SqlToRel,
 };
-use postrider_core::{Diagnostic, Severity};
+use postrider_core::Diagnostic;
 use sqlparser::ast::{Query, Statement};
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     checks::{self, Extent, Input},
     codes, depth, errors, growth, lower, optimize,
     parse::lower_first,
+    suggest,
     text::SourceText,
     window_calls,
 };
@@ -101,10 +102,18 @@ fn explain(
     };
     if let [only] = explained.as_mut_slice()
         && only.code == codes::BAD_EXPRESSION
-        && only.span.as_ref().is_none_or(|span| span.range == *within)
-        && let Some(range) = blame::find(source, query, &fails)
     {
-        *only = only.clone().at(range);
+        // The planner's place of an operator is one of its columns at best.
+        let place = only.span.as_ref().map_or_else(|| within.clone(), |span| span.range.clone());
+        let is_vague = place == *within || errors::is_operation(&wanted);
+        if let Some(range) = is_vague.then(|| blame::find(source, query, &fails)).flatten() {
+            *only = only.clone().at(range);
+        }
+        if let Some(name) = errors::missing_field(&wanted) {
+            let names = catalog.field_names();
+            let names = names.iter().map(String::as_str);
+            *only = only.clone().hint(suggest::hint(name, "fields of STRUCTs", names));
+        }
     }
     explained
 }
@@ -121,12 +130,11 @@ fn warning(
                 ..source.offset(span.end.line, span.end.column)
         },
     );
-    let hint =
-        note.helps.first().map_or("use IS NULL or IS NOT NULL", |help| help.message.as_str());
-    Diagnostic {
-        severity: Severity::Warning,
-        ..Diagnostic::error(codes::SUSPICIOUS, lower_first(&note.message))
-    }
-    .at(range)
-    .hint(lower_first(hint))
+    // `Comparison with NULL using `=` always evaluates to NULL`
+    let operator = note.message.split('`').nth(1);
+    let message = operator.map_or_else(
+        || lower_first(&note.message),
+        |operator| format!("`{operator}` with NULL is never true"),
+    );
+    Diagnostic::warning(codes::SUSPICIOUS, message).at(range).hint("write IS NULL or IS NOT NULL")
 }

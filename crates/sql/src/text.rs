@@ -126,6 +126,21 @@ impl<'a> SourceText<'a> {
         found.map(|lexeme| lexeme.range.clone())
     }
 
+    /// `KEYWORD (..)` within `within`, if it stands there once.
+    pub(crate) fn only_call(
+        &self,
+        keyword: Keyword,
+        within: &Range<usize>,
+    ) -> Option<Range<usize>> {
+        let first = self.index_at(within.start);
+        let inside = self.lexemes.iter().skip(first);
+        let mut found = inside
+            .take_while(|lexeme| lexeme.range.end <= within.end)
+            .filter(|lexeme| lexeme.is_keyword(keyword));
+        let only = found.next().filter(|_| found.next().is_none())?;
+        self.balanced(only.token.span)
+    }
+
     /// From a byte to the end of the list item or option that starts there.
     pub(crate) fn item(&self, start: usize) -> Range<usize> {
         let mut open = 0_usize;
@@ -191,6 +206,16 @@ impl<'a> SourceText<'a> {
             }
         }
         None
+    }
+
+    /// Where a text in quotes first stands within `within`.
+    pub(crate) fn find_text(&self, text: &str, within: &Range<usize>) -> Option<Range<usize>> {
+        let inside = self.lexemes.iter().skip(self.index_at(within.start));
+        let mut inside = inside.take_while(|lexeme| lexeme.range.end <= within.end);
+        let found = inside.find(|lexeme| {
+            matches!(&lexeme.token.token, Token::SingleQuotedString(found) if found == text)
+        });
+        found.map(|lexeme| lexeme.range.clone())
     }
 
     /// Everywhere that a name stands.

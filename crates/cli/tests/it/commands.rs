@@ -5,8 +5,10 @@ use crate::{
     process::{Running, Signal, postrider, root, run, run_pipeline, write},
 };
 
-const COMMANDS: [&str; 10] =
-    ["demo", "run", "check", "explain", "query", "test", "outbox", "state", "mailbox", "bench"];
+const COMMANDS: [&str; 11] = [
+    "demo", "run", "check", "errors", "explain", "query", "test", "outbox", "state", "mailbox",
+    "bench",
+];
 
 #[test]
 fn every_command_shows_an_example_in_its_help() {

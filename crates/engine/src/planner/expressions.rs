@@ -66,11 +66,11 @@ pub(super) fn aggregate_inputs(
             return Err(Diagnostic::error(
                 "PR0421",
                 format!(
-                    "`{}` needs its input sorted, which a window can't do yet",
-                    expr.schema_name()
+                    "`{}` needs its rows sorted, which a window can't do yet",
+                    lowered.aggregate.fun().name()
                 ),
             )
-            .hint("use array_agg, first_value or last_value with ORDER BY")
+            .hint("array_agg, first_value and last_value take ORDER BY; array_to_string(array_agg(..), ', ') makes a text")
             .into());
         }
         // Order-sensitive accumulators take their sort columns as further arguments.
@@ -128,5 +128,9 @@ impl<'a> Columns<'a> {
 
 /// What DataFusion says about an expression it can't run.
 pub(super) fn plan_error(error: &DataFusionError) -> Diagnostics {
-    Diagnostic::error("PR0422", error.strip_backtrace()).into()
+    let said = error.strip_backtrace();
+    let said = said.strip_prefix("Execution error: ").unwrap_or(&said);
+    Diagnostic::error("PR0422", format!("an expression can't be computed: {said}"))
+        .hint("write it in another way, or have the event say it when it is posted")
+        .into()
 }

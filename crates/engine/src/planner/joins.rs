@@ -7,7 +7,7 @@ use datafusion::{
     common::{DFSchema, JoinType},
     logical_expr::{Expr, LogicalPlan, builder::build_join_schema},
 };
-use postrider_core::{Diagnostic, Diagnostics, format_duration};
+use postrider_core::{Diagnostic, Diagnostics, format_duration, type_name};
 use postrider_plan::IntervalJoin;
 
 use super::{
@@ -84,9 +84,15 @@ fn spec(node: &IntervalJoin, left: &Side, right: &Side) -> Result<IntervalJoinSp
             (left.schema.field(key).data_type(), right.schema.field(key).data_type());
         let (left, right) = &node.on[key];
         if one != other || one.is_nested() || matches!(one, DataType::Null) {
+            let (is, others) = (type_name(one), type_name(other));
             let message =
-                format!("`{left}` ({one}) and `{right}` ({other}) can't be the key of a join");
-            return Err(Diagnostic::error("PR0420", message).hint("cast both to TEXT").into());
+                format!("`{left}` ({is}) and `{right}` ({others}) can't be the key of a join");
+            let hint = if one.is_nested() {
+                "compare what is in them, such as a field of a STRUCT"
+            } else {
+                "cast both to TEXT"
+            };
+            return Err(Diagnostic::error("PR0420", message).hint(hint).into());
         }
     }
     let pairs = build_join_schema(node.left.schema(), node.right.schema(), &JoinType::Full);

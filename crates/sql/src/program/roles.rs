@@ -25,16 +25,22 @@ impl Planner<'_, '_> {
             let Some(key) = &query.sink else { continue };
             let Some(table) = self.catalog.tables.get(key) else { continue };
             written.insert(key.clone());
-            if read.contains_key(key) || table.common.role == Some(TableRole::Source) {
-                self.errors.push(
-                    Diagnostic::error(
-                        codes::WRONG_ROLE,
-                        format!("`{}` is a source, so it can't be written", table.name),
-                    )
+            let is_source = table.common.role == Some(TableRole::Source);
+            let (what, hint) = if is_source {
+                ("is a source, so it can't be written", "declare another table for the result")
+            } else if read.contains_key(key) {
+                (
+                    "is written here and read elsewhere, and a table is one of both",
+                    "declare another table for the result; CREATE VIEW names rows for several queries",
+                )
+            } else {
+                continue;
+            };
+            self.errors.push(
+                Diagnostic::error(codes::WRONG_ROLE, format!("`{}` {what}", table.name))
                     .at(query.name_range.clone())
-                    .hint("declare another table for the result"),
-                );
-            }
+                    .hint(hint),
+            );
         }
         for (key, range) in &read {
             let Some(table) = self.catalog.tables.get(key) else { continue };

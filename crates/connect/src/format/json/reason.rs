@@ -1,6 +1,7 @@
 //! Why a record is no row.
 
 use arrow_schema::{DataType, TimeUnit};
+use postrider_core::type_name;
 
 use crate::limits::QUOTED_CHARS_MAX;
 
@@ -98,28 +99,11 @@ fn kind(raw: &str) -> String {
 /// The type as SQL writes it.
 pub(super) fn sql_name(data_type: &DataType) -> String {
     match data_type {
-        DataType::Boolean => "BOOLEAN".to_owned(),
-        DataType::Int8 => "TINYINT".to_owned(),
-        DataType::Int16 => "SMALLINT".to_owned(),
-        DataType::Int32 => "INT".to_owned(),
-        DataType::Int64 => "BIGINT".to_owned(),
-        DataType::UInt8 => "TINYINT UNSIGNED".to_owned(),
-        DataType::UInt16 => "SMALLINT UNSIGNED".to_owned(),
-        DataType::UInt32 => "INT UNSIGNED".to_owned(),
-        DataType::UInt64 => "BIGINT UNSIGNED".to_owned(),
-        DataType::Float32 => "FLOAT".to_owned(),
-        DataType::Float64 => "DOUBLE".to_owned(),
-        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "TEXT".to_owned(),
-        DataType::Binary => "BYTEA".to_owned(),
-        DataType::Date32 => "DATE".to_owned(),
-        DataType::Time64(_) => "TIME".to_owned(),
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => "TIMESTAMP".to_owned(),
         DataType::Timestamp(TimeUnit::Second, _) => "TIMESTAMP(0)".to_owned(),
         DataType::Timestamp(TimeUnit::Millisecond, _) => "TIMESTAMP(3)".to_owned(),
         DataType::Timestamp(TimeUnit::Microsecond, _) => "TIMESTAMP(6)".to_owned(),
         DataType::Struct(_) => "a STRUCT".to_owned(),
         DataType::List(item) => format!("a list of {}", sql_name(item.data_type())),
-        other => other.to_string(),
+        other => type_name(other),
     }
 }
