@@ -191,8 +191,7 @@ fn check_written(connector: &str, schema: &Schema) -> Result<(), Vec<Diagnostic>
                 field.name(),
                 type_name(field.data_type())
             );
-            Diagnostic::error("PR0210", what)
-                .hint("cast it in the query, such as CAST(x AS TEXT)")
+            Diagnostic::error("PR0210", what).hint("cast it in the query, such as CAST(x AS TEXT)")
         })
         .collect();
     if faults.is_empty() { Ok(()) } else { Err(faults) }

@@ -7,8 +7,8 @@ use std::ops::Range;
 use datafusion::common::{Column, DataFusionError, Diagnostic as PlannerDiagnostic, SchemaError};
 use postrider_core::Diagnostic;
 
-pub(crate) use postrider_core::type_name;
 pub(crate) use self::words::{is_operation, missing_field};
+pub(crate) use postrider_core::type_name;
 
 use crate::{codes, parse::lower_first, suggest, text::SourceText, types::TYPES};
 

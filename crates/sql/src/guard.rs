@@ -28,7 +28,8 @@ pub(crate) fn check_length(text: &str) -> Result<(), Diagnostic> {
 pub(crate) fn check_tokens(source: &SourceText<'_>) -> Result<(), Diagnostic> {
     let lexemes = source.lexemes();
     if let Some(first_extra) = lexemes.get(MAX_TOKENS) {
-        let message = format!("the program has {} words and signs, more than {MAX_TOKENS}", lexemes.len());
+        let message =
+            format!("the program has {} words and signs, more than {MAX_TOKENS}", lexemes.len());
         return Err(Diagnostic::error(codes::TOO_LONG, message)
             .at(first_extra.range.clone())
             .hint("split it into several programs, one folder or file each"));

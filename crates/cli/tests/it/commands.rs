@@ -5,9 +5,9 @@ use crate::{
     process::{Running, Signal, postrider, root, run, run_pipeline, write},
 };
 
-const COMMANDS: [&str; 11] = [
-    "demo", "run", "check", "errors", "explain", "query", "test", "outbox", "state", "mailbox",
-    "bench",
+const COMMANDS: [&str; 12] = [
+    "demo", "run", "check", "errors", "explain", "query", "test", "outbox", "state", "log",
+    "mailbox", "bench",
 ];
 
 #[test]
@@ -24,6 +24,11 @@ fn every_command_shows_an_example_in_its_help() {
         let (_, examples) = out.split_once("Example").unwrap_or_else(|| panic!("{out}"));
         assert!(examples.contains(&format!("state {name} ")), "{out}");
     }
+    for name in ["verify", "repair"] {
+        let out = run(postrider(["log", name, "--help"])).ok();
+        let (_, examples) = out.split_once("Example").unwrap_or_else(|| panic!("{out}"));
+        assert!(examples.contains(&format!("log {name} ")), "{out}");
+    }
     assert!(all.contains("Exit codes: 0 ok, 1 the work failed"), "{all}");
 }
 
@@ -33,7 +38,9 @@ fn the_gallery_passes_its_check_and_explains_itself() {
     let names = gallery.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let files: Vec<_> = names.map(|name| format!("pipelines/{name}/pipeline.sql")).collect();
     let args = std::iter::once("check").chain(files.iter().map(String::as_str));
-    let out = run(postrider(args)).ok();
+    let found = run(postrider(args));
+    assert_eq!(found.err, "", "what people copy gives no warning");
+    let out = found.ok();
     assert_eq!(out.lines().filter(|line| line.starts_with("ok ")).count(), files.len());
     let out = run(postrider(["explain", "pipelines/abandoned_cart/pipeline.sql"])).ok();
     for words in

@@ -53,7 +53,7 @@ fn every_page_is_true() {
 fn every_code_has_a_page_and_every_page_a_code() {
     let pages: BTreeMap<_, _> = pages().into_iter().map(|page| (page.code.clone(), page)).collect();
     let known = known_codes();
-    assert!(known.len() > 60, "{known:?}");
+    assert!(known.len() >= 60, "{known:?}");
     let index = fs::read_to_string(folder().join("README.md")).unwrap();
     let mut faults = Vec::new();
     for code in &known {
@@ -89,7 +89,7 @@ fn pages_are_read_in_the_terminal() {
         assert!(all.contains(&format!("{code}: ")), "{code} in {all}");
     }
     let err = crate::process::run(postrider(["errors", "PR0145"])).fails_with(2);
-    assert!(err.contains("there is no code 'PR0145'; did you mean PR04"), "{err}");
+    assert!(err.contains("there is no code 'PR0145'; did you mean PR01"), "{err}");
 }
 
 fn folder() -> PathBuf {
