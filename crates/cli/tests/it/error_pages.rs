@@ -306,7 +306,7 @@ impl Page {
             let found = lines.iter().filter(|known| **known == line).count();
             assert_eq!(found, 1, "{}: `{line}` is no line of the program", self.code);
             let repeat = |known: &&str| if *known == line { times } else { 1 };
-            lines = lines.iter().flat_map(|known| vec![*known; repeat(&known)]).collect();
+            lines = lines.iter().flat_map(|known| vec![*known; repeat(known)]).collect();
         }
         lines.join("\n")
     }
