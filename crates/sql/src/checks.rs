@@ -54,6 +54,10 @@ pub(crate) fn query(
     let extent = checker.extent;
     let found = extent.refuse().map(|error| error.at_option(source.range(query.span())));
     checker.errors.extend(found);
+    if checker.meant_window {
+        // What its absence would lead to is no finding of its own.
+        checker.errors.retain(|error| error.code != codes::ENDLESS);
+    }
     Checked { errors: checker.errors, extent }
 }
 
@@ -97,6 +101,8 @@ struct Checker<'c, 's, 'a> {
     extent: Extent,
     /// Names that were refused already, by address.
     refused: HashSet<usize>,
+    /// A function that does not exist has nearly the name of a window.
+    meant_window: bool,
 }
 
 impl<'c, 's, 'a> Checker<'c, 's, 'a> {
@@ -111,6 +117,7 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             reads: Vec::new(),
             extent: Extent::default(),
             refused: HashSet::new(),
+            meant_window: false,
         }
     }
 
@@ -142,6 +149,7 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
         }
         if !self.catalog.functions.knows(&name) {
             let near = suggest::nearest(&name, self.catalog.functions.names());
+            self.meant_window |= near.is_some_and(is_window);
             let hint = match near {
                 _ if Functions::is_denied(&name) => {
                     "it tells about files or the build, not about rows".to_owned()

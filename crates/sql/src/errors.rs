@@ -2,7 +2,7 @@
 
 mod words;
 
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
 
 use datafusion::common::{Column, DataFusionError, Diagnostic as PlannerDiagnostic, SchemaError};
 use postrider_core::Diagnostic;
@@ -63,7 +63,10 @@ fn explain_one(
     let place = place.or_else(named).unwrap_or_else(|| within.clone());
     let (said, hint) =
         words::reword(&message).unwrap_or_else(|| (message.clone(), hint_for(&message)));
-    let help = noted.and_then(|noted| noted.helps.first());
+    // `Perhaps you need to cast events.event`: our hint shows how.
+    let mut helps = noted.iter().flat_map(|noted| &noted.helps);
+    let help =
+        helps.find(|help| !help.message.to_lowercase().starts_with("perhaps you need to cast"));
     Diagnostic::error(codes::BAD_EXPRESSION, said)
         .at(place)
         .hint(help.map_or_else(|| hint.to_owned(), |help| lower_first(&help.message)))
@@ -137,12 +140,24 @@ fn explain_schema(
             }
             let table =
                 field.relation.as_ref().map_or_else(String::new, |table| format!("{table}."));
+            let mut seen = BTreeSet::new();
+            names.retain(|name| seen.insert(*name));
+            let hint = match suggest::nearest(&field.name, names.iter().copied()) {
+                None if source.names_result(&field.name, within) => {
+                    "it is a result of this SELECT, and WHERE comes first: repeat the expression, or filter around a subquery"
+                        .to_owned()
+                }
+                None if !is_plain(&field.name) => {
+                    format!("a text stands in single quotes: '{}'", field.name)
+                }
+                _ => suggest::hint(&field.name, "columns here", names),
+            };
             Diagnostic::error(
                 codes::UNKNOWN_COLUMN,
                 format!("column `{table}{}` does not exist", field.name),
             )
             .at(find(&field.name))
-            .hint(suggest::hint(&field.name, "columns here", names))
+            .hint(hint)
         }
         SchemaError::AmbiguousReference { field } => Diagnostic::error(
             codes::AMBIGUOUS_COLUMN,
@@ -181,6 +196,11 @@ fn explain_qualifier(field: &Column, valid: &[Column]) -> Option<Diagnostic> {
             ),
         }),
     )
+}
+
+/// Whether a name could be written without quotes: most columns are called so, and few texts.
+fn is_plain(name: &str) -> bool {
+    name.chars().all(|letter| letter.is_lowercase() || letter.is_ascii_digit() || letter == '_')
 }
 
 fn same_table(wanted: &Column, valid: &Column) -> bool {
@@ -228,7 +248,10 @@ pub(crate) fn root_message(error: &DataFusionError) -> String {
     let first = first.strip_prefix("Error during planning: ").unwrap_or(first);
     let first = first.strip_prefix("Internal error: ").unwrap_or(first);
     if let Some((function, _)) = first.split_once(" failed to match any signature") {
-        return format!("{} can't take these arguments", lower_first(function));
+        // `.. and argument types 'sum(Utf8)'`
+        let types = text.split_once("argument types '").and_then(|(_, call)| call.split_once('\''));
+        let types = types.and_then(|(call, _)| Some(call.split_at(call.find('(')?).1));
+        return format!("{} can't take {}", lower_first(function), types.unwrap_or("()"));
     }
     let first = first.split(" You might need to add explicit type casts").next().unwrap_or(first);
     let first = first.split(" No function matches").next().unwrap_or(first);

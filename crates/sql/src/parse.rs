@@ -113,6 +113,14 @@ fn check_kind(lexemes: &[Lexeme]) -> Result<(), Diagnostic> {
             .at(first.range.clone())
             .hint(hint));
     }
+    let made = second.and_then(|second| match &second.token.token {
+        Token::Word(word) if first.is_keyword(Keyword::CREATE) => Some(word.value.to_lowercase()),
+        _ => None,
+    });
+    if let (Some("sink" | "source" | "stream"), Some(second)) = (made.as_deref(), second) {
+        return Err(unsupported(first.range.start..second.range.end)
+            .hint("sources and sinks are tables: CREATE TABLE name (..) WITH (connector = '..')"));
+    }
     let end = match second {
         Some(second) if matches!(second.token.token, Token::Word(_)) => second.range.end,
         _ => first.range.end,

@@ -208,6 +208,15 @@ impl<'a> SourceText<'a> {
         None
     }
 
+    /// Whether a name is given with `AS name` within `within`.
+    pub(crate) fn names_result(&self, name: &str, within: &Range<usize>) -> bool {
+        self.find_names(name, within).into_iter().any(|range| {
+            let before = self.index_at(range.start).checked_sub(1);
+            let before = before.and_then(|index| self.lexemes.get(index));
+            before.is_some_and(|lexeme| lexeme.is_keyword(Keyword::AS))
+        })
+    }
+
     /// Where a text in quotes first stands within `within`.
     pub(crate) fn find_text(&self, text: &str, within: &Range<usize>) -> Option<Range<usize>> {
         let inside = self.lexemes.iter().skip(self.index_at(within.start));
