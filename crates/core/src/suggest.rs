@@ -10,7 +10,9 @@ pub fn nearest<'a>(
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let written = written.to_lowercase();
-    let limit = (written.chars().count() / DISTANCE_DIVISOR).max(1);
+    let length = written.chars().count();
+    // Of one letter nothing would be left.
+    let limit = (length / DISTANCE_DIVISOR).max(1).min(length.saturating_sub(1));
     candidates
         .into_iter()
         .map(|candidate| (strsim::osa_distance(&written, &candidate.to_lowercase()), candidate))
@@ -59,7 +61,8 @@ mod tests {
     fn a_near_name_is_suggested_and_a_far_one_is_not() {
         assert_eq!(nearest("evnets", ["orders", "events"]), Some("events"));
         assert_eq!(nearest("UserId", ["user_id", "userid"]), Some("userid"));
-        assert_eq!(nearest("x", ["events"]), None);
+        assert_eq!(nearest("x", ["events", "y"]), None);
+        assert_eq!(nearest("X", ["x"]), Some("x"));
         assert_eq!(hint("zzz", "tables", ["a", "b"]), "tables: a, b");
         assert_eq!(hint("zzz", "tables", []), "there are no tables");
         let known = ["path", "type"];

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use arrow_schema::DataType;
-use postrider_core::{Diagnostic, type_name};
+use postrider_core::{Diagnostic, suggest, type_name};
 
 /// Who: the stable key of a person.
 pub(crate) const RECIPIENT_KEY: &str = "recipient_key";
@@ -53,9 +53,18 @@ pub(crate) fn check_columns(
 ) -> Vec<Diagnostic> {
     let find = |name: &str| columns.iter().find(|column| column.name == name);
     let missing = |name: &str, hint: &str| {
-        Diagnostic::error(BAD_COLUMN, format!("email sink `{table}` needs a column `{name}`"))
-            .at(table_range.clone())
-            .hint(hint)
+        let error =
+            Diagnostic::error(BAD_COLUMN, format!("email sink `{table}` needs a column `{name}`"));
+        let names = columns.iter().map(|column| column.name.as_str());
+        let near = columns
+            .iter()
+            .find(|column| Some(column.name.as_str()) == suggest::nearest(name, names.clone()));
+        match near {
+            Some(near) => error
+                .at_option(near.range.clone().or_else(|| Some(table_range.clone())))
+                .hint(format!("is it `{}`? then name it so: .. AS {name}", near.name)),
+            None => error.at(table_range.clone()).hint(hint),
+        }
     };
     let mut found = Vec::new();
     for (name, hint) in [
@@ -162,6 +171,22 @@ mod tests {
             ])
             .is_empty()
         );
+    }
+
+    #[test]
+    fn a_column_of_nearly_the_name_is_asked_about() {
+        let columns = [
+            column("recipient_key", DataType::Utf8, false),
+            column("dedup_key", DataType::Utf8, false),
+            column("email", DataType::Utf8, false),
+        ];
+        let found = check_columns("mails", &(0..5), &columns);
+        let [found] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!(
+            found.hint.as_deref(),
+            Some("is it `dedup_key`? then name it so: .. AS dedupe_key")
+        );
+        assert_eq!(found.span.as_ref().map(|span| span.range.clone()), Some(7..9));
     }
 
     #[test]

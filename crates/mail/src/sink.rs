@@ -326,7 +326,7 @@ fn unknown_path(path: &str, columns: &[SinkColumn]) -> Option<(String, String)> 
         let message = format!("`{first}`, which the query does not produce");
         return Some((
             message,
-            suggest::hint_and_all(first, '`', "columns of the query", known.iter().copied()),
+            suggest::hint_and_all(first, '`', "columns for the template", known.iter().copied()),
         ));
     };
     let mut kind = &column.data_type;

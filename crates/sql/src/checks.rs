@@ -209,10 +209,15 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             let ctes: Vec<&str> = self.ctes.keys().map(String::as_str).collect();
             let mut all = [names, ctes].concat();
             all.sort_unstable();
+            let hint = if self.source.declares_view(&folded) {
+                format!("move CREATE VIEW {folded} up: a view is known from there on")
+            } else {
+                suggest::hint(&folded, "tables", all)
+            };
             self.errors.push(
                 Diagnostic::error(codes::UNKNOWN_TABLE, format!("table `{folded}` does not exist"))
                     .at_option(place)
-                    .hint(suggest::hint(&folded, "tables", all)),
+                    .hint(hint),
             );
             Extent::TABLE
         };

@@ -58,16 +58,19 @@ pub(crate) fn read(
 fn no_value(catalog: &Catalog, name: &str, written: &Expr) -> Diagnostic {
     let months = matches!(written, Expr::Interval(_))
         && interval::literal_ns(catalog, written) == Err(NotALength::Months);
-    let (message, hint) = if months {
-        (
+    let (message, hint) = match written {
+        _ if months => (
             format!("months and years have no fixed length, so option `{name}` can't take them"),
-            "use days: INTERVAL '30 days'",
-        )
-    } else {
-        (
+            "use days: INTERVAL '30 days'".to_owned(),
+        ),
+        Expr::Identifier(word) => (
             format!("option `{name}` must be a literal"),
-            "a text 'abc', a number, true or false, or INTERVAL '5 seconds'",
-        )
+            format!("a text stands in single quotes: '{}'", word.value),
+        ),
+        _ => (
+            format!("option `{name}` must be a literal"),
+            "a text 'abc', a number, true or false, or INTERVAL '5 seconds'".to_owned(),
+        ),
     };
     Diagnostic::error(codes::BAD_OPTION, message).hint(hint)
 }
@@ -112,7 +115,8 @@ pub(crate) fn take_common(
         }
     };
     let role = match options.peek("type") {
-        None => None,
+        // Its name is to be known all the same.
+        None => options.take("type").and(None),
         Some(_) => match keep(options.word("type", &["source", "sink"])) {
             "source" => Some(TableRole::Source),
             "sink" => Some(TableRole::Sink),

@@ -226,6 +226,7 @@ impl<'s, 'a> Parsing<'s, 'a> {
 fn in_words(wanted: &str) -> String {
     match wanted {
         "identifier" => "a name".to_owned(),
+        "column name or constraint definition" => "another column".to_owned(),
         sign if sign.len() <= 2 => format!("`{sign}`"),
         wanted => wanted.strip_suffix(" after column definition").unwrap_or(wanted).to_owned(),
     }

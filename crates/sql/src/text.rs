@@ -208,13 +208,23 @@ impl<'a> SourceText<'a> {
         None
     }
 
+    /// Whether the text has `VIEW name` anywhere.
+    pub(crate) fn declares_view(&self, name: &str) -> bool {
+        self.find_names(name, &(0..usize::MAX))
+            .into_iter()
+            .any(|range| self.before(&range).is_some_and(|lexeme| lexeme.is_keyword(Keyword::VIEW)))
+    }
+
+    /// The token in front of one.
+    fn before(&self, range: &Range<usize>) -> Option<&Lexeme> {
+        self.lexemes.get(self.index_at(range.start).checked_sub(1)?)
+    }
+
     /// Whether a name is given with `AS name` within `within`.
     pub(crate) fn names_result(&self, name: &str, within: &Range<usize>) -> bool {
-        self.find_names(name, within).into_iter().any(|range| {
-            let before = self.index_at(range.start).checked_sub(1);
-            let before = before.and_then(|index| self.lexemes.get(index));
-            before.is_some_and(|lexeme| lexeme.is_keyword(Keyword::AS))
-        })
+        self.find_names(name, within)
+            .into_iter()
+            .any(|range| self.before(&range).is_some_and(|lexeme| lexeme.is_keyword(Keyword::AS)))
     }
 
     /// Where a text in quotes first stands within `within`.

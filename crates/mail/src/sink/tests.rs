@@ -141,7 +141,7 @@ fn misspelt_variables_get_a_suggestion() {
     let found = findings(&[("subject", "{{ nmae }}")], &columns());
     assert_eq!(
         found[0].hint.as_deref(),
-        Some("did you mean `name`? columns of the query: email, name, product")
+        Some("did you mean `name`? columns for the template: email, name, product")
     );
     assert_eq!(found[0].span.as_ref().map(|span| span.range.clone()), Some(10..20));
 }
