@@ -6,7 +6,7 @@ use datafusion::{
     arrow::datatypes::{DataType, Field, Schema, SchemaRef},
     logical_expr::{Expr, TableSource},
 };
-use postrider_core::TableOptions;
+use postrider_core::{Format, TableOptions};
 
 /// A declared table: a source, a sink, or not used at all.
 #[derive(Debug, Clone)]
@@ -144,13 +144,6 @@ impl fmt::Display for TableRole {
             Self::Sink => "sink",
         })
     }
-}
-
-/// How records are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// One JSON object a record.
-    Json,
 }
 
 /// A [`Table`] as the planner sees it. Scans carry it, so that the engine finds the table again.

@@ -262,7 +262,7 @@ impl Ingest {
             ChunkData::Records(records) => {
                 records.iter().map(|record| record.body.len()).sum::<usize>() < INLINE_CHUNK_BYTES
             }
-            ChunkData::Numbers => false,
+            ChunkData::Rows(_) | ChunkData::Numbers => false,
         };
         if small {
             return Work::Done(Box::new(self.preparer.prepare(&chunk)));

@@ -12,7 +12,10 @@ use bytes::Bytes;
 use datafusion::common::DataFusionError;
 use postrider_core::{Batch, Chunk, ChunkData, Decoder, Position, Reject, SourceError};
 
-use super::links::{Routed, Router};
+use super::{
+    links::{Routed, Router},
+    row_text::as_json,
+};
 use crate::{EngineError, chain::new_batch, dataflow::SourceNode, limits::EVENT_TIMES};
 
 /// Everything that preparing the chunks of one source needs.
@@ -177,6 +180,16 @@ fn largest(
 fn split_records(chunk: &Chunk) -> Vec<(Chunk, Bytes)> {
     match &chunk.data {
         ChunkData::Numbers => Vec::new(),
+        ChunkData::Rows(rows) => (0..rows.num_rows())
+            .map(|row| {
+                let offset = chunk.start.offset + row as u64;
+                let start = Position { part: chunk.start.part.clone(), offset };
+                let row = rows.slice(row, 1);
+                // What JSON can't hold is shown as nothing.
+                let text = as_json(&row).unwrap_or_default();
+                (Chunk { start, end: chunk.end.clone(), data: ChunkData::Rows(row) }, text)
+            })
+            .collect(),
         ChunkData::Records(records) => records
             .iter()
             .map(|record| {
