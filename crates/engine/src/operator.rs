@@ -98,10 +98,8 @@ impl OperatorSpec {
     /// The columns of the operator's state rows.
     pub(crate) fn state_schema(&self) -> Result<SchemaRef> {
         match self {
-            Self::Window(Window::Tumble { .. } | Window::Hop { .. }, spec) => {
-                SlicingWindows::state_schema(spec)
-            }
             Self::Window(Window::Session { .. }, spec) => SessionWindows::state_schema(spec),
+            Self::Window(_, spec) => SlicingWindows::state_schema(spec),
         }
     }
 
@@ -115,9 +113,12 @@ impl OperatorSpec {
     /// How far behind the watermark a row may be that its state still depends on, in nanoseconds; `None` if there is no limit.
     pub(crate) fn reach(&self) -> Option<i64> {
         match self {
-            Self::Window(Window::Tumble { size_ns } | Window::Hop { size_ns, .. }, _) => {
-                Some(*size_ns)
-            }
+            Self::Window(
+                Window::Tumble { size_ns }
+                | Window::Hop { size_ns, .. }
+                | Window::Cumulate { size_ns, .. },
+                _,
+            ) => Some(*size_ns),
             Self::Window(Window::Session { .. }, _) => None,
         }
     }
@@ -126,10 +127,13 @@ impl OperatorSpec {
     pub(crate) fn build(&self) -> Result<Box<dyn Operator>> {
         match self {
             Self::Window(Window::Tumble { size_ns }, spec) => {
-                Ok(Box::new(SlicingWindows::new(*size_ns, *size_ns, spec.clone())))
+                Ok(Box::new(SlicingWindows::hop(*size_ns, *size_ns, spec.clone())))
             }
             Self::Window(Window::Hop { slide_ns, size_ns }, spec) => {
-                Ok(Box::new(SlicingWindows::new(*slide_ns, *size_ns, spec.clone())))
+                Ok(Box::new(SlicingWindows::hop(*slide_ns, *size_ns, spec.clone())))
+            }
+            Self::Window(Window::Cumulate { step_ns, size_ns }, spec) => {
+                Ok(Box::new(SlicingWindows::cumulate(*step_ns, *size_ns, spec.clone())))
             }
             Self::Window(Window::Session { gap_ns }, spec) => {
                 Ok(Box::new(SessionWindows::new(*gap_ns, spec.clone())?))

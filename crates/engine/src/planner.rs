@@ -228,6 +228,11 @@ fn words(node: &WindowAggregate) -> StageWords {
             format_duration(size_ns),
             format_duration(slide_ns)
         ),
+        Window::Cumulate { step_ns, size_ns } => format!(
+            "partial aggregates{each}, kept for {} (a result every {})",
+            format_duration(size_ns),
+            format_duration(step_ns)
+        ),
         Window::Session { gap_ns } => format!(
             "the open session{each}, until the watermark is {} behind its last row",
             format_duration(gap_ns)

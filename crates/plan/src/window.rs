@@ -21,6 +21,14 @@ pub enum Window {
         /// Length of a window.
         size_ns: i64,
     },
+    /// Windows that start every `size_ns` and end after each `step_ns` of that: `[0, 1 h)`, `[0, 2 h)` and so on up to
+    /// the size, a multiple of the step.
+    Cumulate {
+        /// From one window's end to the next.
+        step_ns: i64,
+        /// Length of the longest window.
+        size_ns: i64,
+    },
     /// A window for each run of rows of a group that are at most `gap_ns` apart; it ends `gap_ns`
     /// after its last row.
     Session {
@@ -38,6 +46,12 @@ impl fmt::Display for Window {
                 "windows of {} every {}",
                 format_duration(size_ns),
                 format_duration(slide_ns)
+            ),
+            Self::Cumulate { step_ns, size_ns } => write!(
+                f,
+                "windows that grow by {} up to {}",
+                format_duration(step_ns),
+                format_duration(size_ns)
             ),
             Self::Session { gap_ns } => {
                 write!(f, "sessions with a gap of {}", format_duration(gap_ns))
@@ -65,6 +79,8 @@ mod tests {
         let hop = Window::Hop { slide_ns: minute, size_ns: 60 * minute };
         assert_eq!(hop.to_string(), "windows of 1 hour every 1 minute");
         assert_eq!(Window::Tumble { size_ns: minute }.to_string(), "windows of 1 minute");
+        let cumulate = Window::Cumulate { step_ns: minute, size_ns: 60 * minute };
+        assert_eq!(cumulate.to_string(), "windows that grow by 1 minute up to 1 hour");
         let session = Window::Session { gap_ns: 30 * minute };
         assert_eq!(session.to_string(), "sessions with a gap of 30 minutes");
     }

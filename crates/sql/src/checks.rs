@@ -146,7 +146,8 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
                     "it tells about files or the build, not about rows".to_owned()
                 }
                 Some(near) => format!("did you mean `{near}`?"),
-                None => "functions are those of DataFusion, and tumble, hop and session".to_owned(),
+                None => "functions are those of DataFusion, and tumble, hop, cumulate and session"
+                    .to_owned(),
             };
             self.errors.push(
                 Diagnostic::error(

@@ -91,10 +91,10 @@ fn insert<F>(map: &mut HashMap<String, Arc<F>>, name: &str, aliases: &[String], 
 
 /// Whether a lower-case name is that of a window function.
 pub(crate) fn is_window(name: &str) -> bool {
-    matches!(name, "tumble" | "hop" | "session")
+    matches!(name, "tumble" | "hop" | "cumulate" | "session")
 }
 
-/// `tumble(size)`, `hop(slide, size)`, `session(gap)`: placeholders in a GROUP BY, which lowering
+/// `tumble(size)`, `hop(slide, size)`, `cumulate(step, size)`, `session(gap)`: placeholders in a GROUP BY, which lowering
 /// replaces. Volatile, so that no rule folds, moves or merges them before that.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct WindowFunction {
@@ -104,7 +104,8 @@ struct WindowFunction {
 
 impl WindowFunction {
     fn all() -> impl Iterator<Item = Self> {
-        [("tumble", 1), ("hop", 2), ("session", 1)].into_iter().map(|(name, arity)| Self {
+        let arities = [("tumble", 1), ("hop", 2), ("cumulate", 2), ("session", 1)];
+        arities.into_iter().map(|(name, arity)| Self {
             name,
             signature: Signature::any(arity, Volatility::Volatile),
         })

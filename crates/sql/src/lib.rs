@@ -48,5 +48,6 @@ mod text;
 mod types;
 mod walk;
 mod window_calls;
+mod window_spec;
 
 pub use planner_thread::{plan_program, plan_query, plan_tables};

@@ -4,13 +4,20 @@ use std::{ops::Range, sync::Arc};
 
 use datafusion::{
     arrow::datatypes::DataType,
-    common::{Result, ScalarValue, plan_err, tree_node::Transformed},
+    common::{Result, plan_err, tree_node::Transformed},
     logical_expr::{Aggregate, Expr, Extension, LogicalPlan, expr::ScalarFunction},
 };
 use postrider_core::Diagnostic;
 use postrider_plan::{Column, StreamTable, Table, Window, WindowAggregate};
 
-use crate::{checks::Input, codes, functions::is_window, interval, text::SourceText, walk};
+use crate::{
+    checks::Input,
+    codes,
+    functions::is_window,
+    interval::{self, NotALength},
+    text::SourceText,
+    walk, window_spec,
+};
 
 /// Replaces each aggregate over a window.
 pub(crate) fn windows(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -55,27 +62,11 @@ fn call(expr: &Expr) -> Option<&ScalarFunction> {
 
 fn window(call: &ScalarFunction) -> Result<Window> {
     let lengths = call.args.iter().map(|arg| match arg {
-        Expr::Literal(value, _) => length(value),
-        _ => plan_err!("a length of `{}` must be a literal interval", call.name()),
+        Expr::Literal(value, _) => interval::scalar_ns(value),
+        _ => Err(NotALength::NoLiteral),
     });
-    match (call.name(), lengths.collect::<Result<Vec<_>>>()?.as_slice()) {
-        ("tumble", [size_ns]) => Ok(Window::Tumble { size_ns: *size_ns }),
-        ("hop", [slide_ns, size_ns]) if slide_ns == size_ns => {
-            Ok(Window::Tumble { size_ns: *size_ns })
-        }
-        ("hop", [slide_ns, size_ns]) if slide_ns < size_ns => {
-            Ok(Window::Hop { slide_ns: *slide_ns, size_ns: *size_ns })
-        }
-        ("session", [gap_ns]) => Ok(Window::Session { gap_ns: *gap_ns }),
-        (name, _) => plan_err!("`{name}` can't have these lengths"),
-    }
-}
-
-fn length(value: &ScalarValue) -> Result<i64> {
-    match interval::scalar_ns(value) {
-        Ok(ns) if ns > 0 => Ok(ns),
-        _ => plan_err!("a window's length must be above zero and without months"),
-    }
+    window_spec::window(call.name(), &lengths.collect::<Vec<_>>())
+        .or_else(|problem| plan_err!("{}", problem.message))
 }
 
 /// Every table that a plan reads, subqueries included.

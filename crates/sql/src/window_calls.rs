@@ -1,8 +1,8 @@
-//! `tumble`, `hop` and `session` in a SELECT: where they may stand, and what they take.
+//! `tumble`, `hop`, `cumulate` and `session` in a SELECT: where they may stand, and what they take.
 
 use std::{convert::Infallible, ops::ControlFlow};
 
-use postrider_core::{Diagnostic, format_duration};
+use postrider_core::Diagnostic;
 use sqlparser::{
     ast::{
         AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
@@ -18,8 +18,8 @@ use crate::{
     codes,
     functions::is_window,
     interval::{self, NotALength},
-    limits::MAX_WINDOWS_PER_ROW,
     text::SourceText,
+    window_spec,
 };
 
 /// The calls in an expression, outside of subqueries.
@@ -124,7 +124,7 @@ pub(crate) fn check(
     let mut errors = Vec::new();
     let windows = grouped(select);
     for call in &windows {
-        errors.extend(check_length(catalog, source, call));
+        errors.extend(check_arguments(catalog, source, call));
     }
     if let Some(second) = windows.get(1) {
         errors.push(
@@ -209,100 +209,25 @@ fn endless(catalog: &Catalog, source: &SourceText<'_>, select: &Select) -> Optio
     )
 }
 
-fn check_length(catalog: &Catalog, source: &SourceText<'_>, call: &Function) -> Option<Diagnostic> {
-    let name = name(call);
-    let example = match name.as_str() {
-        "tumble" => "tumble(INTERVAL '1 hour')",
-        "hop" => "hop(INTERVAL '10 minutes', INTERVAL '1 hour'): slide, then size",
-        _ => "session(INTERVAL '30 minutes')",
-    };
-    let wrong = |message: String, hint: String| {
-        Some(
-            Diagnostic::error(codes::WINDOW_LENGTH, message)
-                .at_option(source.balanced(call.span()))
-                .hint(hint),
-        )
-    };
+fn check_arguments(
+    catalog: &Catalog,
+    source: &SourceText<'_>,
+    call: &Function,
+) -> Option<Diagnostic> {
     let args = match &call.args {
         FunctionArguments::List(list) => list.args.as_slice(),
         _ => &[],
     };
-    let wanted = if name == "hop" { 2 } else { 1 };
-    if args.len() != wanted {
-        let plural = if wanted == 1 { "length" } else { "lengths" };
-        return wrong(
-            format!("`{name}` takes {wanted} {plural} of time"),
-            format!("write {example}"),
-        );
-    }
-    let mut lengths = Vec::with_capacity(wanted);
-    for arg in args {
-        let length = match arg {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => {
-                interval::literal_ns(catalog, expr)
-            }
-            _ => Err(NotALength::NoLiteral),
-        };
-        match length {
-            Ok(ns) if ns > 0 => lengths.push(ns),
-            Ok(_) => {
-                return wrong(
-                    format!("a length of `{name}` must be above zero"),
-                    format!("write {example}"),
-                );
-            }
-            Err(NotALength::NoLiteral) => {
-                return wrong(
-                    format!("a length of `{name}` must be a literal interval"),
-                    format!("write {example}"),
-                );
-            }
-            Err(NotALength::Months) => {
-                return wrong(
-                    format!("months and years have no fixed length, so `{name}` can't take them"),
-                    "use days: INTERVAL '30 days'".to_owned(),
-                );
-            }
-            Err(NotALength::TooLong) => {
-                return wrong(
-                    format!("a length of `{name}` is above 292 years"),
-                    format!("write {example}"),
-                );
-            }
-        }
-    }
-    match lengths.as_slice() {
-        &[slide, size] => check_hop(slide, size).and_then(|(message, hint)| wrong(message, hint)),
-        _ => None,
-    }
-}
-
-/// What is wrong with the lengths of a `hop`, and what to do. Both are above zero.
-fn check_hop(slide: i64, size: i64) -> Option<(String, String)> {
-    if slide > size {
-        return Some((
-            "`hop` with a slide longer than its size would skip rows".to_owned(),
-            "the slide comes first: hop(INTERVAL '10 minutes', INTERVAL '1 hour')".to_owned(),
-        ));
-    }
-    let windows = size.unsigned_abs().div_ceil(slide.unsigned_abs());
-    (windows > MAX_WINDOWS_PER_ROW).then(|| {
-        let (size, slide) = (format_duration(size), format_duration(shortest_slide(size)));
-        (
-            format!(
-                "each row would be in {windows} windows, over the limit of {MAX_WINDOWS_PER_ROW}"
-            ),
-            format!("for windows of {size}, take a slide of {slide} or more"),
-        )
-    })
-}
-
-/// The shortest slide that keeps to [`MAX_WINDOWS_PER_ROW`], in whole units of a clock.
-fn shortest_slide(size: i64) -> i64 {
-    let shortest = size.unsigned_abs().div_ceil(MAX_WINDOWS_PER_ROW);
-    let units = [3_600_000_000_000, 60_000_000_000, 1_000_000_000, 1_000_000];
-    let unit = units.into_iter().find(|&unit| shortest > unit).unwrap_or(1);
-    i64::try_from(shortest.next_multiple_of(unit)).unwrap_or(size)
+    let lengths = args.iter().map(|arg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => interval::literal_ns(catalog, expr),
+        _ => Err(NotALength::NoLiteral),
+    });
+    let problem = window_spec::window(&name(call), &lengths.collect::<Vec<_>>()).err()?;
+    Some(
+        Diagnostic::error(codes::WINDOW_LENGTH, problem.message)
+            .at_option(source.balanced(call.span()))
+            .hint(problem.hint),
+    )
 }
 
 /// Lets a SELECT use the alias of its own window: in `SELECT tumble(..) AS w, w.start`, the second

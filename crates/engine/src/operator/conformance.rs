@@ -232,7 +232,8 @@ macro_rules! conformance {
 }
 
 conformance! {
-    tumbling_windows: super::SlicingWindows::new(40, 40, keyed());
-    hopping_windows: super::SlicingWindows::new(10, 45, keyed());
+    tumbling_windows: super::SlicingWindows::hop(40, 40, keyed());
+    hopping_windows: super::SlicingWindows::hop(10, 45, keyed());
+    cumulating_windows: super::SlicingWindows::cumulate(15, 60, keyed());
     sessions: super::SessionWindows::new(15, keyed()).unwrap();
 }

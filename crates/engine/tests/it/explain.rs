@@ -83,3 +83,21 @@ fn a_dot_in_a_name_stays() {
     assert!(text.contains("  keyed by   a.b\n"), "{text}");
     assert!(text.contains("where a.b > 'x.y', "), "{text}");
 }
+
+#[test]
+fn windows_say_how_they_cut_time_and_what_they_keep() {
+    let stage = |window: &str| {
+        let text =
+            explain(&format!("SELECT email, count(*) AS n FROM visits GROUP BY email, {window}"));
+        let stage = text.split("\nstage 1 ").nth(1).unwrap();
+        let state = stage.lines().find_map(|line| line.trim().strip_prefix("state "));
+        (stage.lines().next().unwrap().to_owned(), state.unwrap().trim().to_owned())
+    };
+    for (window, what, state) in [(
+        "cumulate(INTERVAL '1 hour', INTERVAL '1 day')",
+        "windows that grow by 1 hour up to 1 day",
+        "partial aggregates for each email, kept for 1 day (a result every 1 hour)",
+    )] {
+        assert_eq!(stage(window), (what.to_owned(), state.to_owned()), "{window}");
+    }
+}

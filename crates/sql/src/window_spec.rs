@@ -1,0 +1,124 @@
+//! The arguments of `tumble`, `hop`, `cumulate` and `session`: which windows they make, and which none can have.
+
+use postrider_core::format_duration;
+use postrider_plan::Window;
+
+use crate::{
+    interval::NotALength,
+    limits::{MAX_WINDOWS_PER_ROW, MIN_STEP_NS},
+};
+
+/// What is wrong with a window's arguments, and what to do.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    pub(crate) message: String,
+    pub(crate) hint: String,
+}
+
+impl Problem {
+    fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: hint.into() }
+    }
+}
+
+/// How a call of a window is written.
+pub(crate) fn example(name: &str) -> &'static str {
+    match name {
+        "tumble" => "tumble(INTERVAL '1 hour')",
+        "hop" => "hop(INTERVAL '10 minutes', INTERVAL '1 hour'): slide, then size",
+        "cumulate" => "cumulate(INTERVAL '1 hour', INTERVAL '1 day'): step, then size",
+        _ => "session(INTERVAL '30 minutes')",
+    }
+}
+
+/// The windows of a call.
+pub(crate) fn window(name: &str, args: &[Result<i64, NotALength>]) -> Result<Window, Problem> {
+    let wanted = if matches!(name, "hop" | "cumulate") { 2 } else { 1 };
+    let write = || format!("write {}", example(name));
+    if args.len() != wanted {
+        let plural = if wanted == 1 { "length" } else { "lengths" };
+        return Err(Problem::new(format!("`{name}` takes {wanted} {plural} of time"), write()));
+    }
+    let lengths = args.iter().map(|length| check_length(name, *length));
+    match (name, lengths.collect::<Result<Vec<_>, _>>()?.as_slice()) {
+        ("hop" | "cumulate", &[first, size]) if first == size => {
+            Ok(Window::Tumble { size_ns: size })
+        }
+        ("hop", &[slide, size]) => hop(slide, size),
+        ("cumulate", &[step, size]) => cumulate(step, size),
+        ("session", &[gap_ns]) => Ok(Window::Session { gap_ns }),
+        (_, &[size_ns]) => Ok(Window::Tumble { size_ns }),
+        _ => Err(Problem::new(format!("`{name}` can't have these arguments"), write())),
+    }
+}
+
+fn check_length(name: &str, length: Result<i64, NotALength>) -> Result<i64, Problem> {
+    let message = match length {
+        Ok(ns) if ns > 0 => return Ok(ns),
+        Ok(_) => format!("a length of `{name}` must be above zero"),
+        Err(NotALength::NoLiteral) => format!("a length of `{name}` must be a literal interval"),
+        Err(NotALength::Months) => {
+            let message =
+                format!("months and years have no fixed length, so `{name}` can't take them");
+            return Err(Problem::new(message, "use days: INTERVAL '30 days'"));
+        }
+        Err(NotALength::TooLong) => format!("a length of `{name}` is above 292 years"),
+    };
+    Err(Problem::new(message, format!("write {}", example(name))))
+}
+
+/// Both lengths are above zero.
+fn hop(slide_ns: i64, size_ns: i64) -> Result<Window, Problem> {
+    if slide_ns > size_ns {
+        return Err(Problem::new(
+            "`hop` with a slide longer than its size would skip rows",
+            "the slide comes first: hop(INTERVAL '10 minutes', INTERVAL '1 hour')",
+        ));
+    }
+    check_count(slide_ns, size_ns, "slide")?;
+    Ok(Window::Hop { slide_ns, size_ns })
+}
+
+/// Both lengths are above zero.
+fn cumulate(step_ns: i64, size_ns: i64) -> Result<Window, Problem> {
+    if step_ns > size_ns {
+        return Err(Problem::new(
+            "`cumulate` with a step longer than its size has no windows",
+            "the step comes first: cumulate(INTERVAL '1 hour', INTERVAL '1 day')",
+        ));
+    }
+    if size_ns % step_ns != 0 {
+        let (step, size) = (format_duration(step_ns), format_duration(size_ns));
+        let message = format!(
+            "the size of `cumulate` must be a multiple of its step, and {size} is none of {step}"
+        );
+        return Err(Problem::new(message, format!("write {}", example("cumulate"))));
+    }
+    if step_ns < MIN_STEP_NS {
+        let message = format!("a step of `cumulate` is {} or more", format_duration(MIN_STEP_NS));
+        return Err(Problem::new(message, format!("write {}", example("cumulate"))));
+    }
+    check_count(step_ns, size_ns, "step")?;
+    Ok(Window::Cumulate { step_ns, size_ns })
+}
+
+/// A row may be in so many windows only. `word` is what the shorter length is called.
+fn check_count(short: i64, size: i64, word: &str) -> Result<(), Problem> {
+    let windows = size.unsigned_abs().div_ceil(short.unsigned_abs());
+    if windows <= MAX_WINDOWS_PER_ROW {
+        return Ok(());
+    }
+    let (size, short) = (format_duration(size), format_duration(shortest(size)));
+    Err(Problem::new(
+        format!("each row would be in {windows} windows, over the limit of {MAX_WINDOWS_PER_ROW}"),
+        format!("for windows of {size}, take a {word} of {short} or more"),
+    ))
+}
+
+/// The shortest slide that keeps to [`MAX_WINDOWS_PER_ROW`], in whole units of a clock.
+fn shortest(size: i64) -> i64 {
+    let shortest = size.unsigned_abs().div_ceil(MAX_WINDOWS_PER_ROW);
+    let units = [3_600_000_000_000, 60_000_000_000, 1_000_000_000, 1_000_000];
+    let unit = units.into_iter().find(|&unit| shortest > unit).unwrap_or(1);
+    i64::try_from(shortest.next_multiple_of(unit)).unwrap_or(size)
+}
