@@ -53,6 +53,11 @@ fn explain_one(
     if message.contains("require unique expression names") {
         return explain_duplicate(&message, source, within);
     }
+    let code = if message.contains("is not the event time") {
+        codes::NO_EVENT_TIME
+    } else {
+        codes::BAD_EXPRESSION
+    };
     let named = || {
         let name = quoted(&message)?;
         source.find_name(name.rsplit('.').next()?, within)
@@ -60,7 +65,7 @@ fn explain_one(
     let hint = noted
         .and_then(|noted| noted.helps.first())
         .map_or_else(|| hint_for(&message).to_owned(), |help| lower_first(&help.message));
-    Diagnostic::error(codes::BAD_EXPRESSION, message.clone())
+    Diagnostic::error(code, message.clone())
         .at(place.or_else(named).unwrap_or_else(|| within.clone()))
         .hint(hint)
 }

@@ -48,6 +48,9 @@ mod text;
 mod types;
 mod walk;
 mod window_calls;
+mod window_groups;
+mod window_origin;
 mod window_spec;
+mod window_tables;
 
 pub use planner_thread::{plan_program, plan_query, plan_tables};

@@ -16,7 +16,9 @@ use crate::{
     functions::is_window,
     interval::{self, NotALength},
     text::SourceText,
-    walk, window_spec,
+    walk, window_groups,
+    window_origin::is_window_column,
+    window_spec,
 };
 
 /// Replaces each aggregate over a window.
@@ -31,7 +33,10 @@ pub(crate) fn windows(plan: LogicalPlan) -> Result<LogicalPlan> {
 fn lower(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
     let found = aggregate.group_expr.iter().position(|expr| call(expr).is_some());
     let Some(window_index) = found else {
-        return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
+        return Ok(match window_groups::lower(&aggregate)? {
+            Some(lowered) => Transformed::yes(lowered),
+            None => Transformed::no(LogicalPlan::Aggregate(aggregate)),
+        });
     };
     let mut group_exprs = aggregate.group_expr;
     let window = match call(&group_exprs.remove(window_index)) {
@@ -69,6 +74,17 @@ fn window(call: &ScalarFunction) -> Result<Window> {
         .or_else(|problem| plan_err!("{}", problem.message))
 }
 
+/// The first aggregate of a stream that has no window, and so no end.
+pub(crate) fn endless(plan: LogicalPlan) -> Result<Option<Aggregate>> {
+    let mut found = None;
+    walk::nodes(&windows(plan)?, |node| {
+        if let (LogicalPlan::Aggregate(aggregate), None) = (node, &found) {
+            found = Some(aggregate.clone());
+        }
+    });
+    Ok(found)
+}
+
 /// Every table that a plan reads, subqueries included.
 pub(crate) fn tables(plan: &LogicalPlan) -> Vec<Arc<Table>> {
     let mut tables: Vec<Arc<Table>> = Vec::new();
@@ -83,6 +99,9 @@ pub(crate) fn tables(plan: &LogicalPlan) -> Vec<Arc<Table>> {
     tables
 }
 
+const WINDOW_COLUMN: &str =
+    "GROUP BY window_start, window_end; filter windows with HAVING, or around a subquery";
+
 /// Refuses what the syntax tree did not show: windows left over, windows over tables without event
 /// time, and on streams every node that the engine doesn't run.
 pub(crate) fn check(
@@ -94,10 +113,16 @@ pub(crate) fn check(
     let mut errors = Vec::new();
     walk::nodes(plan, |node| {
         for name in node.expressions().iter().filter_map(window_inside) {
+            let (message, hint) = if is_window(&name) {
+                let hint = "name it in GROUP BY, and use its .start and .end in SELECT";
+                (format!("`{name}` belongs into GROUP BY"), hint)
+            } else {
+                (format!("`{name}` is known behind GROUP BY only"), WINDOW_COLUMN)
+            };
             errors.push(
-                Diagnostic::error(codes::WINDOW_PLACE, format!("`{name}` belongs into GROUP BY"))
+                Diagnostic::error(codes::WINDOW_PLACE, message)
                     .at(source.find_name(&name, within).unwrap_or_else(|| within.clone()))
-                    .hint("name it in GROUP BY, and use its .start and .end in SELECT"),
+                    .hint(hint),
             );
         }
         match node {
@@ -144,7 +169,7 @@ fn window_inside(expr: &Expr) -> Option<String> {
     let mut found = None;
     walk::parts(expr, |part| {
         if let Expr::ScalarFunction(function) = part
-            && is_window(function.name())
+            && (is_window(function.name()) || is_window_column(part))
         {
             found = Some(function.name().to_owned());
         }

@@ -20,6 +20,7 @@ use crate::{
     interval::{self, NotALength},
     text::SourceText,
     window_spec,
+    window_tables::WindowTable,
 };
 
 /// The calls in an expression, outside of subqueries.
@@ -114,13 +115,27 @@ fn grouped(select: &Select) -> Vec<Function> {
     windows
 }
 
+/// What the windows of one SELECT came to.
+pub(crate) struct Windows {
+    pub(crate) errors: Vec<Diagnostic>,
+    pub(crate) endless: Option<Endless>,
+}
+
+/// An aggregate without a window call: what is wrong with it if it groups by no column of a window either.
+#[derive(Debug, Clone)]
+pub(crate) struct Endless {
+    /// The first function that it computes.
+    pub(crate) aggregate: Option<String>,
+    pub(crate) error: Diagnostic,
+}
+
 /// Checks the windows of one SELECT, and that it aggregates by one if it must.
 pub(crate) fn check(
     catalog: &Catalog,
     source: &SourceText<'_>,
     select: &Select,
     input: Input,
-) -> Vec<Diagnostic> {
+) -> Windows {
     let mut errors = Vec::new();
     let windows = grouped(select);
     for call in &windows {
@@ -134,10 +149,26 @@ pub(crate) fn check(
         );
     }
     errors.extend(misplaced(source, select, &windows));
-    if input == Input::Stream && windows.is_empty() && errors.is_empty() {
-        errors.extend(endless(catalog, source, select));
-    }
-    errors
+    let unbounded = input == Input::Stream && windows.is_empty() && errors.is_empty();
+    let mut endless = if unbounded { endless(catalog, source, select) } else { None };
+    errors.extend(endless.take_if(|_| !may_regroup(select)).map(|endless| endless.error));
+    Windows { errors, endless }
+}
+
+/// Whether a SELECT groups by a column, which may be that of a window.
+fn may_regroup(select: &Select) -> bool {
+    let GroupByExpr::Expressions(exprs, _) = &select.group_by else { return true };
+    let is_column = |expr: &Expr| {
+        matches!(
+            expr,
+            Expr::Identifier(_)
+                | Expr::CompoundIdentifier(_)
+                | Expr::CompoundFieldAccess { .. }
+                | Expr::Nested(_)
+                | Expr::Value(_)
+        )
+    };
+    exprs.iter().any(is_column)
 }
 
 fn misplaced(source: &SourceText<'_>, select: &Select, windows: &[Function]) -> Vec<Diagnostic> {
@@ -178,7 +209,7 @@ fn misplaced(source: &SourceText<'_>, select: &Select, windows: &[Function]) -> 
     errors
 }
 
-fn endless(catalog: &Catalog, source: &SourceText<'_>, select: &Select) -> Option<Diagnostic> {
+fn endless(catalog: &Catalog, source: &SourceText<'_>, select: &Select) -> Option<Endless> {
     let parts = || {
         let items = select.projection.iter().map(Calls::of);
         items.chain(select.having.iter().map(Calls::of)).flat_map(|calls| calls.0)
@@ -191,7 +222,7 @@ fn endless(catalog: &Catalog, source: &SourceText<'_>, select: &Select) -> Optio
         GroupByExpr::Expressions(exprs, _) => !exprs.is_empty(),
         GroupByExpr::All(_) => true,
     };
-    let range = match aggregate {
+    let range = match &aggregate {
         Some(call) => source.balanced(call.span()),
         None if groups => {
             let start = source.range(select.select_token.0.span).map_or(0, |range| range.start);
@@ -199,14 +230,20 @@ fn endless(catalog: &Catalog, source: &SourceText<'_>, select: &Select) -> Optio
         }
         None => return None,
     };
-    Some(
-        Diagnostic::error(
-            codes::ENDLESS,
-            "an aggregate over a stream needs a window, or it would never be final",
-        )
-        .at_option(range)
-        .hint("add a window to GROUP BY, such as tumble(INTERVAL '1 hour')"),
-    )
+    let of_table = select.from.iter().any(|from| WindowTable::of(&from.relation).is_some());
+    let hint = if of_table {
+        "GROUP BY window_start, window_end, and what else is wanted"
+    } else {
+        "add a window to GROUP BY, such as tumble(INTERVAL '1 hour')"
+    };
+    let error = Diagnostic::error(
+        codes::ENDLESS,
+        "an aggregate over a stream needs a window, or it would never be final",
+    );
+    Some(Endless {
+        aggregate: aggregate.map(|call| name(&call)),
+        error: error.at_option(range).hint(hint),
+    })
 }
 
 fn check_arguments(
@@ -300,7 +337,9 @@ fn table_name(factor: &TableFactor) -> Option<String> {
         TableFactor::Table { name, alias, .. } => alias
             .as_ref()
             .map_or_else(|| only_part(name).map(fold), |alias| Some(fold(&alias.name))),
-        TableFactor::Derived { alias, .. } => alias.as_ref().map(|alias| fold(&alias.name)),
+        TableFactor::Derived { alias, .. } | TableFactor::TableFunction { alias, .. } => {
+            alias.as_ref().map(|alias| fold(&alias.name))
+        }
         _ => None,
     }
 }

@@ -1,0 +1,115 @@
+//! Aggregates that group by the columns of a window: `GROUP BY window_start, window_end`.
+
+use std::{collections::HashMap, sync::Arc};
+
+use datafusion::{
+    arrow::datatypes::{Field, IntervalMonthDayNano},
+    common::{
+        Column, DFSchema, DataFusionError, Diagnostic, Result, ScalarValue, TableReference,
+        plan_err,
+    },
+    functions::core::expr_fn::get_field,
+    logical_expr::{
+        Aggregate, BinaryExpr, Expr, Extension, LogicalPlan, Operator, Projection, lit,
+    },
+};
+use postrider_plan::{Window, WindowAggregate, window_type};
+
+use crate::window_origin::{self, Origin, Part, Source};
+
+/// The same as an aggregate by a window, with the columns that were grouped by computed from that; `None` if no window is among
+/// them as a whole.
+pub(crate) fn lower(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
+    let below = &aggregate.input;
+    let origins: Vec<Option<Origin>> =
+        aggregate.group_expr.iter().map(|key| window_origin::of_expr(below, key)).collect();
+    let Some(Origin { of, .. }) = origins.iter().flatten().next() else { return Ok(None) };
+    if origins.iter().flatten().any(|origin| origin.of != *of) {
+        return plan_err!("a GROUP BY has at most one window");
+    }
+    let has = |part| origins.iter().flatten().any(|origin| origin.part == part);
+    if !has(Part::Whole) && !(has(Part::Start) && has(Part::End)) {
+        return Ok(None);
+    }
+    let Source::Table(window, partition) = of else { return Ok(None) };
+    let keys = aggregate.group_expr.iter().zip(&origins);
+    let keys: Vec<Expr> =
+        keys.filter(|(_, origin)| origin.is_none()).map(|(key, _)| key.clone()).collect();
+    if matches!(window, Window::Session { .. }) {
+        check_partition(below, &keys, partition)?;
+    }
+    build(aggregate, &origins, keys, *window).map(Some)
+}
+
+/// Sessions of each partition are aggregated by it, or they would be others.
+fn check_partition(below: &LogicalPlan, keys: &[Expr], partition: &[Expr]) -> Result<()> {
+    let keys: Vec<_> = keys.iter().map(|key| window_origin::before_window(below, key)).collect();
+    let named = |column: &Expr| keys.iter().flatten().any(|key| key == column);
+    let partitions = |key: &Option<Expr>| key.as_ref().is_some_and(|key| partition.contains(key));
+    if partition.iter().all(named) && keys.iter().all(partitions) {
+        return Ok(());
+    }
+    let message = "sessions are grouped by other columns than they are partitioned by";
+    let help = "GROUP BY the columns of PARTITION BY, window_start and window_end";
+    let noted = Diagnostic::new_error(message, None).with_help(help, None);
+    Err(DataFusionError::Plan(message.to_owned()).with_diagnostic(noted))
+}
+
+fn build(
+    aggregate: &Aggregate,
+    origins: &[Option<Origin>],
+    group_exprs: Vec<Expr>,
+    window: Window,
+) -> Result<LogicalPlan> {
+    let schema = &aggregate.schema;
+    let name = free_name(schema);
+    let mut fields: Vec<(Option<TableReference>, Arc<Field>)> =
+        vec![(None, Arc::new(Field::new(&name, window_type(), false)))];
+    let mut exprs = Vec::with_capacity(schema.fields().len());
+    for (index, (qualifier, field)) in schema.iter().enumerate() {
+        let expr = match origins.get(index).and_then(Option::as_ref) {
+            Some(origin) => part_of(&Column::new_unqualified(&name), origin.part)
+                .alias_qualified(qualifier.cloned(), field.name()),
+            None => {
+                fields.push((qualifier.cloned(), Arc::clone(field)));
+                Expr::Column(Column::from((qualifier, field)))
+            }
+        };
+        exprs.push(expr);
+    }
+    let node = WindowAggregate {
+        input: Arc::clone(&aggregate.input),
+        window,
+        window_index: 0,
+        group_exprs,
+        aggr_exprs: aggregate.aggr_expr.clone(),
+        schema: Arc::new(DFSchema::new_with_metadata(fields, HashMap::new())?),
+    };
+    let node = LogicalPlan::Extension(Extension { node: Arc::new(node) });
+    let columns = Projection::try_new_with_schema(exprs, Arc::new(node), Arc::clone(schema))?;
+    Ok(LogicalPlan::Projection(columns))
+}
+
+/// A part of the window in a column.
+fn part_of(window: &Column, part: Part) -> Expr {
+    let field = |name: &str| get_field(Expr::Column(window.clone()), name);
+    match part {
+        Part::Whole => Expr::Column(window.clone()),
+        Part::Start => field("start"),
+        Part::End => field("end"),
+        Part::Time => {
+            let ns = ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(0, 0, 1)));
+            let (left, right) = (Box::new(field("end")), Box::new(lit(ns)));
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right })
+        }
+    }
+}
+
+/// A name that no column has.
+fn free_name(schema: &DFSchema) -> String {
+    let mut name = Part::Whole.name().to_owned();
+    while schema.fields().iter().any(|field| *field.name() == name) {
+        name.push('_');
+    }
+    name
+}
