@@ -21,7 +21,7 @@ use postrider_plan::Window;
 use crate::limits::{ADVANCE_BATCHES, ADVANCE_ROWS};
 pub(crate) use aggregate::{AggregateCall, AggregateSpec};
 use session::SessionWindows;
-use slicing::SlicingWindows;
+use slicing::{Grid, SlicingWindows};
 use state::merged_from;
 pub(crate) use state::{RestoredPart, StatePart, StateSnapshot, reroute};
 
@@ -114,7 +114,7 @@ impl OperatorSpec {
     pub(crate) fn reach(&self) -> Option<i64> {
         match self {
             Self::Window(
-                Window::Tumble { size_ns }
+                Window::Tumble { size_ns, .. }
                 | Window::Hop { size_ns, .. }
                 | Window::Cumulate { size_ns, .. },
                 _,
@@ -126,14 +126,17 @@ impl OperatorSpec {
     /// A new, empty operator.
     pub(crate) fn build(&self) -> Result<Box<dyn Operator>> {
         match self {
-            Self::Window(Window::Tumble { size_ns }, spec) => {
-                Ok(Box::new(SlicingWindows::hop(*size_ns, *size_ns, spec.clone())))
+            Self::Window(Window::Tumble { size_ns, offset_ns }, spec) => {
+                let grid = Grid::hop(*size_ns, *size_ns, *offset_ns);
+                Ok(Box::new(SlicingWindows::new(grid, spec.clone())))
             }
-            Self::Window(Window::Hop { slide_ns, size_ns }, spec) => {
-                Ok(Box::new(SlicingWindows::hop(*slide_ns, *size_ns, spec.clone())))
+            Self::Window(Window::Hop { slide_ns, size_ns, offset_ns }, spec) => {
+                let grid = Grid::hop(*slide_ns, *size_ns, *offset_ns);
+                Ok(Box::new(SlicingWindows::new(grid, spec.clone())))
             }
-            Self::Window(Window::Cumulate { step_ns, size_ns }, spec) => {
-                Ok(Box::new(SlicingWindows::cumulate(*step_ns, *size_ns, spec.clone())))
+            Self::Window(Window::Cumulate { step_ns, size_ns, offset_ns }, spec) => {
+                let grid = Grid::cumulate(*step_ns, *size_ns, *offset_ns);
+                Ok(Box::new(SlicingWindows::new(grid, spec.clone())))
             }
             Self::Window(Window::Session { gap_ns }, spec) => {
                 Ok(Box::new(SessionWindows::new(*gap_ns, spec.clone())?))

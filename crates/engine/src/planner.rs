@@ -219,16 +219,16 @@ fn words(node: &WindowAggregate) -> StageWords {
     let each =
         if keys.is_empty() { "".to_owned() } else { format!(" for each {}", keys.join(", ")) };
     let state = match node.window {
-        Window::Tumble { size_ns } => format!(
+        Window::Tumble { size_ns, .. } => format!(
             "partial aggregates{each}, dropped when the watermark passes the end of the {} window",
             format_duration(size_ns)
         ),
-        Window::Hop { slide_ns, size_ns } => format!(
+        Window::Hop { slide_ns, size_ns, .. } => format!(
             "partial aggregates{each} in slices, each kept for {} (a result every {})",
             format_duration(size_ns),
             format_duration(slide_ns)
         ),
-        Window::Cumulate { step_ns, size_ns } => format!(
+        Window::Cumulate { step_ns, size_ns, .. } => format!(
             "partial aggregates{each}, kept for {} (a result every {})",
             format_duration(size_ns),
             format_duration(step_ns)

@@ -6,13 +6,15 @@ use datafusion::arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use postrider_core::format_duration;
 
 /// How an aggregate cuts event time. Windows are half open, `[start, end)`, and aligned to the Unix
-/// epoch, as in Flink.
+/// epoch, as in Flink; an offset, from 0 to where the next window would begin, shifts them all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Window {
     /// Each row falls in one window of fixed size.
     Tumble {
         /// Length of a window.
         size_ns: i64,
+        /// How much later than a multiple of the size a window starts.
+        offset_ns: i64,
     },
     /// Windows of `size_ns` start every `slide_ns` and overlap; the slide is no longer than the size.
     Hop {
@@ -20,6 +22,8 @@ pub enum Window {
         slide_ns: i64,
         /// Length of a window.
         size_ns: i64,
+        /// How much later than a multiple of the slide a window starts.
+        offset_ns: i64,
     },
     /// Windows that start every `size_ns` and end after each `step_ns` of that: `[0, 1 h)`, `[0, 2 h)` and so on up to
     /// the size, a multiple of the step.
@@ -28,6 +32,8 @@ pub enum Window {
         step_ns: i64,
         /// Length of the longest window.
         size_ns: i64,
+        /// How much later than a multiple of the size a window starts.
+        offset_ns: i64,
     },
     /// A window for each run of rows of a group that are at most `gap_ns` apart; it ends `gap_ns`
     /// after its last row.
@@ -40,14 +46,14 @@ pub enum Window {
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Tumble { size_ns } => write!(f, "windows of {}", format_duration(size_ns)),
-            Self::Hop { slide_ns, size_ns } => write!(
+            Self::Tumble { size_ns, .. } => write!(f, "windows of {}", format_duration(size_ns)),
+            Self::Hop { slide_ns, size_ns, .. } => write!(
                 f,
                 "windows of {} every {}",
                 format_duration(size_ns),
                 format_duration(slide_ns)
             ),
-            Self::Cumulate { step_ns, size_ns } => write!(
+            Self::Cumulate { step_ns, size_ns, .. } => write!(
                 f,
                 "windows that grow by {} up to {}",
                 format_duration(step_ns),
@@ -56,6 +62,22 @@ impl fmt::Display for Window {
             Self::Session { gap_ns } => {
                 write!(f, "sessions with a gap of {}", format_duration(gap_ns))
             }
+        }?;
+        match self.offset_ns() {
+            0 => Ok(()),
+            offset => write!(f, ", shifted by {}", format_duration(offset)),
+        }
+    }
+}
+
+impl Window {
+    /// How much later than those of the Unix epoch the windows start.
+    const fn offset_ns(self) -> i64 {
+        match self {
+            Self::Tumble { offset_ns, .. }
+            | Self::Hop { offset_ns, .. }
+            | Self::Cumulate { offset_ns, .. } => offset_ns,
+            Self::Session { .. } => 0,
         }
     }
 }
@@ -76,10 +98,11 @@ mod tests {
     #[test]
     fn windows_print_in_words() {
         let minute = 60_000_000_000;
-        let hop = Window::Hop { slide_ns: minute, size_ns: 60 * minute };
+        let hop = Window::Hop { slide_ns: minute, size_ns: 60 * minute, offset_ns: 0 };
         assert_eq!(hop.to_string(), "windows of 1 hour every 1 minute");
-        assert_eq!(Window::Tumble { size_ns: minute }.to_string(), "windows of 1 minute");
-        let cumulate = Window::Cumulate { step_ns: minute, size_ns: 60 * minute };
+        let tumble = Window::Tumble { size_ns: minute, offset_ns: 1_000_000_000 };
+        assert_eq!(tumble.to_string(), "windows of 1 minute, shifted by 1 second");
+        let cumulate = Window::Cumulate { step_ns: minute, size_ns: 60 * minute, offset_ns: 0 };
         assert_eq!(cumulate.to_string(), "windows that grow by 1 minute up to 1 hour");
         let session = Window::Session { gap_ns: 30 * minute };
         assert_eq!(session.to_string(), "sessions with a gap of 30 minutes");

@@ -139,7 +139,7 @@ mod tests {
         ]);
         WindowAggregate {
             input: Arc::new(input),
-            window: Window::Tumble { size_ns: 1_000_000_000 },
+            window: Window::Tumble { size_ns: 1_000_000_000, offset_ns: 0 },
             window_index: 0,
             group_exprs: vec![col("t.c")],
             aggr_exprs: vec![sum(col("t.a"))],

@@ -96,7 +96,7 @@ pub(crate) fn is_window(name: &str) -> bool {
     matches!(name, "tumble" | "hop" | "cumulate" | "session")
 }
 
-/// `tumble(size)`, `hop(slide, size)`, `cumulate(step, size)`, `session(gap)`: placeholders in a GROUP BY, which lowering
+/// `tumble(size)`, `hop(slide, size)`, `cumulate(step, size)`, each with an offset, and `session(gap)`: placeholders in a GROUP BY, which lowering
 /// replaces. Volatile, so that no rule folds, moves or merges them before that.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct WindowFunction {
@@ -106,11 +106,9 @@ struct WindowFunction {
 
 impl WindowFunction {
     fn all() -> impl Iterator<Item = Self> {
-        let arities = [("tumble", 1), ("hop", 2), ("cumulate", 2), ("session", 1)];
-        arities.into_iter().map(|(name, arity)| Self {
-            name,
-            signature: Signature::any(arity, Volatility::Volatile),
-        })
+        ["tumble", "hop", "cumulate", "session"]
+            .into_iter()
+            .map(|name| Self { name, signature: Signature::variadic_any(Volatility::Volatile) })
     }
 }
 

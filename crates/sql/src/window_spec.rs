@@ -31,25 +31,47 @@ pub(crate) fn example(name: &str) -> &'static str {
     }
 }
 
-/// The windows of a call.
+/// The windows of a call: its lengths, and an offset behind them.
 pub(crate) fn window(name: &str, args: &[Result<i64, NotALength>]) -> Result<Window, Problem> {
     let wanted = if matches!(name, "hop" | "cumulate") { 2 } else { 1 };
     let write = || format!("write {}", example(name));
-    if args.len() != wanted {
-        let plural = if wanted == 1 { "length" } else { "lengths" };
-        return Err(Problem::new(format!("`{name}` takes {wanted} {plural} of time"), write()));
+    let shifts = usize::from(name != "session");
+    if args.len() < wanted || args.len() > wanted + shifts {
+        let lengths = if wanted == 1 { "1 length" } else { "2 lengths" };
+        let offset = if shifts == 1 { ", and perhaps an offset" } else { "" };
+        return Err(Problem::new(format!("`{name}` takes {lengths} of time{offset}"), write()));
     }
-    let lengths = args.iter().map(|length| check_length(name, *length));
-    match (name, lengths.collect::<Result<Vec<_>, _>>()?.as_slice()) {
-        ("hop" | "cumulate", &[first, size]) if first == size => {
-            Ok(Window::Tumble { size_ns: size })
-        }
-        ("hop", &[slide, size]) => hop(slide, size),
-        ("cumulate", &[step, size]) => cumulate(step, size),
+    let (lengths, offset) = args.split_at(wanted);
+    let lengths = lengths.iter().map(|length| check_length(name, *length));
+    let lengths = lengths.collect::<Result<Vec<_>, _>>()?;
+    let size = lengths.last().copied().unwrap_or_default();
+    let offset = offset.first().map_or(Ok(0), |offset| check_offset(name, *offset, size))?;
+    match (name, lengths.as_slice()) {
+        ("hop" | "cumulate", &[first, size]) if first == size => Ok(tumble(size, offset)),
+        ("hop", &[slide, size]) => hop(slide, size, offset),
+        ("cumulate", &[step, size]) => cumulate(step, size, offset),
         ("session", &[gap_ns]) => Ok(Window::Session { gap_ns }),
-        (_, &[size_ns]) => Ok(Window::Tumble { size_ns }),
+        (_, &[size]) => Ok(tumble(size, offset)),
         _ => Err(Problem::new(format!("`{name}` can't have these arguments"), write())),
     }
+}
+
+/// Flink's bound: an offset of a whole window or more would be a typing error.
+fn check_offset(name: &str, offset: Result<i64, NotALength>, size: i64) -> Result<i64, Problem> {
+    let message = match offset {
+        Ok(ns) if ns.unsigned_abs() < size.unsigned_abs() => return Ok(ns),
+        Ok(_) => format!("the offset of `{name}` must be shorter than its windows"),
+        Err(NotALength::Months) => format!("months and years can't be the offset of `{name}`"),
+        Err(_) => format!("the offset of `{name}` must be a literal interval"),
+    };
+    Err(Problem::new(
+        message,
+        "such as tumble(INTERVAL '1 day', INTERVAL '8 hours'): from 8:00 to 8:00 UTC",
+    ))
+}
+
+const fn tumble(size_ns: i64, offset: i64) -> Window {
+    Window::Tumble { size_ns, offset_ns: offset.rem_euclid(size_ns) }
 }
 
 fn check_length(name: &str, length: Result<i64, NotALength>) -> Result<i64, Problem> {
@@ -68,7 +90,7 @@ fn check_length(name: &str, length: Result<i64, NotALength>) -> Result<i64, Prob
 }
 
 /// Both lengths are above zero.
-fn hop(slide_ns: i64, size_ns: i64) -> Result<Window, Problem> {
+fn hop(slide_ns: i64, size_ns: i64, offset: i64) -> Result<Window, Problem> {
     if slide_ns > size_ns {
         return Err(Problem::new(
             "`hop` with a slide longer than its size would skip rows",
@@ -76,11 +98,11 @@ fn hop(slide_ns: i64, size_ns: i64) -> Result<Window, Problem> {
         ));
     }
     check_count(slide_ns, size_ns, "slide")?;
-    Ok(Window::Hop { slide_ns, size_ns })
+    Ok(Window::Hop { slide_ns, size_ns, offset_ns: offset.rem_euclid(slide_ns) })
 }
 
 /// Both lengths are above zero.
-fn cumulate(step_ns: i64, size_ns: i64) -> Result<Window, Problem> {
+fn cumulate(step_ns: i64, size_ns: i64, offset: i64) -> Result<Window, Problem> {
     if step_ns > size_ns {
         return Err(Problem::new(
             "`cumulate` with a step longer than its size has no windows",
@@ -99,7 +121,7 @@ fn cumulate(step_ns: i64, size_ns: i64) -> Result<Window, Problem> {
         return Err(Problem::new(message, format!("write {}", example("cumulate"))));
     }
     check_count(step_ns, size_ns, "step")?;
-    Ok(Window::Cumulate { step_ns, size_ns })
+    Ok(Window::Cumulate { step_ns, size_ns, offset_ns: offset.rem_euclid(size_ns) })
 }
 
 /// A row may be in so many windows only. `word` is what the shorter length is called.

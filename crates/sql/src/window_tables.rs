@@ -127,9 +127,9 @@ impl<'q> WindowTable<'q> {
 
     fn names(&self) -> &'static [&'static str] {
         match self.name.as_str() {
-            "tumble" => &["data", "timecol", "size"],
-            "hop" => &["data", "timecol", "slide", "size"],
-            "cumulate" => &["data", "timecol", "step", "size"],
+            "tumble" => &["data", "timecol", "size", "offset"],
+            "hop" => &["data", "timecol", "slide", "size", "offset"],
+            "cumulate" => &["data", "timecol", "step", "size", "offset"],
             _ => &["data", "timecol", "gap"],
         }
     }

@@ -11,7 +11,7 @@ use postrider_core::{Batch, Watermark};
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use super::{
-    Advanced, Operator, RestoredPart, StateSnapshot, reroute,
+    Advanced, Grid, Operator, RestoredPart, StateSnapshot, reroute,
     testing::{keyed, keyed_rows},
 };
 use crate::exchange::{Route, split};
@@ -232,8 +232,8 @@ macro_rules! conformance {
 }
 
 conformance! {
-    tumbling_windows: super::SlicingWindows::hop(40, 40, keyed());
-    hopping_windows: super::SlicingWindows::hop(10, 45, keyed());
-    cumulating_windows: super::SlicingWindows::cumulate(15, 60, keyed());
+    tumbling_windows: super::SlicingWindows::new(Grid::hop(40, 40, 0), keyed());
+    hopping_windows: super::SlicingWindows::new(Grid::hop(10, 45, 3), keyed());
+    cumulating_windows: super::SlicingWindows::new(Grid::cumulate(15, 60, 7), keyed());
     sessions: super::SessionWindows::new(15, keyed()).unwrap();
 }

@@ -5,7 +5,7 @@
 //! A tumbling window is one slice and is never merged. A cumulating window leaves what it merged to the next one.
 //!
 //! Rules (Flink, `TimeWindowUtil` and the slicing window processors): windows are aligned to the
-//! Unix epoch, `start = ts - floor_mod(ts, slide)`; a window `[start, end)` fires when the watermark
+//! Unix epoch and an offset, `start = ts - floor_mod(ts - offset, slide)`; a window `[start, end)` fires when the watermark
 //! reaches `end - 1`; a row is late only if the last window that holds it has fired, so a row of a
 //! hopping or cumulating window that is late for some windows still counts in the others; an empty window is not
 //! emitted, but a cumulating one is not empty once a shorter one of the same start was not; the row time of a
@@ -21,8 +21,9 @@ use arrow::array::{TimestampNanosecondArray, UInt32Array};
 use datafusion::common::Result;
 use postrider_core::{Batch, Watermark};
 
+pub(super) use self::grid::Grid;
 use self::{
-    grid::{Grid, Span},
+    grid::Span,
     settled::{Partial, Slice},
 };
 use super::{
@@ -60,17 +61,7 @@ pub(super) struct SlicingWindows {
 }
 
 impl SlicingWindows {
-    /// Tumbling windows, if `slide` is `size`, and hopping ones.
-    pub(super) fn hop(slide: i64, size: i64, spec: AggregateSpec) -> Self {
-        Self::new(Grid::hop(slide, size), spec)
-    }
-
-    /// Windows that grow by `step` up to `size`, a multiple of it.
-    pub(super) fn cumulate(step: i64, size: i64, spec: AggregateSpec) -> Self {
-        Self::new(Grid::cumulate(step, size), spec)
-    }
-
-    fn new(grid: Grid, spec: AggregateSpec) -> Self {
+    pub(super) fn new(grid: Grid, spec: AggregateSpec) -> Self {
         Self {
             exact: spec.merges_exactly(),
             spec,

@@ -93,11 +93,18 @@ fn windows_say_how_they_cut_time_and_what_they_keep() {
         let state = stage.lines().find_map(|line| line.trim().strip_prefix("state "));
         (stage.lines().next().unwrap().to_owned(), state.unwrap().trim().to_owned())
     };
-    for (window, what, state) in [(
-        "cumulate(INTERVAL '1 hour', INTERVAL '1 day')",
-        "windows that grow by 1 hour up to 1 day",
-        "partial aggregates for each email, kept for 1 day (a result every 1 hour)",
-    )] {
+    for (window, what, state) in [
+        (
+            "cumulate(INTERVAL '1 hour', INTERVAL '1 day')",
+            "windows that grow by 1 hour up to 1 day",
+            "partial aggregates for each email, kept for 1 day (a result every 1 hour)",
+        ),
+        (
+            "tumble(INTERVAL '1 day', INTERVAL '-16 hours')",
+            "windows of 1 day, shifted by 8 hours",
+            "partial aggregates for each email, dropped when the watermark passes the end of the 1 day window",
+        ),
+    ] {
         assert_eq!(stage(window), (what.to_owned(), state.to_owned()), "{window}");
     }
 }

@@ -1,6 +1,6 @@
 //! How event time is cut into slices, and which slices a window is made of.
 //!
-//! Slices and windows are numbered from 1970 on, backwards as well: slice `n` starts at `n` times its length. The first and the
+//! Slices and windows are numbered from 1970 on, backwards as well: slice `n` starts at `n` times its length behind the origin. The first and the
 //! last of them reach beyond what 64 bits of nanoseconds hold, so bounds are computed in 128 bits and cut to 64 only where they are
 //! shown. Windows that start later have greater numbers and don't end earlier, so they fire in the order of their numbers.
 
@@ -25,16 +25,20 @@ impl Span {
 /// Where windows accumulate, slices have even numbers, and what a window left for the next one has the odd number behind its last
 /// slice: it lasts as long as the bucket, and replaces all that is before it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Grid {
+pub(in crate::operator) struct Grid {
     /// The length of a slice.
     slice: i64,
+    /// Where slice 0 starts: within a slice behind 1970.
+    origin: i64,
+    /// The slice at which window 0, or bucket 0, starts.
+    first: i64,
     windows: Windows,
 }
 
 /// The slices that windows are made of.
 #[derive(Debug, Clone, Copy)]
 enum Windows {
-    /// Window `n` is `size` slices from slice `n * slide` on.
+    /// Window `n` is `size` slices from the `n * slide`th on.
     Hop { slide: i64, size: i64 },
     /// Window `n` ends with slice `2 * n`, and starts with the bucket of so many slices that this one is in.
     Cumulate { bucket: i64 },
@@ -42,35 +46,51 @@ enum Windows {
 
 impl Grid {
     /// Tumbling windows, if `slide` is `size`, and hopping ones. Every window is a whole number of slices.
-    pub(super) const fn hop(slide: i64, size: i64) -> Self {
+    pub(in crate::operator) const fn hop(slide: i64, size: i64, offset: i64) -> Self {
         let slice = greatest_common_divisor(slide, size);
-        Self { slice, windows: Windows::Hop { slide: slide / slice, size: size / slice } }
+        let (origin, first) = (offset.rem_euclid(slice), offset.div_euclid(slice));
+        Self {
+            slice,
+            origin,
+            first,
+            windows: Windows::Hop { slide: slide / slice, size: size / slice },
+        }
     }
 
     /// Windows that grow by `step`, which is above 1, up to `size`, a multiple of it.
-    pub(super) const fn cumulate(step: i64, size: i64) -> Self {
-        Self { slice: step, windows: Windows::Cumulate { bucket: size / step } }
+    pub(in crate::operator) const fn cumulate(step: i64, size: i64, offset: i64) -> Self {
+        let (origin, first) = (offset.rem_euclid(step), offset.div_euclid(step));
+        Self { slice: step, origin, first, windows: Windows::Cumulate { bucket: size / step } }
     }
 
-    /// The slice that holds `time`. Saturating is exact here: no time lies beyond an i64.
+    /// The slice that holds `time`.
     pub(super) fn span(self, time: i64) -> Span {
-        let into = time.rem_euclid(self.slice);
-        let number = time.div_euclid(self.slice);
-        Span {
-            number: if self.accumulates() { number * 2 } else { number },
-            first: time.saturating_sub(into),
-            last: time.saturating_add(self.slice - 1 - into),
-        }
+        let slice = self.slice_at(time.into());
+        // No time lies beyond 64 bits, so cutting the borders to them changes nothing.
+        let (first, last) = (self.border(slice), self.border(slice + 1) - 1);
+        // The slice of a time is nearer to 0 than the time, but for cumulating windows, whose steps are long enough.
+        let number = if self.accumulates() { slice * 2 } else { slice } as i64;
+        Span { number, first: cut_to_time(first), last: cut_to_time(last) }
+    }
+
+    /// Which stretch of time, of the length of a slice, holds `time`.
+    fn slice_at(self, time: i128) -> i128 {
+        (time - i128::from(self.origin)).div_euclid(i128::from(self.slice))
+    }
+
+    /// Where such a stretch starts.
+    fn border(self, slice: i128) -> i128 {
+        slice * i128::from(self.slice) + i128::from(self.origin)
     }
 
     /// The numbers of the slices that a window is made of, and of what shorter windows left.
     pub(super) fn slices_of(self, window: i128) -> Range<i128> {
         match self.windows {
             Windows::Hop { slide, size } => {
-                let start = window * i128::from(slide);
+                let start = window * i128::from(slide) + i128::from(self.first);
                 start..start + i128::from(size)
             }
-            Windows::Cumulate { bucket } => start_of(window, bucket) * 2..window * 2 + 1,
+            Windows::Cumulate { bucket } => self.start_of(window, bucket) * 2..window * 2 + 1,
         }
     }
 
@@ -78,20 +98,26 @@ impl Grid {
     pub(super) fn bounds(self, window: i128) -> (i64, i64) {
         let (start, end) = match self.windows {
             Windows::Hop { slide, size } => {
-                let start = window * i128::from(slide);
+                let start = window * i128::from(slide) + i128::from(self.first);
                 (start, start + i128::from(size))
             }
-            Windows::Cumulate { bucket } => (start_of(window, bucket), window + 1),
+            Windows::Cumulate { bucket } => (self.start_of(window, bucket), window + 1),
         };
-        let border = |slice: i128| cut_to_time(slice * i128::from(self.slice));
-        (border(start), border(end))
+        (cut_to_time(self.border(start)), cut_to_time(self.border(end)))
+    }
+
+    /// The first slice of the bucket that a slice is in, in slices of time.
+    fn start_of(self, slice: i128, bucket: i64) -> i128 {
+        let (first, bucket) = (i128::from(self.first), i128::from(bucket));
+        (slice - first).div_euclid(bucket) * bucket + first
     }
 
     /// The first window that is made of a slice and others.
     pub(super) fn first_window_with(self, slice: i128) -> i128 {
         match self.windows {
             Windows::Hop { slide, size } => {
-                (slice - i128::from(size)).div_euclid(i128::from(slide)) + 1
+                let behind = slice - i128::from(self.first) - i128::from(size);
+                behind.div_euclid(i128::from(slide)) + 1
             }
             Windows::Cumulate { .. } => slice.div_euclid(2) + slice.rem_euclid(2),
         }
@@ -100,16 +126,18 @@ impl Grid {
     /// The last window that is made of a slice and others.
     pub(super) fn last_window_with(self, slice: i128) -> i128 {
         match self.windows {
-            Windows::Hop { slide, .. } => slice.div_euclid(i128::from(slide)),
+            Windows::Hop { slide, .. } => {
+                (slice - i128::from(self.first)).div_euclid(i128::from(slide))
+            }
             Windows::Cumulate { bucket } => {
-                start_of(slice.div_euclid(2), bucket) + i128::from(bucket) - 1
+                self.start_of(slice.div_euclid(2), bucket) + i128::from(bucket) - 1
             }
         }
     }
 
     /// The first window that ends behind `time`: windows end where slices do.
     pub(super) fn first_window_behind(self, time: i128) -> i128 {
-        let slice = time.div_euclid(i128::from(self.slice));
+        let slice = self.slice_at(time);
         self.first_window_with(if self.accumulates() { slice * 2 } else { slice })
     }
 
@@ -117,7 +145,7 @@ impl Grid {
     pub(super) fn left_by(self, window: i128) -> Option<i128> {
         match self.windows {
             Windows::Cumulate { bucket }
-                if start_of(window, bucket) == start_of(window + 1, bucket) =>
+                if self.start_of(window, bucket) == self.start_of(window + 1, bucket) =>
             {
                 Some(window * 2 + 1)
             }
@@ -129,7 +157,7 @@ impl Grid {
     pub(super) fn replaced_by(self, number: i128) -> Option<Range<i128>> {
         match self.windows {
             Windows::Cumulate { bucket } if number.rem_euclid(2) == 1 => {
-                Some(start_of(number.div_euclid(2), bucket) * 2..number)
+                Some(self.start_of(number.div_euclid(2), bucket) * 2..number)
             }
             _ => None,
         }
@@ -144,11 +172,6 @@ impl Grid {
     pub(super) const fn accumulates(self) -> bool {
         matches!(self.windows, Windows::Cumulate { .. })
     }
-}
-
-/// The first slice of a bucket, in slices of time.
-fn start_of(slice: i128, bucket: i64) -> i128 {
-    slice.div_euclid(i128::from(bucket)) * i128::from(bucket)
 }
 
 /// A bound as a time; what lies beyond the ends of time is shown as the end.
