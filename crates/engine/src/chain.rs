@@ -13,6 +13,8 @@ use datafusion::{
 };
 use postrider_core::Batch;
 
+use crate::calendar::Calendar;
+
 /// One stateless operator.
 #[derive(Debug, Clone)]
 pub(crate) enum ChainStep {
@@ -20,6 +22,13 @@ pub(crate) enum ChainStep {
     Filter(Arc<dyn PhysicalExpr>),
     /// Computes new columns.
     Project(Arc<[Arc<dyn PhysicalExpr>]>, SchemaRef),
+    /// Puts the start of each row's window in place of its time zone, and the last time of that window in place of its own.
+    OwnDays {
+        calendar: Calendar,
+        /// Where the zone stands.
+        zone: usize,
+        schema: SchemaRef,
+    },
     /// Picks columns by position; costs nothing.
     Pick(Arc<[usize]>, SchemaRef),
 }
@@ -40,6 +49,9 @@ impl Chain {
                 ChainStep::Filter(predicate) => keep(&batch, predicate)?,
                 ChainStep::Project(expressions, schema) => {
                     Batch { rows: project(&batch.rows, expressions, schema)?, times: batch.times }
+                }
+                ChainStep::OwnDays { calendar, zone, schema } => {
+                    own_days(&batch, *calendar, *zone, schema)?
                 }
                 ChainStep::Pick(columns, schema) => {
                     let picked =
@@ -81,6 +93,14 @@ fn project(
         .map(|expression| expression.evaluate(rows)?.into_array(rows.num_rows()))
         .collect::<Result<Vec<_>>>()?;
     new_batch(schema, columns, rows.num_rows())
+}
+
+fn own_days(batch: &Batch, calendar: Calendar, zone: usize, schema: &SchemaRef) -> Result<Batch> {
+    let (starts, lasts) =
+        calendar.windows(batch.rows.column(zone).as_string::<i32>(), &batch.times)?;
+    let mut columns = batch.rows.columns().to_vec();
+    columns[zone] = Arc::new(starts);
+    Ok(Batch { rows: new_batch(schema, columns, lasts.len())?, times: lasts })
 }
 
 /// A batch that may have no column at all, as under `count(*)`.

@@ -15,8 +15,9 @@ mod testing;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 use postrider_core::{Batch, Watermark};
-use postrider_plan::Window;
+use postrider_plan::{Period, Window};
 
+use crate::calendar::Calendar;
 #[cfg(doc)]
 use crate::limits::{ADVANCE_BATCHES, ADVANCE_ROWS};
 pub(crate) use aggregate::{AggregateCall, AggregateSpec};
@@ -106,7 +107,9 @@ impl OperatorSpec {
     /// How many columns of a state row are the key.
     pub(crate) fn keys(&self) -> usize {
         match self {
-            Self::Window(_, spec) => spec.key_schema.fields().len(),
+            Self::Window(window, spec) => {
+                spec.key_schema.fields().len() - usize::from(brings_window(*window))
+            }
         }
     }
 
@@ -119,6 +122,7 @@ impl OperatorSpec {
                 | Window::Cumulate { size_ns, .. },
                 _,
             ) => Some(*size_ns),
+            Self::Window(Window::Calendar { period, .. }, _) => Some(longest(*period)),
             Self::Window(Window::Session { .. }, _) => None,
         }
     }
@@ -138,9 +142,33 @@ impl OperatorSpec {
                 let grid = Grid::cumulate(*step_ns, *size_ns, *offset_ns);
                 Ok(Box::new(SlicingWindows::new(grid, spec.clone())))
             }
+            Self::Window(Window::Calendar { period, offset_ns, zone: Some(zone) }, spec) => {
+                let calendar = Calendar { period: *period, offset_ns: *offset_ns };
+                let grid = Grid::calendar(calendar, zone.0);
+                Ok(Box::new(SlicingWindows::new(grid, spec.clone())))
+            }
+            Self::Window(Window::Calendar { zone: None, .. }, spec) => {
+                Ok(Box::new(SlicingWindows::new(Grid::own(), spec.clone())))
+            }
             Self::Window(Window::Session { gap_ns }, spec) => {
                 Ok(Box::new(SessionWindows::new(*gap_ns, spec.clone())?))
             }
         }
     }
+}
+
+/// Whether rows bring their window along: its start is the last column of their key, and their time the last of it.
+pub(crate) const fn brings_window(window: Window) -> bool {
+    matches!(window, Window::Calendar { zone: None, .. })
+}
+
+/// A length that no period exceeds: days of 24 hours, months of 31 days, and a day for clocks that are put back, be it over the
+/// date line.
+fn longest(period: Period) -> i64 {
+    const DAY_NS: i64 = 86_400_000_000_000;
+    let days = match period {
+        Period::Days(days) => i64::from(days),
+        Period::Months(months) => i64::from(months) * 31,
+    };
+    (days + 1).saturating_mul(DAY_NS)
 }

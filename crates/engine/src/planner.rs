@@ -192,7 +192,7 @@ impl Planner {
 
     fn window(&mut self, node: &WindowAggregate) -> Result<Vec<Branch>, Diagnostics> {
         let branches = self.lower(&node.input)?;
-        let (step, spec) = aggregate_inputs(node)?;
+        let (steps, spec) = aggregate_inputs(node)?;
         let keys = node.group_exprs.len();
         let stage = self.flow.stages.len();
         let identity = stage_identity(node, &self.flow.stages);
@@ -203,7 +203,7 @@ impl Planner {
             outputs: Vec::new(),
         });
         for mut branch in branches {
-            branch.chain.0.push(step.clone());
+            branch.chain.0.extend(steps.iter().cloned());
             self.connect(branch, Target::Stage(stage), Route::Hash { keys });
         }
         Ok(vec![Branch { origin: Origin::Stage(stage), chain: Chain::default() }])
@@ -232,6 +232,9 @@ fn words(node: &WindowAggregate) -> StageWords {
             "partial aggregates{each}, kept for {} (a result every {})",
             format_duration(size_ns),
             format_duration(step_ns)
+        ),
+        Window::Calendar { period, .. } => format!(
+            "partial aggregates{each}, dropped when the watermark passes the end of the window of {period}"
         ),
         Window::Session { gap_ns } => format!(
             "the open session{each}, until the watermark is {} behind its last row",

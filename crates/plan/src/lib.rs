@@ -19,10 +19,12 @@ mod program;
 mod table;
 mod window;
 mod window_aggregate;
+mod zone;
 
 pub use program::{Program, Query, SinkTarget};
 pub use table::{
     AtEnd, BadData, Column, CommonOptions, Format, StreamTable, Table, TableRole, WatermarkDef,
 };
-pub use window::{Window, window_type};
+pub use window::{Period, Window, window_type};
 pub use window_aggregate::WindowAggregate;
+pub use zone::Zone;

@@ -5,6 +5,8 @@ use std::fmt;
 use datafusion::arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use postrider_core::format_duration;
 
+use crate::Zone;
+
 /// How an aggregate cuts event time. Windows are half open, `[start, end)`, and aligned to the Unix
 /// epoch, as in Flink; an offset, from 0 to where the next window would begin, shifts them all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +43,35 @@ pub enum Window {
         /// The silence that ends a session.
         gap_ns: i64,
     },
+    /// Days, weeks or months as the clocks of a time zone show them.
+    Calendar {
+        /// Length of a window.
+        period: Period,
+        /// How much later than midnight, or than the first of a month, a window starts on those clocks.
+        offset_ns: i64,
+        /// The zone; `None` is that of each row.
+        zone: Option<Zone>,
+    },
+}
+
+/// A length of time that the calendar decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Period {
+    /// So many days, counted from 1970-01-01.
+    Days(i32),
+    /// So many months, counted from January 1970.
+    Months(i32),
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Days(1) => f.write_str("1 day"),
+            Self::Days(days) => write!(f, "{days} days"),
+            Self::Months(1) => f.write_str("1 month"),
+            Self::Months(months) => write!(f, "{months} months"),
+        }
+    }
 }
 
 impl fmt::Display for Window {
@@ -62,9 +93,16 @@ impl fmt::Display for Window {
             Self::Session { gap_ns } => {
                 write!(f, "sessions with a gap of {}", format_duration(gap_ns))
             }
+            Self::Calendar { period, zone: Some(zone), .. } => {
+                write!(f, "windows of {period} in {zone}")
+            }
+            Self::Calendar { period, zone: None, .. } => {
+                write!(f, "windows of {period} in the time zone of each row")
+            }
         }?;
         match self.offset_ns() {
             0 => Ok(()),
+            offset if offset < 0 => write!(f, ", shifted back by {}", format_duration(-offset)),
             offset => write!(f, ", shifted by {}", format_duration(offset)),
         }
     }
@@ -76,7 +114,8 @@ impl Window {
         match self {
             Self::Tumble { offset_ns, .. }
             | Self::Hop { offset_ns, .. }
-            | Self::Cumulate { offset_ns, .. } => offset_ns,
+            | Self::Cumulate { offset_ns, .. }
+            | Self::Calendar { offset_ns, .. } => offset_ns,
             Self::Session { .. } => 0,
         }
     }

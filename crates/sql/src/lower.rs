@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use datafusion::{
     arrow::datatypes::DataType,
     common::{Result, plan_err, tree_node::Transformed},
-    logical_expr::{Aggregate, Expr, Extension, LogicalPlan, expr::ScalarFunction},
+    logical_expr::{Aggregate, Expr, ExprSchemable, Extension, LogicalPlan, expr::ScalarFunction},
 };
 use postrider_core::Diagnostic;
 use postrider_plan::{Column, StreamTable, Table, Window, WindowAggregate};
@@ -13,12 +13,12 @@ use postrider_plan::{Column, StreamTable, Table, Window, WindowAggregate};
 use crate::{
     checks::Input,
     codes,
+    errors::type_name,
     functions::is_window,
-    interval::{self, NotALength},
     text::SourceText,
     walk, window_groups,
     window_origin::is_window_column,
-    window_spec,
+    window_spec::{self, Arg},
 };
 
 /// Replaces each aggregate over a window.
@@ -39,14 +39,16 @@ fn lower(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
         });
     };
     let mut group_exprs = aggregate.group_expr;
-    let window = match call(&group_exprs.remove(window_index)) {
-        Some(call) => window(call)?,
-        None => return plan_err!("the window vanished from GROUP BY"),
+    let grouped = group_exprs.remove(window_index);
+    let Some(called) = call(&grouped) else {
+        return plan_err!("the window vanished from GROUP BY");
     };
+    let window = window(called)?;
     if group_exprs.iter().any(|expr| call(expr).is_some()) {
         return plan_err!("a GROUP BY has at most one window");
     }
     let node = WindowAggregate {
+        window_exprs: of_row(window, called, &aggregate.input)?,
         input: aggregate.input,
         window,
         window_index,
@@ -66,12 +68,20 @@ fn call(expr: &Expr) -> Option<&ScalarFunction> {
 }
 
 fn window(call: &ScalarFunction) -> Result<Window> {
-    let lengths = call.args.iter().map(|arg| match arg {
-        Expr::Literal(value, _) => interval::scalar_ns(value),
-        _ => Err(NotALength::NoLiteral),
-    });
-    window_spec::window(call.name(), &lengths.collect::<Vec<_>>())
+    let args = call.args.iter().enumerate().map(|(position, arg)| Arg::planned(position, arg));
+    window_spec::window(call.name(), &args.collect::<Vec<_>>())
         .or_else(|problem| plan_err!("{}", problem.message))
+}
+
+/// What a window needs of a row besides its time.
+fn of_row(window: Window, call: &ScalarFunction, input: &LogicalPlan) -> Result<Vec<Expr>> {
+    let (Window::Calendar { zone: None, .. }, Some(zone)) = (window, call.args.last()) else {
+        return Ok(Vec::new());
+    };
+    match zone.get_type(input.schema())? {
+        DataType::Utf8 => Ok(vec![zone.clone()]),
+        other => plan_err!("the time zone of `{}` is TEXT, not {}", call.name(), type_name(&other)),
+    }
 }
 
 /// The first aggregate of a stream that has no window, and so no end.

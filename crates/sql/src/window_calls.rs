@@ -17,9 +17,9 @@ use crate::{
     checks::Input,
     codes,
     functions::is_window,
-    interval::{self, NotALength},
+    interval::NotALength,
     text::SourceText,
-    window_spec,
+    window_spec::{self, Arg},
     window_tables::WindowTable,
 };
 
@@ -255,11 +255,11 @@ fn check_arguments(
         FunctionArguments::List(list) => list.args.as_slice(),
         _ => &[],
     };
-    let lengths = args.iter().map(|arg| match arg {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => interval::literal_ns(catalog, expr),
-        _ => Err(NotALength::NoLiteral),
+    let args = args.iter().enumerate().map(|(position, arg)| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Arg::written(catalog, position, expr),
+        _ => Arg::Length(Err(NotALength::NoLiteral)),
     });
-    let problem = window_spec::window(&name(call), &lengths.collect::<Vec<_>>()).err()?;
+    let problem = window_spec::window(&name(call), &args.collect::<Vec<_>>()).err()?;
     Some(
         Diagnostic::error(codes::WINDOW_LENGTH, problem.message)
             .at_option(source.balanced(call.span()))

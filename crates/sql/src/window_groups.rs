@@ -81,6 +81,7 @@ fn build(
         input: Arc::clone(&aggregate.input),
         window,
         window_index: 0,
+        window_exprs: Vec::new(),
         group_exprs,
         aggr_exprs: aggregate.aggr_expr.clone(),
         schema: Arc::new(DFSchema::new_with_metadata(fields, HashMap::new())?),

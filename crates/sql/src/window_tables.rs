@@ -21,10 +21,9 @@ use sqlparser::ast::{
 use crate::{
     catalog::{fold, only_part},
     functions::{WindowColumn, is_window},
-    interval::{self, NotALength},
     window_calls,
     window_origin::{Part, is_event_time},
-    window_spec,
+    window_spec::{self, Arg},
 };
 
 /// A call of a window function in FROM.
@@ -127,7 +126,7 @@ impl<'q> WindowTable<'q> {
 
     fn names(&self) -> &'static [&'static str] {
         match self.name.as_str() {
-            "tumble" => &["data", "timecol", "size", "offset"],
+            "tumble" => &["data", "timecol", "size", "offset", "zone"],
             "hop" => &["data", "timecol", "slide", "size", "offset"],
             "cumulate" => &["data", "timecol", "step", "size", "offset"],
             _ => &["data", "timecol", "gap"],
@@ -196,11 +195,9 @@ impl RelationPlanner for WindowTables {
         let input = context.plan(relation_of(args.data))?;
         check_time(&input, args.time, context)?;
         let mut lengths = Vec::with_capacity(args.lengths.len());
-        for length in &args.lengths {
-            lengths.push(match context.sql_to_expr((*length).clone(), &DFSchema::empty())? {
-                Expr::Literal(value, _) => interval::scalar_ns(&value),
-                _ => Err(NotALength::NoLiteral),
-            });
+        for (position, length) in args.lengths.iter().enumerate() {
+            let planned = context.sql_to_expr((*length).clone(), &DFSchema::empty())?;
+            lengths.push(Arg::planned(position, &planned));
         }
         let window = window_spec::window(&table.name, &lengths)
             .map_err(|problem| plan_datafusion_err!("{}", problem.message))?;

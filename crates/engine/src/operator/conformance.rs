@@ -1,5 +1,7 @@
 //! What every operator proves about its state, by one line at the end of this file.
 
+mod adapters;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::{
@@ -235,5 +237,7 @@ conformance! {
     tumbling_windows: super::SlicingWindows::new(Grid::hop(40, 40, 0), keyed());
     hopping_windows: super::SlicingWindows::new(Grid::hop(10, 45, 3), keyed());
     cumulating_windows: super::SlicingWindows::new(Grid::cumulate(15, 60, 7), keyed());
+    days_of_a_zone: adapters::days();
+    windows_that_rows_bring_along: adapters::brought();
     sessions: super::SessionWindows::new(15, keyed()).unwrap();
 }

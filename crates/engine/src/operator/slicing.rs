@@ -1,4 +1,4 @@
-//! Tumbling, hopping and cumulating windows over slices.
+//! Windows over slices: tumbling, hopping and cumulating ones, days and months, and those that rows bring along.
 //!
 //! A slice is as long as the greatest common divisor of slide and size, or as a step, so every window is a whole
 //! number of slices. Each slice holds its own hash table; a window is fired by merging its slices.
@@ -17,7 +17,10 @@ mod settled;
 
 use std::collections::BTreeMap;
 
-use arrow::array::{TimestampNanosecondArray, UInt32Array};
+use arrow::{
+    array::{AsArray, TimestampNanosecondArray, UInt32Array},
+    datatypes::TimestampNanosecondType,
+};
 use datafusion::common::Result;
 use postrider_core::{Batch, Watermark};
 
@@ -124,11 +127,15 @@ impl SlicingWindows {
             }
             entry.remove();
         }
-        let (keys, values, rows) = result;
+        let (mut keys, values, rows) = result;
         if rows == 0 {
             return Ok(0);
         }
-        let starts = TimestampNanosecondArray::from_value(window.start, rows);
+        let own = if self.grid.is_own() { keys.pop() } else { None };
+        let starts = match own {
+            Some(starts) => starts.as_primitive::<TimestampNanosecondType>().clone(),
+            None => TimestampNanosecondArray::from_value(window.start, rows),
+        };
         let ends = TimestampNanosecondArray::from_value(window.end, rows);
         out.push(self.spec.output(keys, values, starts, ends)?);
         Ok(rows)

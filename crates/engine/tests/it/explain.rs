@@ -104,6 +104,16 @@ fn windows_say_how_they_cut_time_and_what_they_keep() {
             "windows of 1 day, shifted by 8 hours",
             "partial aggregates for each email, dropped when the watermark passes the end of the 1 day window",
         ),
+        (
+            "tumble(INTERVAL '1 day', 'Europe/Berlin')",
+            "windows of 1 day in Europe/Berlin",
+            "partial aggregates for each email, dropped when the watermark passes the end of the window of 1 day",
+        ),
+        (
+            "tumble(INTERVAL '2 months', INTERVAL '-1 day', 'UTC')",
+            "windows of 2 months in UTC, shifted back by 1 day",
+            "partial aggregates for each email, dropped when the watermark passes the end of the window of 2 months",
+        ),
     ] {
         assert_eq!(stage(window), (what.to_owned(), state.to_owned()), "{window}");
     }

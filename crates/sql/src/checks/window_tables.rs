@@ -7,7 +7,7 @@ use super::{Checker, address};
 use crate::{
     codes,
     functions::is_window,
-    interval, window_spec,
+    window_spec::{self, Arg},
     window_tables::{WindowTable, relation_name},
 };
 
@@ -35,8 +35,24 @@ impl Checker<'_, '_, '_> {
         if let Some(name) = relation_name(args.data) {
             self.relation(&name);
         }
-        let lengths = args.lengths.iter().map(|length| interval::literal_ns(self.catalog, length));
-        if let Err(problem) = window_spec::window(&table.name, &lengths.collect::<Vec<_>>()) {
+        let written =
+            |(position, length): (usize, &&Expr)| Arg::written(self.catalog, position, length);
+        let lengths: Vec<_> = args.lengths.iter().enumerate().map(written).collect();
+        if lengths.iter().any(|arg| matches!(arg, Arg::OfRow)) {
+            self.errors.push(
+                Diagnostic::error(
+                    codes::WINDOW_LENGTH,
+                    format!(
+                        "the lengths and the time zone of `{}` in FROM are literals",
+                        table.name
+                    ),
+                )
+                .at_option(self.source.balanced(table.span))
+                .hint("for the zone of each row: GROUP BY user_id, tumble(INTERVAL '1 day', zone)"),
+            );
+            return;
+        }
+        if let Err(problem) = window_spec::window(&table.name, &lengths) {
             self.errors.push(
                 Diagnostic::error(codes::WINDOW_LENGTH, problem.message)
                     .at_option(self.source.balanced(table.span))
