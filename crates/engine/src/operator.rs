@@ -123,6 +123,8 @@ impl OperatorSpec {
                 _,
             ) => Some(*size_ns),
             Self::Window(Window::Calendar { period, .. }, _) => Some(longest(*period)),
+            // A row is of the last moment of its window.
+            Self::Window(Window::Given, _) => Some(1),
             Self::Window(Window::Session { .. }, _) => None,
         }
     }
@@ -147,7 +149,7 @@ impl OperatorSpec {
                 let grid = Grid::calendar(calendar, zone.0);
                 Ok(Box::new(SlicingWindows::new(grid, spec.clone())))
             }
-            Self::Window(Window::Calendar { zone: None, .. }, spec) => {
+            Self::Window(Window::Calendar { zone: None, .. } | Window::Given, spec) => {
                 Ok(Box::new(SlicingWindows::new(Grid::own(), spec.clone())))
             }
             Self::Window(Window::Session { gap_ns }, spec) => {
@@ -159,7 +161,7 @@ impl OperatorSpec {
 
 /// Whether rows bring their window along: its start is the last column of their key, and their time the last of it.
 pub(crate) const fn brings_window(window: Window) -> bool {
-    matches!(window, Window::Calendar { zone: None, .. })
+    matches!(window, Window::Calendar { zone: None, .. } | Window::Given)
 }
 
 /// A length that no period exceeds: days of 24 hours, months of 31 days, and a day for clocks that are put back, be it over the

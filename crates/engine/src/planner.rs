@@ -236,6 +236,11 @@ fn words(node: &WindowAggregate) -> StageWords {
         Window::Calendar { period, .. } => format!(
             "partial aggregates{each}, dropped when the watermark passes the end of the window of {period}"
         ),
+        Window::Given => {
+            format!(
+                "partial aggregates{each}, dropped when the watermark passes the end of their window"
+            )
+        }
         Window::Session { gap_ns } => format!(
             "the open session{each}, until the watermark is {} behind its last row",
             format_duration(gap_ns)

@@ -52,6 +52,8 @@ pub enum Window {
         /// The zone; `None` is that of each row.
         zone: Option<Zone>,
     },
+    /// The window that each row has already, as the result of another aggregate: its time is the last of that.
+    Given,
 }
 
 /// A length of time that the calendar decides.
@@ -99,6 +101,7 @@ impl fmt::Display for Window {
             Self::Calendar { period, zone: None, .. } => {
                 write!(f, "windows of {period} in the time zone of each row")
             }
+            Self::Given => write!(f, "the windows of its input"),
         }?;
         match self.offset_ns() {
             0 => Ok(()),
@@ -116,7 +119,7 @@ impl Window {
             | Self::Hop { offset_ns, .. }
             | Self::Cumulate { offset_ns, .. }
             | Self::Calendar { offset_ns, .. } => offset_ns,
-            Self::Session { .. } => 0,
+            Self::Session { .. } | Self::Given => 0,
         }
     }
 }

@@ -20,7 +20,7 @@ pub struct WindowAggregate {
     pub window: Window,
     /// Position of the window struct among the group columns of the output.
     pub window_index: usize,
-    /// What the window needs of a row besides its time: its zone, if that decides.
+    /// What the window needs of a row besides its time: its zone, if that decides, or the start of the window that is given.
     pub window_exprs: Vec<Expr>,
     /// The other groups, in order.
     pub group_exprs: Vec<Expr>,

@@ -22,18 +22,18 @@ use crate::{
 };
 
 /// Replaces each aggregate over a window.
-pub(crate) fn windows(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(crate) fn windows(plan: LogicalPlan, input: Input) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match node {
-        LogicalPlan::Aggregate(aggregate) => lower(aggregate),
+        LogicalPlan::Aggregate(aggregate) => lower(aggregate, input),
         node => Ok(Transformed::no(node)),
     })
     .map(|transformed| transformed.data)
 }
 
-fn lower(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
+fn lower(aggregate: Aggregate, input: Input) -> Result<Transformed<LogicalPlan>> {
     let found = aggregate.group_expr.iter().position(|expr| call(expr).is_some());
     let Some(window_index) = found else {
-        return Ok(match window_groups::lower(&aggregate)? {
+        return Ok(match window_groups::lower(&aggregate, input)? {
             Some(lowered) => Transformed::yes(lowered),
             None => Transformed::no(LogicalPlan::Aggregate(aggregate)),
         });
@@ -87,7 +87,7 @@ fn of_row(window: Window, call: &ScalarFunction, input: &LogicalPlan) -> Result<
 /// The first aggregate of a stream that has no window, and so no end.
 pub(crate) fn endless(plan: LogicalPlan) -> Result<Option<Aggregate>> {
     let mut found = None;
-    walk::nodes(&windows(plan)?, |node| {
+    walk::nodes(&windows(plan, Input::Stream)?, |node| {
         if let (LogicalPlan::Aggregate(aggregate), None) = (node, &found) {
             found = Some(aggregate.clone());
         }

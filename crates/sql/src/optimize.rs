@@ -25,7 +25,7 @@ pub(crate) fn analyze(catalog: &Catalog, plan: LogicalPlan) -> Result<LogicalPla
 /// be dropped; the lowered node keeps its columns.
 pub(crate) fn finish(plan: LogicalPlan, input: Input) -> Result<LogicalPlan> {
     let pruned = run(vec![Arc::new(MergeProjections::default())], plan)?;
-    let lowered = lower::windows(pruned)?;
+    let lowered = lower::windows(pruned, input)?;
     match input {
         Input::Stream => run(stream_rules(), lowered),
         Input::Bounded => run(bounded_rules(), lowered),

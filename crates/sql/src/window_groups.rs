@@ -15,11 +15,14 @@ use datafusion::{
 };
 use postrider_plan::{Window, WindowAggregate, window_type};
 
-use crate::window_origin::{self, Origin, Part, Source};
+use crate::{
+    checks::Input,
+    window_origin::{self, Origin, Part, Source},
+};
 
 /// The same as an aggregate by a window, with the columns that were grouped by computed from that; `None` if no window is among
 /// them as a whole.
-pub(crate) fn lower(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
+pub(crate) fn lower(aggregate: &Aggregate, input: Input) -> Result<Option<LogicalPlan>> {
     let below = &aggregate.input;
     let origins: Vec<Option<Origin>> =
         aggregate.group_expr.iter().map(|key| window_origin::of_expr(below, key)).collect();
@@ -31,14 +34,34 @@ pub(crate) fn lower(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
     if !has(Part::Whole) && !(has(Part::Start) && has(Part::End)) {
         return Ok(None);
     }
-    let Source::Table(window, partition) = of else { return Ok(None) };
     let keys = aggregate.group_expr.iter().zip(&origins);
     let keys: Vec<Expr> =
         keys.filter(|(_, origin)| origin.is_none()).map(|(key, _)| key.clone()).collect();
-    if matches!(window, Window::Session { .. }) {
-        check_partition(below, &keys, partition)?;
+    let (window, window_exprs) = match of {
+        Source::Table(window, partition) => {
+            if matches!(window, Window::Session { .. }) {
+                check_partition(below, &keys, partition)?;
+            }
+            (*window, Vec::new())
+        }
+        // Over all rows there are, it is an aggregate like any other.
+        Source::Result if input == Input::Bounded => return Ok(None),
+        Source::Result => (Window::Given, vec![start(&aggregate.group_expr, &origins)?]),
+    };
+    build(aggregate, &origins, keys, window, window_exprs).map(Some)
+}
+
+/// The start of the window that is grouped by.
+fn start(keys: &[Expr], origins: &[Option<Origin>]) -> Result<Expr> {
+    let part = |wanted| {
+        let is_it = |origin: &Option<Origin>| origin.as_ref().is_some_and(|o| o.part == wanted);
+        origins.iter().position(is_it).and_then(|at| keys.get(at)).cloned()
+    };
+    match (part(Part::Start), part(Part::Whole)) {
+        (Some(start), _) => Ok(start),
+        (None, Some(window)) => Ok(get_field(window, "start")),
+        (None, None) => plan_err!("a window without a start"),
     }
-    build(aggregate, &origins, keys, *window).map(Some)
 }
 
 /// Sessions of each partition are aggregated by it, or they would be others.
@@ -60,6 +83,7 @@ fn build(
     origins: &[Option<Origin>],
     group_exprs: Vec<Expr>,
     window: Window,
+    window_exprs: Vec<Expr>,
 ) -> Result<LogicalPlan> {
     let schema = &aggregate.schema;
     let name = free_name(schema);
@@ -81,7 +105,7 @@ fn build(
         input: Arc::clone(&aggregate.input),
         window,
         window_index: 0,
-        window_exprs: Vec::new(),
+        window_exprs,
         group_exprs,
         aggr_exprs: aggregate.aggr_expr.clone(),
         schema: Arc::new(DFSchema::new_with_metadata(fields, HashMap::new())?),
