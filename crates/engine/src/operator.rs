@@ -6,6 +6,7 @@
 mod aggregate;
 #[cfg(test)]
 mod conformance;
+mod rank;
 mod session;
 mod slicing;
 mod state;
@@ -21,6 +22,8 @@ use crate::calendar::Calendar;
 #[cfg(doc)]
 use crate::limits::{ADVANCE_BATCHES, ADVANCE_ROWS};
 pub(crate) use aggregate::{AggregateCall, AggregateSpec};
+pub(crate) use rank::RankSpec;
+use rank::RankedWindows;
 use session::SessionWindows;
 use slicing::{Grid, SlicingWindows};
 use state::merged_from;
@@ -93,6 +96,8 @@ pub(crate) enum Advanced {
 pub(crate) enum OperatorSpec {
     /// A windowed aggregate.
     Window(Window, AggregateSpec),
+    /// Ranks within windows.
+    Rank(RankSpec),
 }
 
 impl OperatorSpec {
@@ -101,6 +106,7 @@ impl OperatorSpec {
         match self {
             Self::Window(Window::Session { .. }, spec) => SessionWindows::state_schema(spec),
             Self::Window(_, spec) => SlicingWindows::state_schema(spec),
+            Self::Rank(spec) => Ok(spec.state_schema()),
         }
     }
 
@@ -110,6 +116,7 @@ impl OperatorSpec {
             Self::Window(window, spec) => {
                 spec.key_schema.fields().len() - usize::from(brings_window(*window))
             }
+            Self::Rank(spec) => spec.keys,
         }
     }
 
@@ -124,7 +131,7 @@ impl OperatorSpec {
             ) => Some(*size_ns),
             Self::Window(Window::Calendar { period, .. }, _) => Some(longest(*period)),
             // A row is of the last moment of its window.
-            Self::Window(Window::Given, _) => Some(1),
+            Self::Window(Window::Given, _) | Self::Rank(_) => Some(1),
             Self::Window(Window::Session { .. }, _) => None,
         }
     }
@@ -152,6 +159,7 @@ impl OperatorSpec {
             Self::Window(Window::Calendar { zone: None, .. } | Window::Given, spec) => {
                 Ok(Box::new(SlicingWindows::new(Grid::own(), spec.clone())))
             }
+            Self::Rank(spec) => Ok(Box::new(RankedWindows::new(spec.clone()))),
             Self::Window(Window::Session { gap_ns }, spec) => {
                 Ok(Box::new(SessionWindows::new(*gap_ns, spec.clone())?))
             }

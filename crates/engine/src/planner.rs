@@ -5,6 +5,7 @@
 //! behind it. A windowed aggregate ends its branches in a hash exchange and starts a new one.
 
 mod expressions;
+mod ranks;
 mod sources;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -12,7 +13,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::logical_expr::{Extension, Filter, LogicalPlan, Projection, TableScan, Union};
 use postrider_core::{Diagnostic, Diagnostics, format_duration};
-use postrider_plan::{Program, Query, SinkTarget, Table, Window, WindowAggregate};
+use postrider_plan::{Program, Query, SinkTarget, Table, Window, WindowAggregate, WindowRank};
 
 pub(crate) use self::sources::scanned_table;
 use self::{
@@ -24,7 +25,7 @@ use crate::{
     dataflow::{Dataflow, Output, SinkNode, StageNode, StageWords, Target},
     exchange::Route,
     explain::of_expression,
-    identity::stage_identity,
+    identity::{Stateful, stage_identity},
     operator::OperatorSpec,
 };
 
@@ -136,9 +137,12 @@ impl Planner {
             LogicalPlan::Projection(projection) => self.projection(projection),
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Extension(Extension { node }) => {
-                match node.as_any().downcast_ref::<WindowAggregate>() {
-                    Some(window) => self.window(window),
-                    None => Err(unsupported(plan)),
+                if let Some(window) = node.as_any().downcast_ref::<WindowAggregate>() {
+                    self.window(window)
+                } else if let Some(rank) = node.as_any().downcast_ref::<WindowRank>() {
+                    self.rank(rank, None)
+                } else {
+                    Err(unsupported(plan))
                 }
             }
             _ => Err(unsupported(plan)),
@@ -159,7 +163,10 @@ impl Planner {
 
     fn filter(&mut self, filter: &Filter) -> Result<Vec<Branch>, Diagnostics> {
         let predicate = physical(&filter.predicate, filter.input.schema())?;
-        let mut branches = self.lower(&filter.input)?;
+        let mut branches = match ranks::limited(filter) {
+            Some((rank, limit)) => self.rank(rank, Some(limit))?,
+            None => self.lower(&filter.input)?,
+        };
         for branch in &mut branches {
             branch.chain.0.push(ChainStep::Filter(Arc::clone(&predicate)));
         }
@@ -195,7 +202,7 @@ impl Planner {
         let (steps, spec) = aggregate_inputs(node)?;
         let keys = node.group_exprs.len();
         let stage = self.flow.stages.len();
-        let identity = stage_identity(node, &self.flow.stages);
+        let identity = stage_identity(&Stateful::Window(node), &self.flow.stages);
         self.flow.stages.push(StageNode {
             identity,
             words: words(node),

@@ -1,4 +1,4 @@
-//! What a program means: its tables, its queries, and the one relational node that SQL has no word for.
+//! What a program means: its tables, its queries, and the relational nodes that SQL has no word for.
 //!
 //! | word | meaning |
 //! |---|---|
@@ -6,6 +6,7 @@
 //! | [`Query`] | a plan and the sink that takes its rows |
 //! | [`Table`] | one `CREATE TABLE`: columns, connector, options, watermark |
 //! | [`WindowAggregate`] | an aggregate whose groups include an event-time [`Window`] |
+//! | [`WindowRank`] | the ranks of a window's results within it |
 //! | [`StreamTable`] | a [`Table`] as DataFusion's planner sees it |
 //!
 //! Owns: these types. Does not own: SQL text (`postrider-sql` makes programs) or execution
@@ -19,6 +20,7 @@ mod program;
 mod table;
 mod window;
 mod window_aggregate;
+mod window_rank;
 mod zone;
 
 pub use program::{Program, Query, SinkTarget};
@@ -27,4 +29,5 @@ pub use table::{
 };
 pub use window::{Period, Window, window_type};
 pub use window_aggregate::WindowAggregate;
+pub use window_rank::{Ranking, WindowRank};
 pub use zone::Zone;

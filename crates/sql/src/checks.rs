@@ -11,6 +11,7 @@ use std::{
 };
 
 use postrider_core::Diagnostic;
+use postrider_plan::Ranking;
 use sqlparser::ast::{
     Expr, Function, ObjectName, Query, Select, Spanned, TableFactor, Value, ValueWithSpan, Visit,
     Visitor,
@@ -174,12 +175,13 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             );
             return;
         }
-        if call.over.is_some() {
+        let ranks = Ranking::named(&name).is_some();
+        if call.over.is_some() && !ranks {
             let range = self.source.balanced(call.span());
             self.refuse(
                 "OVER (..)",
                 range,
-                "aggregate over GROUP BY with a window such as tumble(..)",
+                "aggregate over GROUP BY with a window such as tumble(..); rank its results with ROW_NUMBER()",
             );
         } else if self.input == Input::Stream && self.catalog.functions.is_volatile(&name) {
             self.errors.push(

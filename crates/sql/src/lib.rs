@@ -50,6 +50,7 @@ mod walk;
 mod window_calls;
 mod window_groups;
 mod window_origin;
+mod window_ranks;
 mod window_spec;
 mod window_tables;
 

@@ -9,6 +9,7 @@ use datafusion::{
 };
 use postrider_core::Diagnostic;
 use postrider_plan::{Column, StreamTable, Table, Window, WindowAggregate};
+use sqlparser::keywords::Keyword;
 
 use crate::{
     checks::Input,
@@ -18,6 +19,7 @@ use crate::{
     text::SourceText,
     walk, window_groups,
     window_origin::is_window_column,
+    window_ranks,
     window_spec::{self, Arg},
 };
 
@@ -25,6 +27,13 @@ use crate::{
 pub(crate) fn windows(plan: LogicalPlan, input: Input) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Aggregate(aggregate) => lower(aggregate, input),
+        // Over all rows there are, DataFusion ranks.
+        LogicalPlan::Window(window) if input == Input::Stream => {
+            Ok(match window_ranks::lower(&window) {
+                Some(lowered) => Transformed::yes(lowered),
+                None => Transformed::no(LogicalPlan::Window(window)),
+            })
+        }
         node => Ok(Transformed::no(node)),
     })
     .map(|transformed| transformed.data)
@@ -155,6 +164,11 @@ pub(crate) fn check(
             | LogicalPlan::SubqueryAlias(_)
             | LogicalPlan::TableScan(_)
             | LogicalPlan::Union(_) => {}
+            LogicalPlan::Window(_) if input == Input::Stream => errors.push(
+                Diagnostic::error(codes::NOT_ON_STREAMS, "OVER (..) on a stream ranks the results of a window")
+                    .at(source.keyword_within(Keyword::OVER, within).unwrap_or_else(|| within.clone()))
+                    .hint("ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY ..), over an aggregate by that window"),
+            ),
             node if input == Input::Stream => errors.push(
                 Diagnostic::error(
                     codes::NOT_ON_STREAMS,

@@ -75,6 +75,9 @@ pub(crate) fn column(plan: &LogicalPlan, index: usize) -> bool {
             split_conjunction(&node.predicate).iter().all(keeps_nulls) && column(&node.input, index)
         }
         LogicalPlan::Aggregate(node) => aggregate(node, index),
+        LogicalPlan::Window(node) if index < node.input.schema().fields().len() => {
+            column(&node.input, index)
+        }
         LogicalPlan::Union(node) => node.inputs.iter().any(|input| column(input, index)),
         _ => true,
     }

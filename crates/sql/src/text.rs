@@ -126,6 +126,15 @@ impl<'a> SourceText<'a> {
         found.map(|lexeme| lexeme.range.clone())
     }
 
+    /// The first `keyword` of a range.
+    pub(crate) fn keyword_within(
+        &self,
+        keyword: Keyword,
+        within: &Range<usize>,
+    ) -> Option<Range<usize>> {
+        self.keyword_after(keyword, within.start).filter(|found| found.end <= within.end)
+    }
+
     /// From a byte to the end of the list item or option that starts there.
     pub(crate) fn item(&self, start: usize) -> Range<usize> {
         let mut open = 0_usize;

@@ -30,8 +30,7 @@ pub(crate) fn lower(aggregate: &Aggregate, input: Input) -> Result<Option<Logica
     if origins.iter().flatten().any(|origin| origin.of != *of) {
         return plan_err!("a GROUP BY has at most one window");
     }
-    let has = |part| origins.iter().flatten().any(|origin| origin.part == part);
-    if !has(Part::Whole) && !(has(Part::Start) && has(Part::End)) {
+    if !is_whole(&origins) {
         return Ok(None);
     }
     let keys = aggregate.group_expr.iter().zip(&origins);
@@ -51,8 +50,14 @@ pub(crate) fn lower(aggregate: &Aggregate, input: Input) -> Result<Option<Logica
     build(aggregate, &origins, keys, window, window_exprs).map(Some)
 }
 
+/// Whether keys with these origins have both ends of a window.
+pub(crate) fn is_whole(origins: &[Option<Origin>]) -> bool {
+    let has = |part| origins.iter().flatten().any(|origin| origin.part == part);
+    has(Part::Whole) || (has(Part::Start) && has(Part::End))
+}
+
 /// The start of the window that is grouped by.
-fn start(keys: &[Expr], origins: &[Option<Origin>]) -> Result<Expr> {
+pub(crate) fn start(keys: &[Expr], origins: &[Option<Origin>]) -> Result<Expr> {
     let part = |wanted| {
         let is_it = |origin: &Option<Origin>| origin.as_ref().is_some_and(|o| o.part == wanted);
         origins.iter().position(is_it).and_then(|at| keys.get(at)).cloned()

@@ -4,7 +4,7 @@ use datafusion::{
     common::{Column, ScalarValue},
     logical_expr::{Expr, LogicalPlan, Operator},
 };
-use postrider_plan::{StreamTable, Window, WindowAggregate};
+use postrider_plan::{StreamTable, Window, WindowAggregate, WindowRank};
 
 use crate::functions::WindowColumn;
 
@@ -77,6 +77,9 @@ pub(crate) fn of_expr(plan: &LogicalPlan, expr: &Expr) -> Option<Origin> {
 }
 
 fn of_column(plan: &LogicalPlan, index: usize) -> Option<Origin> {
+    if index >= plan.schema().fields().len() {
+        return None;
+    }
     match plan {
         LogicalPlan::Projection(node) => of_expr(&node.input, node.expr.get(index)?),
         LogicalPlan::SubqueryAlias(node) => of_column(&node.input, index),
@@ -87,6 +90,9 @@ fn of_column(plan: &LogicalPlan, index: usize) -> Option<Origin> {
             origins.all(|origin| origin.as_ref() == Some(&first)).then_some(first)
         }
         LogicalPlan::Extension(extension) => {
+            if let Some(node) = extension.node.as_any().downcast_ref::<WindowRank>() {
+                return of_column(&node.input, index);
+            }
             let node = extension.node.as_any().downcast_ref::<WindowAggregate>()?;
             let whole = Origin { part: Part::Whole, of: Source::Result };
             (index == node.window_index).then_some(whole)

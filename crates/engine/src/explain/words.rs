@@ -59,7 +59,7 @@ impl Words {
     pub(super) fn new(flow: &Dataflow) -> Self {
         let mut results = BTreeMap::new();
         for stage in &flow.stages {
-            let OperatorSpec::Window(_, spec) = &stage.operator;
+            let OperatorSpec::Window(_, spec) = &stage.operator else { continue };
             let mut fields: Vec<_> = spec.output_schema.fields().iter().collect();
             if spec.window_index < fields.len() {
                 fields.remove(spec.window_index);

@@ -10,11 +10,12 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 use postrider_core::{Batch, Watermark};
+use postrider_plan::Ranking;
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use super::{
     Advanced, Grid, Operator, RestoredPart, StateSnapshot, reroute,
-    testing::{keyed, keyed_rows},
+    testing::{keyed, keyed_rows, ranks},
 };
 use crate::exchange::{Route, split};
 
@@ -239,5 +240,7 @@ conformance! {
     cumulating_windows: super::SlicingWindows::new(Grid::cumulate(15, 60, 7), keyed());
     days_of_a_zone: adapters::days();
     windows_that_rows_bring_along: adapters::brought();
+    ranks_in_windows: super::RankedWindows::new(ranks(Ranking::Rank, Some(2)));
+    row_numbers_in_windows: super::RankedWindows::new(ranks(Ranking::RowNumber, None));
     sessions: super::SessionWindows::new(15, keyed()).unwrap();
 }

@@ -118,3 +118,25 @@ fn windows_say_how_they_cut_time_and_what_they_keep() {
         assert_eq!(stage(window), (what.to_owned(), state.to_owned()), "{window}");
     }
 }
+
+#[test]
+fn a_window_of_each_rows_zone_and_what_is_ranked_in_a_window_are_said() {
+    let text = explain(
+        "SELECT email, w, n FROM (
+           SELECT *, ROW_NUMBER() OVER (PARTITION BY w ORDER BY n DESC) AS r FROM (
+             SELECT lower(email) AS email, w, sum(n) AS n FROM (
+               SELECT email, tumble(INTERVAL '1 day', email) AS w, count(*) AS n FROM visits GROUP BY email, w)
+             GROUP BY lower(email), w))
+         WHERE r <= 3",
+    );
+    for line in [
+        "find the day in each row's time zone, to stage 1\n",
+        "stage 1 windows of 1 day in the time zone of each row\n",
+        "stage 2 the windows of its input\n",
+        "stage 3 the first 3 of each window by n DESC\n",
+        "  keyed by   nothing: one shard\n",
+        "  state      the rows of each window, until the watermark passes its end\n",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}

@@ -121,11 +121,6 @@ impl Checker<'_, '_, '_> {
                 "bring the streams together with UNION ALL and a window for now",
             );
         }
-        if let Some(qualify) = &select.qualify {
-            let range = self.source.balanced(qualify.span());
-            let range = range.map(|range| self.source.since_keyword(Keyword::QUALIFY, range));
-            self.refuse("QUALIFY", range, "filter groups with HAVING");
-        }
         if !select.named_window.is_empty() {
             self.refuse(
                 "WINDOW",

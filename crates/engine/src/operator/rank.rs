@@ -1,0 +1,301 @@
+//! Ranks within a window: its rows are collected until the watermark completes it, then sorted and numbered.
+//!
+//! A row is a result of its window, so its time is the last of it; rows of one time are of windows that end together, whose starts
+//! tell them apart. Only the rows whose rank is within the limit leave. What the order leaves open is decided by all columns of a row:
+//! the numbers depend on the rows alone, not on their arrival.
+//!
+//! State: a part has the rows that came since the snapshot before, and parts are merged as [`merged_from`] says.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray, Int64Array, RecordBatch, TimestampNanosecondArray, UInt32Array,
+        UInt64Array,
+    },
+    compute::{SortOptions, concat_batches, take_record_batch},
+    datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
+    row::{RowConverter, Rows, SortField},
+};
+use datafusion::common::Result;
+use postrider_core::{Batch, Watermark};
+use postrider_plan::Ranking;
+
+use super::{
+    Advanced, Operator, RestoredPart, StatePart, StateSnapshot, merged_from, state::column_bytes,
+};
+use crate::{
+    chain::new_batch,
+    limits::{ADVANCE_BATCHES, ADVANCE_ROWS},
+};
+
+/// What is ranked. Rows arrive as `[keys.., start, order.., columns..]`.
+#[derive(Debug, Clone)]
+pub(crate) struct RankSpec {
+    pub(crate) ranking: Ranking,
+    /// The greatest rank that anybody asks for.
+    pub(crate) limit: Option<u64>,
+    /// All columns that arrive.
+    pub(crate) input_schema: SchemaRef,
+    /// How many of them tell groups apart, without the start.
+    pub(crate) keys: usize,
+    /// How those behind the start are sorted.
+    pub(crate) order: Arc<[SortOptions]>,
+    /// The columns behind those, then the rank.
+    pub(crate) output_schema: SchemaRef,
+}
+
+impl RankSpec {
+    /// The columns of state rows: those that arrive, then the time.
+    pub(super) fn state_schema(&self) -> SchemaRef {
+        let mut fields: Vec<_> = self.input_schema.fields().iter().cloned().collect();
+        fields.push(Arc::new(Field::new("time", DataType::Int64, false)));
+        Arc::new(Schema::new(fields))
+    }
+
+    /// The columns of a group, of the order, and of the rest.
+    fn split(&self, rows: &RecordBatch) -> (Vec<ArrayRef>, Vec<ArrayRef>, Vec<ArrayRef>) {
+        let group = self.keys + 1;
+        let rest = group + self.order.len();
+        let columns = rows.columns();
+        (columns[..group].to_vec(), columns[group..rest].to_vec(), columns[rest..].to_vec())
+    }
+}
+
+/// Rows of windows that end together.
+#[derive(Default)]
+struct Pending {
+    /// Since the newest snapshot.
+    recent: Vec<RecordBatch>,
+    /// By the snapshot that they were first in, or that merged them.
+    settled: Vec<(u64, RecordBatch)>,
+}
+
+impl Pending {
+    fn batches(&self) -> impl Iterator<Item = &RecordBatch> {
+        self.settled.iter().map(|(_, batch)| batch).chain(&self.recent)
+    }
+}
+
+/// The rows of one shard.
+pub(super) struct RankedWindows {
+    spec: RankSpec,
+    /// By time.
+    pending: BTreeMap<i64, Pending>,
+    watermark: Watermark,
+    late_rows: u64,
+    /// The rows of each part that was listed last.
+    parts: BTreeMap<u64, u64>,
+}
+
+impl RankedWindows {
+    pub(super) const fn new(spec: RankSpec) -> Self {
+        Self {
+            spec,
+            pending: BTreeMap::new(),
+            watermark: Watermark::MIN,
+            late_rows: 0,
+            parts: BTreeMap::new(),
+        }
+    }
+
+    /// The ranked rows of the windows that end behind `time`.
+    fn rank(&self, time: i64, pending: &Pending) -> Result<Batch> {
+        let rows = concat_batches(&self.spec.input_schema, pending.batches())?;
+        let (group, order, rest) = self.spec.split(&rows);
+        let plain = |columns: &[ArrayRef]| vec![SortOptions::default(); columns.len()];
+        let group = comparable(&group, &plain(&group))?;
+        let options = self.spec.order.to_vec();
+        let order = if order.is_empty() { None } else { Some(comparable(&order, &options)?) };
+        let tie = comparable(&rest, &plain(&rest))?;
+        let key = |row: u32| {
+            let row = row as usize;
+            (group.row(row), order.as_ref().map(|order| order.row(row)), tie.row(row))
+        };
+        let mut sorted: Vec<u32> = (0..rows.num_rows() as u32).collect();
+        sorted.sort_unstable_by(|&a, &b| key(a).cmp(&key(b)));
+        let mut numbers = Numbers::new(self.spec.ranking);
+        let mut ranks = Vec::new();
+        let mut kept = Vec::new();
+        for (at, &row) in sorted.iter().enumerate() {
+            let before = at.checked_sub(1).map(|at| sorted[at]).map(key);
+            let (group, order, _) = key(row);
+            let rank = numbers.next(
+                before.is_some_and(|(before, ..)| before == group),
+                before.is_some_and(|(_, before, _)| before == order),
+            );
+            if self.spec.limit.is_none_or(|limit| rank <= limit) {
+                kept.push(row);
+                ranks.push(rank);
+            }
+        }
+        let rows = RecordBatch::from(arrow::array::StructArray::try_new(
+            self.spec.output_schema.fields()[..rest.len()].to_vec().into(),
+            rest,
+            None,
+        )?);
+        let kept = take_record_batch(&rows, &UInt32Array::from(kept))?;
+        let count = ranks.len();
+        let mut columns = kept.columns().to_vec();
+        columns.push(Arc::new(UInt64Array::from(ranks)));
+        Ok(Batch {
+            rows: new_batch(&self.spec.output_schema, columns, count)?,
+            times: TimestampNanosecondArray::from_value(time, count),
+        })
+    }
+
+    /// Forgets the parts that no window has rows of.
+    fn list_parts(&mut self) {
+        let settled = self.pending.values().flat_map(|pending| &pending.settled);
+        let used: std::collections::HashSet<u64> = settled.map(|(number, _)| *number).collect();
+        self.parts.retain(|number, _| used.contains(number));
+    }
+}
+
+/// Rows whose order is that of these columns.
+fn comparable(columns: &[ArrayRef], options: &[SortOptions]) -> Result<Rows> {
+    let fields = columns.iter().zip(options);
+    let fields =
+        fields.map(|(c, options)| SortField::new_with_options(c.data_type().clone(), *options));
+    Ok(RowConverter::new(fields.collect())?.convert_columns(columns)?)
+}
+
+/// Numbers rows that come in order.
+struct Numbers {
+    ranking: Ranking,
+    rows: u64,
+    rank: u64,
+}
+
+impl Numbers {
+    const fn new(ranking: Ranking) -> Self {
+        Self { ranking, rows: 0, rank: 0 }
+    }
+
+    /// The rank of the next row, which is of the group of the one before, or of the same place in its order, or not.
+    const fn next(&mut self, same_group: bool, same_place: bool) -> u64 {
+        if !same_group {
+            (self.rows, self.rank) = (0, 0);
+        }
+        self.rows += 1;
+        self.rank = match self.ranking {
+            Ranking::RowNumber => self.rows,
+            _ if same_group && same_place => self.rank,
+            Ranking::Rank => self.rows,
+            Ranking::DenseRank => self.rank + 1,
+        };
+        self.rank
+    }
+}
+
+impl Operator for RankedWindows {
+    fn process(&mut self, batch: &Batch) -> Result<()> {
+        let times = batch.times.values();
+        let mut from = 0;
+        while let Some(&time) = times.get(from) {
+            let run = times[from..].iter().take_while(|&&other| other == time).count();
+            if self.watermark.0 >= time {
+                self.late_rows += run as u64;
+            } else {
+                self.pending.entry(time).or_default().recent.push(batch.rows.slice(from, run));
+            }
+            from += run;
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<Advanced> {
+        let mut rows = 0;
+        for _ in 0..ADVANCE_BATCHES {
+            let due = self.pending.first_key_value().is_some_and(|(&time, _)| time <= watermark.0);
+            let Some((time, pending)) = due.then(|| self.pending.pop_first()).flatten() else {
+                self.watermark = self.watermark.max(watermark);
+                return Ok(Advanced::Whole);
+            };
+            let batch = self.rank(time, &pending)?;
+            rows += batch.times.len();
+            if !batch.times.is_empty() {
+                out.push(batch);
+            }
+            if rows >= ADVANCE_ROWS {
+                break;
+            }
+        }
+        Ok(Advanced::Partly)
+    }
+
+    fn next_timer(&mut self) -> Option<Watermark> {
+        self.pending.first_key_value().map(|(&time, _)| Watermark(time))
+    }
+
+    fn take_late_rows(&mut self) -> u64 {
+        std::mem::take(&mut self.late_rows)
+    }
+
+    fn snapshot(&mut self, number: u64) -> Result<StateSnapshot> {
+        let schema = self.spec.state_schema();
+        let from = merged_from(number);
+        let (mut new, mut rows) = (Vec::new(), 0);
+        for (&time, pending) in &mut self.pending {
+            let keep = pending.settled.partition_point(|(settled, _)| *settled <= from);
+            let mut cut: Vec<_> = pending.settled.drain(keep..).map(|(_, batch)| batch).collect();
+            cut.append(&mut pending.recent);
+            if cut.is_empty() {
+                continue;
+            }
+            let batch = concat_batches(&self.spec.input_schema, &cut)?;
+            rows += batch.num_rows() as u64;
+            let mut columns = batch.columns().to_vec();
+            columns.push(Arc::new(Int64Array::from_value(time, batch.num_rows())));
+            new.push(new_batch(&schema, columns, batch.num_rows())?);
+            pending.settled.push((number, batch));
+        }
+        self.list_parts();
+        self.parts.remove(&number);
+        let known = self.parts.iter();
+        let known = known.map(|(&id, &rows)| StatePart { id, rows, new: None, dead: None });
+        let mut parts: Vec<_> = known.collect();
+        if rows > 0 {
+            parts.push(StatePart { id: number, rows, new: Some(new), dead: None });
+            self.parts.insert(number, rows);
+        }
+        Ok(StateSnapshot { parts })
+    }
+
+    fn restore(&mut self, _number: u64, parts: Vec<RestoredPart>, at: Watermark) -> Result<()> {
+        self.watermark = at;
+        for part in parts {
+            self.parts.insert(part.id, part.rows() as u64);
+            for batch in part.batches {
+                self.take(part.id, &batch)?;
+            }
+        }
+        self.list_parts();
+        Ok(())
+    }
+
+    fn memory(&self) -> usize {
+        let batches = self.pending.values().flat_map(Pending::batches);
+        batches.map(|batch| column_bytes(batch.columns())).sum()
+    }
+}
+
+impl RankedWindows {
+    /// Takes the rows of a part, which are in runs of one time.
+    fn take(&mut self, part: u64, batch: &RecordBatch) -> Result<()> {
+        let width = self.spec.input_schema.fields().len();
+        let times = batch.column(width).as_primitive::<Int64Type>().values().clone();
+        let columns = batch.columns()[..width].to_vec();
+        let rows = new_batch(&self.spec.input_schema, columns, batch.num_rows())?;
+        let mut from = 0;
+        while let Some(&time) = times.get(from) {
+            let run = times[from..].iter().take_while(|&&other| other == time).count();
+            if time > self.watermark.0 {
+                let pending = self.pending.entry(time).or_default();
+                pending.settled.push((part, rows.slice(from, run)));
+            }
+            from += run;
+        }
+        Ok(())
+    }
+}
