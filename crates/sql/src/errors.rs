@@ -111,6 +111,9 @@ fn hint_for(message: &str) -> &'static str {
     if message.contains("arguments") {
         return "check the number and the types of the arguments";
     }
+    if message.contains("the time zone of") {
+        return "name a TEXT column, or a zone such as 'Europe/Berlin'";
+    }
     if message.contains("not found in struct") {
         return "check the field's name in CREATE TABLE";
     }

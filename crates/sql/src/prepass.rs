@@ -1,7 +1,7 @@
 //! What the parser does not know: statements are split here, `WATERMARK FOR` is cut out of
 //! `CREATE TABLE` before the parser sees it, and so is what only the arguments of a window table function have.
 
-use std::ops::Range;
+use std::{iter::Peekable, ops::Range, vec::IntoIter};
 
 use postrider_core::Diagnostic;
 use sqlparser::{
@@ -143,37 +143,44 @@ pub(crate) fn plain_arguments(statement: Vec<Lexeme>) -> Vec<Lexeme> {
     let mut lexemes = statement.into_iter().peekable();
     while let Some(lexeme) = lexemes.next() {
         let inside = open.last() == Some(&true);
-        match &lexeme.token.token {
+        if inside && lexeme.is_word("TABLE") {
+            continue;
+        }
+        let partitions = inside && lexeme.is_word("PARTITION");
+        if partitions && lexemes.next_if(|next| next.is_word("BY")).is_some() {
+            partition_argument(&lexeme, &mut lexemes, &mut rest);
+            continue;
+        }
+        match lexeme.token.token {
             Token::LParen => open.push(rest.last().is_some_and(names_window)),
             Token::RParen => drop(open.pop()),
-            Token::Word(_) if inside && lexeme.is_word("TABLE") => continue,
-            Token::Word(_) if inside && lexeme.is_word("PARTITION") => {
-                if lexemes.next_if(|next| next.is_word("BY")).is_some() {
-                    let instead = |token: Token| Lexeme {
-                        token: TokenWithSpan { token, span: lexeme.token.span },
-                        range: lexeme.range.clone(),
-                    };
-                    rest.extend(
-                        [Token::Comma, Token::make_word("partition_by", None)].map(instead),
-                    );
-                    let bare = lexemes.peek().is_none_or(|next| !next.is(&Token::LParen));
-                    if bare {
-                        rest.push(instead(Token::LParen));
-                        let ends =
-                            |next: &Lexeme| next.is(&Token::Comma) || next.is(&Token::RParen);
-                        while let Some(column) = lexemes.next_if(|next| !ends(next)) {
-                            rest.push(column);
-                        }
-                        rest.push(instead(Token::RParen));
-                    }
-                    continue;
-                }
-            }
             _ => {}
         }
         rest.push(lexeme);
     }
     rest
+}
+
+/// `, partition_by(k)` in place of ` PARTITION BY k`, up to the next argument; parentheses around the columns stay.
+fn partition_argument(
+    partition: &Lexeme,
+    lexemes: &mut Peekable<IntoIter<Lexeme>>,
+    rest: &mut Vec<Lexeme>,
+) {
+    let instead = |token: Token| Lexeme {
+        token: TokenWithSpan { token, span: partition.token.span },
+        range: partition.range.clone(),
+    };
+    rest.extend([Token::Comma, Token::make_word("partition_by", None)].map(instead));
+    if lexemes.peek().is_some_and(|next| next.is(&Token::LParen)) {
+        return;
+    }
+    rest.push(instead(Token::LParen));
+    let ends = |next: &Lexeme| next.is(&Token::Comma) || next.is(&Token::RParen);
+    while let Some(column) = lexemes.next_if(|next| !ends(next)) {
+        rest.push(column);
+    }
+    rest.push(instead(Token::RParen));
 }
 
 fn names_window(lexeme: &Lexeme) -> bool {

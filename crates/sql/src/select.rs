@@ -55,7 +55,7 @@ pub(crate) fn analyze(
     };
     let (plan, warnings) = plan;
     if !checked.endless.is_empty() {
-        check_ends(&plan, checked.endless, source, within)?;
+        check_ends(&plan, &checked.endless, source, within)?;
     }
     if let Some(error) = growth::check(&plan, source, within) {
         return Err(vec![error]);
@@ -66,7 +66,7 @@ pub(crate) fn analyze(
 /// Every aggregate must group by a window, perhaps by one whose columns it reads.
 fn check_ends(
     plan: &LogicalPlan,
-    suspects: Vec<Endless>,
+    suspects: &[Endless],
     source: &SourceText<'_>,
     within: &Range<usize>,
 ) -> std::result::Result<(), Vec<Diagnostic>> {

@@ -107,7 +107,7 @@ pub(crate) fn before_window(plan: &LogicalPlan, expr: &Expr) -> Option<Expr> {
         (_, Expr::Alias(alias)) => before_window(plan, &alias.expr),
         (LogicalPlan::Projection(node), Expr::Column(column)) => {
             let computed = node.expr.get(index_of(plan, column)?)?;
-            let makes_windows = node.expr.iter().any(|expr| is_window_column(expr));
+            let makes_windows = node.expr.iter().any(is_window_column);
             if makes_windows {
                 Some(computed.clone().unalias_nested().data)
             } else {

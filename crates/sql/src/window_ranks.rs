@@ -1,10 +1,13 @@
 //! `ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY ..)`: the ranks of rows within the window that they are a
 //! result of.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use datafusion::logical_expr::{
-    Expr, Extension, LogicalPlan, Window, WindowFunctionDefinition, expr::WindowFunction,
+use datafusion::{
+    common::{DFSchema, DFSchemaRef},
+    logical_expr::{
+        Expr, Extension, LogicalPlan, Window, WindowFunctionDefinition, expr::WindowFunction,
+    },
 };
 use postrider_plan::{Ranking, WindowRank};
 
@@ -13,27 +16,43 @@ use crate::{
     window_origin::{self, Origin, Source},
 };
 
-/// The same as a rank within a window; `None` if it is something else.
+/// The same as ranks within a window, each over the rows that the one before numbered; `None` if it is something else.
 pub(crate) fn lower(window: &Window) -> Option<LogicalPlan> {
-    let [expr] = window.window_expr.as_slice() else { return None };
-    let function = function(expr)?;
+    let mut plan = Arc::clone(&window.input);
+    for expr in &window.window_expr {
+        let width = plan.schema().fields().len() + 1;
+        plan = Arc::new(rank(plan, function(expr)?, first_columns(window, width)?)?);
+    }
+    Some(Arc::unwrap_or_clone(plan))
+}
+
+fn first_columns(window: &Window, count: usize) -> Option<DFSchemaRef> {
+    let columns = window.schema.iter().take(count);
+    let columns = columns.map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field)));
+    DFSchema::new_with_metadata(columns.collect(), HashMap::new()).ok().map(Arc::new)
+}
+
+fn rank(
+    input: Arc<LogicalPlan>,
+    function: &WindowFunction,
+    schema: DFSchemaRef,
+) -> Option<LogicalPlan> {
     let ranking = ranking(function)?;
-    let below = &window.input;
     let keys = &function.params.partition_by;
     let origins: Vec<Option<Origin>> =
-        keys.iter().map(|key| window_origin::of_expr(below, key)).collect();
-    let same = |origin: &Origin| origin.of == Source::Result;
-    if !window_groups::is_whole(&origins) || !origins.iter().flatten().all(same) {
+        keys.iter().map(|key| window_origin::of_expr(&input, key)).collect();
+    let is_result = |origin: &Origin| origin.of == Source::Result;
+    if !window_groups::is_whole(&origins) || !origins.iter().flatten().all(is_result) {
         return None;
     }
     let others = keys.iter().zip(&origins).filter(|(_, origin)| origin.is_none());
     let node = WindowRank {
-        input: Arc::clone(below),
         ranking,
         start: window_groups::start(keys, &origins).ok()?,
         partition_by: others.map(|(key, _)| key.clone()).collect(),
+        input,
         order_by: function.params.order_by.clone(),
-        schema: Arc::clone(&window.schema),
+        schema,
     };
     Some(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
 }

@@ -59,13 +59,23 @@ impl Words {
     pub(super) fn new(flow: &Dataflow) -> Self {
         let mut results = BTreeMap::new();
         for stage in &flow.stages {
-            let OperatorSpec::Window(_, spec) = &stage.operator else { continue };
-            let mut fields: Vec<_> = spec.output_schema.fields().iter().collect();
-            if spec.window_index < fields.len() {
-                fields.remove(spec.window_index);
-            }
-            let words = stage.words.keys.iter().chain(&stage.words.aggregates);
-            results.extend(fields.iter().map(|field| field.name().clone()).zip(words.cloned()));
+            let words = &stage.words;
+            let named = match &stage.operator {
+                OperatorSpec::Window(_, spec) => {
+                    let mut fields: Vec<_> = spec.output_schema.fields().iter().collect();
+                    if spec.window_index < fields.len() {
+                        fields.remove(spec.window_index);
+                    }
+                    fields.into_iter().zip(words.keys.iter().chain(&words.aggregates)).collect()
+                }
+                OperatorSpec::Rank(spec) => {
+                    let rank = spec.output_schema.fields().iter().zip(&words.results).next_back();
+                    Vec::from_iter(rank)
+                }
+            };
+            let named =
+                named.into_iter().map(|(field, words)| (field.name().clone(), words.clone()));
+            results.extend(named);
         }
         Self { results }
     }

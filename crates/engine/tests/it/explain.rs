@@ -136,6 +136,7 @@ fn a_window_of_each_rows_zone_and_what_is_ranked_in_a_window_are_said() {
         "stage 3 the first 3 of each window by n DESC\n",
         "  keyed by   nothing: one shard\n",
         "  state      the rows of each window, until the watermark passes its end\n",
+        "  -> where row_number <= 3, ",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
