@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions},
-    compute::{filter, filter_record_batch, prep_null_mask_filter},
+    array::{
+        Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, TimestampNanosecondArray,
+        UInt32Array,
+    },
+    compute::{filter, filter_record_batch, prep_null_mask_filter, take},
     datatypes::{SchemaRef, TimestampNanosecondType},
 };
 use datafusion::{
@@ -13,7 +16,7 @@ use datafusion::{
 };
 use postrider_core::Batch;
 
-use crate::calendar::Calendar;
+use crate::{calendar::Calendar, operator::Grid};
 
 /// One stateless operator.
 #[derive(Debug, Clone)]
@@ -29,6 +32,8 @@ pub(crate) enum ChainStep {
         zone: usize,
         schema: SchemaRef,
     },
+    /// Repeats each row for each of its windows, with their starts, ends and last times as columns, and the last time as its own.
+    Windows(Grid, SchemaRef),
     /// Picks columns by position; costs nothing.
     Pick(Arc<[usize]>, SchemaRef),
 }
@@ -53,6 +58,7 @@ impl Chain {
                 ChainStep::OwnDays { calendar, zone, schema } => {
                     own_days(&batch, *calendar, *zone, schema)?
                 }
+                ChainStep::Windows(grid, schema) => in_windows(&batch, *grid, schema)?,
                 ChainStep::Pick(columns, schema) => {
                     let picked =
                         columns.iter().map(|&column| Arc::clone(batch.rows.column(column)));
@@ -93,6 +99,28 @@ fn project(
         .map(|expression| expression.evaluate(rows)?.into_array(rows.num_rows()))
         .collect::<Result<Vec<_>>>()?;
     new_batch(schema, columns, rows.num_rows())
+}
+
+fn in_windows(batch: &Batch, grid: Grid, schema: &SchemaRef) -> Result<Batch> {
+    let count = batch.times.len();
+    let mut rows = Vec::with_capacity(count);
+    let (mut starts, mut ends) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    for (row, &time) in (0_u32..).zip(batch.times.values()) {
+        for (start, end) in grid.windows_at(time) {
+            rows.push(row);
+            starts.push(start);
+            ends.push(end);
+        }
+    }
+    let (rows, count) = (UInt32Array::from(rows), starts.len());
+    let repeated = batch.rows.columns().iter().map(|column| take(column, &rows, None));
+    let mut columns = repeated.collect::<std::result::Result<Vec<_>, _>>()?;
+    let ends = TimestampNanosecondArray::from(ends);
+    let lasts: TimestampNanosecondArray = ends.unary(|end| end - 1);
+    columns.push(Arc::new(TimestampNanosecondArray::from(starts)));
+    columns.push(Arc::new(ends));
+    columns.push(Arc::new(lasts.clone()));
+    Ok(Batch { rows: new_batch(schema, columns, count)?, times: lasts })
 }
 
 fn own_days(batch: &Batch, calendar: Calendar, zone: usize, schema: &SchemaRef) -> Result<Batch> {

@@ -16,16 +16,16 @@ mod testing;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 use postrider_core::{Batch, Watermark};
-use postrider_plan::{Period, Window};
+use postrider_plan::Window;
 
-use crate::calendar::Calendar;
 #[cfg(doc)]
 use crate::limits::{ADVANCE_BATCHES, ADVANCE_ROWS};
 pub(crate) use aggregate::{AggregateCall, AggregateSpec};
 pub(crate) use rank::RankSpec;
 use rank::RankedWindows;
 use session::SessionWindows;
-use slicing::{Grid, SlicingWindows};
+pub(crate) use slicing::Grid;
+use slicing::SlicingWindows;
 use state::merged_from;
 pub(crate) use state::{RestoredPart, StatePart, StateSnapshot, reroute};
 
@@ -123,45 +123,21 @@ impl OperatorSpec {
     /// How far behind the watermark a row may be that its state still depends on, in nanoseconds; `None` if there is no limit.
     pub(crate) fn reach(&self) -> Option<i64> {
         match self {
-            Self::Window(
-                Window::Tumble { size_ns, .. }
-                | Window::Hop { size_ns, .. }
-                | Window::Cumulate { size_ns, .. },
-                _,
-            ) => Some(*size_ns),
-            Self::Window(Window::Calendar { period, .. }, _) => Some(longest(*period)),
-            // A row is of the last moment of its window.
-            Self::Window(Window::Given, _) | Self::Rank(_) => Some(1),
-            Self::Window(Window::Session { .. }, _) => None,
+            Self::Window(window, _) => window.reach_ns(),
+            Self::Rank(spec) => Some(spec.reach_ns),
         }
     }
 
     /// A new, empty operator.
     pub(crate) fn build(&self) -> Result<Box<dyn Operator>> {
         match self {
-            Self::Window(Window::Tumble { size_ns, offset_ns }, spec) => {
-                let grid = Grid::hop(*size_ns, *size_ns, *offset_ns);
-                Ok(Box::new(SlicingWindows::new(grid, spec.clone())))
-            }
-            Self::Window(Window::Hop { slide_ns, size_ns, offset_ns }, spec) => {
-                let grid = Grid::hop(*slide_ns, *size_ns, *offset_ns);
-                Ok(Box::new(SlicingWindows::new(grid, spec.clone())))
-            }
-            Self::Window(Window::Cumulate { step_ns, size_ns, offset_ns }, spec) => {
-                let grid = Grid::cumulate(*step_ns, *size_ns, *offset_ns);
-                Ok(Box::new(SlicingWindows::new(grid, spec.clone())))
-            }
-            Self::Window(Window::Calendar { period, offset_ns, zone: Some(zone) }, spec) => {
-                let calendar = Calendar { period: *period, offset_ns: *offset_ns };
-                let grid = Grid::calendar(calendar, zone.0);
-                Ok(Box::new(SlicingWindows::new(grid, spec.clone())))
-            }
-            Self::Window(Window::Calendar { zone: None, .. } | Window::Given, spec) => {
-                Ok(Box::new(SlicingWindows::new(Grid::own(), spec.clone())))
-            }
             Self::Rank(spec) => Ok(Box::new(RankedWindows::new(spec.clone()))),
             Self::Window(Window::Session { gap_ns }, spec) => {
                 Ok(Box::new(SessionWindows::new(*gap_ns, spec.clone())?))
+            }
+            Self::Window(window, spec) => {
+                let grid = Grid::of(*window).unwrap_or_else(Grid::own);
+                Ok(Box::new(SlicingWindows::new(grid, spec.clone())))
             }
         }
     }
@@ -169,16 +145,5 @@ impl OperatorSpec {
 
 /// Whether rows bring their window along: its start is the last column of their key, and their time the last of it.
 pub(crate) const fn brings_window(window: Window) -> bool {
-    matches!(window, Window::Calendar { zone: None, .. } | Window::Given)
-}
-
-/// A length that no period exceeds: days of 24 hours, months of 31 days, and a day for clocks that are put back, be it over the
-/// date line.
-fn longest(period: Period) -> i64 {
-    const DAY_NS: i64 = 86_400_000_000_000;
-    let days = match period {
-        Period::Days(days) => i64::from(days),
-        Period::Months(months) => i64::from(months) * 31,
-    };
-    (days + 1).saturating_mul(DAY_NS)
+    matches!(window, Window::Calendar { zone: None, .. } | Window::Given { .. })
 }

@@ -13,7 +13,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::logical_expr::{Extension, Filter, LogicalPlan, Projection, TableScan, Union};
 use postrider_core::{Diagnostic, Diagnostics, format_duration};
-use postrider_plan::{Program, Query, SinkTarget, Table, Window, WindowAggregate, WindowRank};
+use postrider_plan::{
+    Program, Query, SinkTarget, Table, Window, WindowAggregate, WindowRank, WindowRows,
+};
 
 pub(crate) use self::sources::scanned_table;
 use self::{
@@ -26,7 +28,7 @@ use crate::{
     exchange::Route,
     explain::of_expression,
     identity::{Stateful, stage_identity},
-    operator::OperatorSpec,
+    operator::{Grid, OperatorSpec},
 };
 
 /// Plans a program.
@@ -139,6 +141,8 @@ impl Planner {
             LogicalPlan::Extension(Extension { node }) => {
                 if let Some(window) = node.as_any().downcast_ref::<WindowAggregate>() {
                     self.window(window)
+                } else if let Some(rows) = node.as_any().downcast_ref::<WindowRows>() {
+                    self.window_rows(rows)
                 } else if let Some(rank) = node.as_any().downcast_ref::<WindowRank>() {
                     self.rank(rank, None)
                 } else {
@@ -197,6 +201,18 @@ impl Planner {
         Ok(branches)
     }
 
+    fn window_rows(&mut self, node: &WindowRows) -> Result<Vec<Branch>, Diagnostics> {
+        let Some(grid) = Grid::of(node.window) else {
+            return Err(Diagnostic::error("PR0420", "rows can't be put into these windows").into());
+        };
+        let schema = Arc::new(node.schema.as_arrow().clone());
+        let mut branches = self.lower(&node.input)?;
+        for branch in &mut branches {
+            branch.chain.0.push(ChainStep::Windows(grid, Arc::clone(&schema)));
+        }
+        Ok(branches)
+    }
+
     fn window(&mut self, node: &WindowAggregate) -> Result<Vec<Branch>, Diagnostics> {
         let branches = self.lower(&node.input)?;
         let (steps, spec) = aggregate_inputs(node)?;
@@ -243,7 +259,7 @@ fn words(node: &WindowAggregate) -> StageWords {
         Window::Calendar { period, .. } => format!(
             "partial aggregates{each}, dropped when the watermark passes the end of the window of {period}"
         ),
-        Window::Given => {
+        Window::Given { .. } => {
             format!(
                 "partial aggregates{each}, dropped when the watermark passes the end of their window"
             )

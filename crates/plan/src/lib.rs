@@ -6,6 +6,7 @@
 //! | [`Query`] | a plan and the sink that takes its rows |
 //! | [`Table`] | one `CREATE TABLE`: columns, connector, options, watermark |
 //! | [`WindowAggregate`] | an aggregate whose groups include an event-time [`Window`] |
+//! | [`WindowRows`] | rows, once for each window that they are in |
 //! | [`WindowRank`] | the ranks of a window's results within it |
 //! | [`StreamTable`] | a [`Table`] as DataFusion's planner sees it |
 //!
@@ -21,6 +22,7 @@ mod table;
 mod window;
 mod window_aggregate;
 mod window_rank;
+mod window_rows;
 mod zone;
 
 pub use program::{Program, Query, SinkTarget};
@@ -30,4 +32,5 @@ pub use table::{
 pub use window::{Period, Window, window_type};
 pub use window_aggregate::WindowAggregate;
 pub use window_rank::{Ranking, WindowRank};
+pub use window_rows::WindowRows;
 pub use zone::Zone;

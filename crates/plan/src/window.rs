@@ -52,8 +52,12 @@ pub enum Window {
         /// The zone; `None` is that of each row.
         zone: Option<Zone>,
     },
-    /// The window that each row has already, as the result of another aggregate: its time is the last of that.
-    Given,
+    /// The window that each row has already, as the result of another aggregate or of a window table function: its time is the last
+    /// of that.
+    Given {
+        /// How long before that last time there may be rows.
+        reach_ns: i64,
+    },
 }
 
 /// A length of time that the calendar decides.
@@ -63,6 +67,19 @@ pub enum Period {
     Days(i32),
     /// So many months, counted from January 1970.
     Months(i32),
+}
+
+impl Period {
+    /// A length that none exceeds: days of 24 hours, months of 31 days, and a day for clocks that are put back, be it over the
+    /// date line.
+    fn longest_ns(self) -> i64 {
+        const DAY_NS: i64 = 86_400_000_000_000;
+        let days = match self {
+            Self::Days(days) => i64::from(days),
+            Self::Months(months) => i64::from(months) * 31,
+        };
+        (days + 1).saturating_mul(DAY_NS)
+    }
 }
 
 impl fmt::Display for Period {
@@ -101,7 +118,7 @@ impl fmt::Display for Window {
             Self::Calendar { period, zone: None, .. } => {
                 write!(f, "windows of {period} in the time zone of each row")
             }
-            Self::Given => write!(f, "the windows of its input"),
+            Self::Given { .. } => write!(f, "the windows of its input"),
         }?;
         match self.offset_ns() {
             0 => Ok(()),
@@ -112,6 +129,18 @@ impl fmt::Display for Window {
 }
 
 impl Window {
+    /// How far behind the watermark a row may be that open windows depend on; `None` if there is no limit.
+    pub fn reach_ns(self) -> Option<i64> {
+        match self {
+            Self::Tumble { size_ns, .. }
+            | Self::Hop { size_ns, .. }
+            | Self::Cumulate { size_ns, .. } => Some(size_ns),
+            Self::Calendar { period, .. } => Some(period.longest_ns()),
+            Self::Given { reach_ns } => Some(reach_ns),
+            Self::Session { .. } => None,
+        }
+    }
+
     /// How much later than those of the Unix epoch the windows start.
     const fn offset_ns(self) -> i64 {
         match self {
@@ -119,7 +148,7 @@ impl Window {
             | Self::Hop { offset_ns, .. }
             | Self::Cumulate { offset_ns, .. }
             | Self::Calendar { offset_ns, .. } => offset_ns,
-            Self::Session { .. } | Self::Given => 0,
+            Self::Session { .. } | Self::Given { .. } => 0,
         }
     }
 }

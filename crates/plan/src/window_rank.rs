@@ -52,6 +52,8 @@ pub struct WindowRank {
     pub ranking: Ranking,
     /// The start of the window that a row belongs to; its end is behind the row's time.
     pub start: Expr,
+    /// How long before the last time of its window there may be rows.
+    pub reach_ns: i64,
     /// What else tells groups of rows apart.
     pub partition_by: Vec<Expr>,
     /// What comes first within a group.

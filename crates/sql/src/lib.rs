@@ -51,6 +51,7 @@ mod window_calls;
 mod window_groups;
 mod window_origin;
 mod window_ranks;
+mod window_rows;
 mod window_spec;
 mod window_tables;
 

@@ -29,10 +29,7 @@ pub(crate) fn windows(plan: LogicalPlan, input: Input) -> Result<LogicalPlan> {
         LogicalPlan::Aggregate(aggregate) => lower(aggregate, input),
         // Over all rows there are, DataFusion ranks.
         LogicalPlan::Window(window) if input == Input::Stream => {
-            Ok(match window_ranks::lower(&window) {
-                Some(lowered) => Transformed::yes(lowered),
-                None => Transformed::no(LogicalPlan::Window(window)),
-            })
+            window_ranks::lower(window).map(Transformed::yes)
         }
         node => Ok(Transformed::no(node)),
     })
@@ -42,10 +39,7 @@ pub(crate) fn windows(plan: LogicalPlan, input: Input) -> Result<LogicalPlan> {
 fn lower(aggregate: Aggregate, input: Input) -> Result<Transformed<LogicalPlan>> {
     let found = aggregate.group_expr.iter().position(|expr| call(expr).is_some());
     let Some(window_index) = found else {
-        return Ok(match window_groups::lower(&aggregate, input)? {
-            Some(lowered) => Transformed::yes(lowered),
-            None => Transformed::no(LogicalPlan::Aggregate(aggregate)),
-        });
+        return window_groups::lower(aggregate, input).map(Transformed::yes);
     };
     let mut group_exprs = aggregate.group_expr;
     let grouped = group_exprs.remove(window_index);
@@ -136,7 +130,7 @@ pub(crate) fn check(
                 let hint = "name it in GROUP BY, and use its .start and .end in SELECT";
                 (format!("`{name}` belongs into GROUP BY"), hint)
             } else {
-                (format!("`{name}` is known behind GROUP BY only"), WINDOW_COLUMN)
+                (format!("`{name}` is not known before GROUP BY here"), WINDOW_COLUMN)
             };
             errors.push(
                 Diagnostic::error(codes::WINDOW_PLACE, message)

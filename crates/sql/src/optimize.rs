@@ -12,7 +12,10 @@ use datafusion::{
     },
 };
 
-use crate::{catalog::Catalog, checks::Input, lower, projections::MergeProjections};
+use crate::{
+    catalog::Catalog, checks::Input, lower, projections::MergeProjections, walk,
+    window_origin::is_window_column, window_rows,
+};
 
 /// Resolves types.
 pub(crate) fn analyze(catalog: &Catalog, plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -25,11 +28,21 @@ pub(crate) fn analyze(catalog: &Catalog, plan: LogicalPlan) -> Result<LogicalPla
 /// be dropped; the lowered node keeps its columns.
 pub(crate) fn finish(plan: LogicalPlan, input: Input) -> Result<LogicalPlan> {
     let pruned = run(vec![Arc::new(MergeProjections::default())], plan)?;
-    let lowered = lower::windows(pruned, input)?;
+    let lowered = put_into_windows(lower::windows(pruned, input)?)?;
     match input {
         Input::Stream => run(stream_rules(), lowered),
         Input::Bounded => run(bounded_rules(), lowered),
     }
+}
+
+/// Puts rows into windows, where columns of window table functions are still needed.
+fn put_into_windows(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let mut has_windows = false;
+    walk::nodes(&plan, |node| has_windows |= node.expressions().iter().any(is_window_column));
+    if !has_windows {
+        return Ok(plan);
+    }
+    window_rows::lower(run(vec![Arc::new(MergeProjections::default())], plan)?)
 }
 
 /// Rules that hold on a stream: none of them adds a join, sort or limit, replaces an input by an

@@ -18,20 +18,24 @@ use postrider_plan::{Window, WindowAggregate, window_type};
 use crate::{
     checks::Input,
     window_origin::{self, Origin, Part, Source},
+    window_rows,
 };
 
-/// The same as an aggregate by a window, with the columns that were grouped by computed from that; `None` if no window is among
+/// The same as an aggregate by a window, with the columns that were grouped by computed from that; as it was if no window is among
 /// them as a whole.
-pub(crate) fn lower(aggregate: &Aggregate, input: Input) -> Result<Option<LogicalPlan>> {
-    let below = &aggregate.input;
-    let origins: Vec<Option<Origin>> =
-        aggregate.group_expr.iter().map(|key| window_origin::of_expr(below, key)).collect();
-    let Some(Origin { of, .. }) = origins.iter().flatten().next() else { return Ok(None) };
-    if origins.iter().flatten().any(|origin| origin.of != *of) {
-        return plan_err!("a GROUP BY has at most one window");
+pub(crate) fn lower(mut aggregate: Aggregate, input: Input) -> Result<LogicalPlan> {
+    let mut origins = origins(&aggregate);
+    if of_table(&origins) && window_rows::are_read(&aggregate) {
+        let below = Arc::unwrap_or_clone(aggregate.input);
+        aggregate.input = Arc::new(window_rows::lower(below)?);
+        origins = self::origins(&aggregate);
     }
-    if !is_whole(&origins) {
-        return Ok(None);
+    let source = origins.iter().flatten().next().map(|origin| origin.of.clone());
+    let Some(of) = source.filter(|_| is_whole(&origins)) else {
+        return Ok(LogicalPlan::Aggregate(aggregate));
+    };
+    if origins.iter().flatten().any(|origin| origin.of != of) {
+        return plan_err!("a GROUP BY has at most one window");
     }
     let keys = aggregate.group_expr.iter().zip(&origins);
     let keys: Vec<Expr> =
@@ -39,15 +43,29 @@ pub(crate) fn lower(aggregate: &Aggregate, input: Input) -> Result<Option<Logica
     let (window, window_exprs) = match of {
         Source::Table(window, partition) => {
             if matches!(window, Window::Session { .. }) {
-                check_partition(below, &keys, partition)?;
+                check_partition(&aggregate.input, &keys, &partition)?;
             }
-            (*window, Vec::new())
+            (window, Vec::new())
         }
         // Over all rows there are, it is an aggregate like any other.
-        Source::Result if input == Input::Bounded => return Ok(None),
-        Source::Result => (Window::Given, vec![start(&aggregate.group_expr, &origins)?]),
+        Source::Result(_) if input == Input::Bounded => {
+            return Ok(LogicalPlan::Aggregate(aggregate));
+        }
+        Source::Result(reach_ns) => {
+            (Window::Given { reach_ns }, vec![start(&aggregate.group_expr, &origins)?])
+        }
     };
-    build(aggregate, &origins, keys, window, window_exprs).map(Some)
+    build(&aggregate, &origins, keys, window, window_exprs)
+}
+
+fn origins(aggregate: &Aggregate) -> Vec<Option<Origin>> {
+    let keys = aggregate.group_expr.iter();
+    keys.map(|key| window_origin::of_expr(&aggregate.input, key)).collect()
+}
+
+/// Whether keys with these origins are columns of a window table function.
+pub(crate) fn of_table(origins: &[Option<Origin>]) -> bool {
+    origins.iter().flatten().any(|origin| matches!(origin.of, Source::Table(..)))
 }
 
 /// Whether keys with these origins have both ends of a window.

@@ -4,7 +4,7 @@ use datafusion::{
     common::{Column, ScalarValue},
     logical_expr::{Expr, LogicalPlan, Operator},
 };
-use postrider_plan::{StreamTable, Window, WindowAggregate, WindowRank};
+use postrider_plan::{StreamTable, Window, WindowAggregate, WindowRank, WindowRows};
 
 use crate::functions::WindowColumn;
 
@@ -45,8 +45,9 @@ pub(crate) struct Origin {
 pub(crate) enum Source {
     /// A window table function that nothing was aggregated by yet, and the columns that it partitions by.
     Table(Window, Vec<Expr>),
-    /// A windowed aggregate.
-    Result,
+    /// A windowed aggregate, or rows that were put into their windows: their time is the last of that. There may be rows as
+    /// long before that as it says.
+    Result(i64),
 }
 
 /// What of a window an expression over a plan is, if it is that.
@@ -87,17 +88,32 @@ fn of_column(plan: &LogicalPlan, index: usize) -> Option<Origin> {
         LogicalPlan::Union(node) => {
             let mut origins = node.inputs.iter().map(|input| of_column(input, index));
             let first = origins.next()??;
-            origins.all(|origin| origin.as_ref() == Some(&first)).then_some(first)
+            origins.try_fold(first, |one, other| united(one, &other?))
         }
         LogicalPlan::Extension(extension) => {
             if let Some(node) = extension.node.as_any().downcast_ref::<WindowRank>() {
                 return of_column(&node.input, index);
             }
+            if let Some(node) = extension.node.as_any().downcast_ref::<WindowRows>() {
+                let parts = [Part::Start, Part::End, Part::Time];
+                let part = *parts.get(index.checked_sub(node.width())?)?;
+                return Some(Origin { part, of: Source::Result(node.window.reach_ns()?) });
+            }
             let node = extension.node.as_any().downcast_ref::<WindowAggregate>()?;
-            let whole = Origin { part: Part::Whole, of: Source::Result };
+            let whole = Origin { part: Part::Whole, of: Source::Result(1) };
             (index == node.window_index).then_some(whole)
         }
         _ => None,
+    }
+}
+
+/// What a column of a union is whose inputs have these: results of windows may be united, whatever windows they are of.
+fn united(one: Origin, other: &Origin) -> Option<Origin> {
+    match (&one.of, &other.of) {
+        (Source::Result(reach), Source::Result(further)) if one.part == other.part => {
+            Some(Origin { part: one.part, of: Source::Result(*reach.max(further)) })
+        }
+        _ => (one == *other).then_some(one),
     }
 }
 

@@ -1,10 +1,10 @@
 //! `ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY ..)`: the ranks of rows within the window that they are a
-//! result of.
+//! result of, or were put into.
 
 use std::{collections::HashMap, sync::Arc};
 
 use datafusion::{
-    common::{DFSchema, DFSchemaRef},
+    common::{DFSchema, DFSchemaRef, Result},
     logical_expr::{
         Expr, Extension, LogicalPlan, Window, WindowFunctionDefinition, expr::WindowFunction,
     },
@@ -14,10 +14,22 @@ use postrider_plan::{Ranking, WindowRank};
 use crate::{
     window_groups,
     window_origin::{self, Origin, Source},
+    window_rows,
 };
 
-/// The same as ranks within a window, each over the rows that the one before numbered; `None` if it is something else.
-pub(crate) fn lower(window: &Window) -> Option<LogicalPlan> {
+/// The same as ranks within a window, each over the rows that the one before numbered; as it was if it is something else.
+pub(crate) fn lower(mut window: Window) -> Result<LogicalPlan> {
+    let functions = window.window_expr.iter().map(function).collect::<Option<Vec<_>>>();
+    let of_table = |function: &&WindowFunction| {
+        window_groups::of_table(&origins(&window.input, &function.params.partition_by))
+    };
+    if functions.is_some_and(|functions| functions.iter().any(of_table)) {
+        window.input = Arc::new(window_rows::lower(Arc::unwrap_or_clone(window.input))?);
+    }
+    Ok(ranks(&window).unwrap_or(LogicalPlan::Window(window)))
+}
+
+fn ranks(window: &Window) -> Option<LogicalPlan> {
     let mut plan = Arc::clone(&window.input);
     for expr in &window.window_expr {
         let width = plan.schema().fields().len() + 1;
@@ -39,22 +51,30 @@ fn rank(
 ) -> Option<LogicalPlan> {
     let ranking = ranking(function)?;
     let keys = &function.params.partition_by;
-    let origins: Vec<Option<Origin>> =
-        keys.iter().map(|key| window_origin::of_expr(&input, key)).collect();
-    let is_result = |origin: &Origin| origin.of == Source::Result;
-    if !window_groups::is_whole(&origins) || !origins.iter().flatten().all(is_result) {
+    let origins = origins(&input, keys);
+    let reaches = origins.iter().flatten().map(|origin| match origin.of {
+        Source::Result(reach) => Some(reach),
+        Source::Table(..) => None,
+    });
+    let reach_ns = reaches.collect::<Option<Vec<_>>>()?.into_iter().max()?;
+    if !window_groups::is_whole(&origins) {
         return None;
     }
     let others = keys.iter().zip(&origins).filter(|(_, origin)| origin.is_none());
     let node = WindowRank {
         ranking,
         start: window_groups::start(keys, &origins).ok()?,
+        reach_ns,
         partition_by: others.map(|(key, _)| key.clone()).collect(),
         input,
         order_by: function.params.order_by.clone(),
         schema,
     };
     Some(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+}
+
+fn origins(below: &LogicalPlan, keys: &[Expr]) -> Vec<Option<Origin>> {
+    keys.iter().map(|key| window_origin::of_expr(below, key)).collect()
 }
 
 fn function(expr: &Expr) -> Option<&WindowFunction> {

@@ -37,6 +37,8 @@ pub(crate) struct RankSpec {
     pub(crate) limit: Option<u64>,
     /// All columns that arrive.
     pub(crate) input_schema: SchemaRef,
+    /// How long before the last time of its window there may be rows.
+    pub(crate) reach_ns: i64,
     /// How many of them tell groups apart, without the start.
     pub(crate) keys: usize,
     /// How those behind the start are sorted.

@@ -24,7 +24,7 @@ use arrow::{
 use datafusion::common::Result;
 use postrider_core::{Batch, Watermark};
 
-pub(super) use self::grid::Grid;
+pub(crate) use self::grid::Grid;
 use self::{
     grid::Span,
     settled::{Partial, Slice},

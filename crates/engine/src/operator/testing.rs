@@ -152,6 +152,7 @@ pub(super) fn ranks(ranking: Ranking, limit: Option<u64>) -> RankSpec {
         ranking,
         limit,
         input_schema,
+        reach_ns: 1,
         keys: 0,
         order: [SortOptions { descending: true, nulls_first: false }].into(),
         output_schema: Arc::new(Schema::new(output)),

@@ -101,6 +101,7 @@ fn inputs(node: &WindowRank, limit: Option<u64>) -> Result<(ChainStep, RankSpec)
     let spec = RankSpec {
         ranking: node.ranking,
         limit,
+        reach_ns: node.reach_ns,
         input_schema: Arc::clone(&input_schema),
         keys: node.partition_by.len(),
         order: options.collect(),

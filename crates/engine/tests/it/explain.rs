@@ -120,6 +120,14 @@ fn windows_say_how_they_cut_time_and_what_they_keep() {
 }
 
 #[test]
+fn rows_that_are_put_into_windows_say_so() {
+    let text = explain(
+        "SELECT email, window_end AS until FROM TABLE(TUMBLE(TABLE visits, DESCRIPTOR(ts), INTERVAL '1' DAY))",
+    );
+    assert!(text.contains("-> put each row into its windows, compute columns, to o\n"), "{text}");
+}
+
+#[test]
 fn a_window_of_each_rows_zone_and_what_is_ranked_in_a_window_are_said() {
     let text = explain(
         "SELECT email, w, n FROM (

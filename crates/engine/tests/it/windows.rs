@@ -353,6 +353,21 @@ proptest! {
     }
 
     #[test]
+    fn ranks_of_rows_in_their_windows_are_what_batch_says(
+        rows in rows(), slide in 1..9_i64, more in 0..20_i64, limit in 1..4_u64, way in way(),
+    ) {
+        let (rows, size) = (table(&rows), slide + more);
+        let ranked = |start: &str, end: &str, rows: &str| format!(
+            "SELECT k, {start} AS w_start, {end} AS w_end, r AS n, v AS total, id AS mean, s AS low, v AS even, id AS words, s AS first, id AS last
+             FROM (SELECT *, row_number() OVER (PARTITION BY {start}, {end}, k ORDER BY ts DESC, id) AS r FROM {rows}) WHERE r <= {limit}"
+        );
+        let function = format!("HOP(TABLE t, DESCRIPTOR(ts), INTERVAL '{slide}' SECOND, INTERVAL '{size}' SECOND)");
+        let query = ranked("window_start", "window_end", &function);
+        let expected = ranked("w_start", "w_end", &format!("({})", oracle::hops(slide, size, 0)));
+        check(&query, &rows, &way, &rows, &expected);
+    }
+
+    #[test]
     fn ranks_within_windows_are_what_batch_says(
         rows in rows(), size in 1..40_i64, limit in 1..4_u64, by_word in any::<bool>(),
         function in prop::sample::select(vec!["row_number", "rank", "dense_rank"]), way in way(),

@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use chrono_tz::Tz;
 
+use postrider_plan::Window;
+
 use crate::calendar::Calendar;
 
 /// Which slice a time is in, and which other times are.
@@ -29,7 +31,7 @@ impl Span {
 /// Where windows accumulate, slices have even numbers, and what a window left for the next one has the odd number behind its last
 /// slice: it lasts as long as the bucket, and replaces all that is before it.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::operator) struct Grid {
+pub(crate) struct Grid {
     slices: Slices,
     windows: Windows,
 }
@@ -86,6 +88,32 @@ impl Grid {
     /// Windows that rows bring along: their time is the last nanosecond of it. Slice and window `n` end at `n`.
     pub(in crate::operator) const fn own() -> Self {
         Self { slices: Slices::Even { length: 1, origin: -1 }, windows: Windows::Own }
+    }
+
+    /// The grid of windows that the time of a row decides about.
+    pub(crate) fn of(window: Window) -> Option<Self> {
+        match window {
+            Window::Tumble { size_ns, offset_ns } => Some(Self::hop(size_ns, size_ns, offset_ns)),
+            Window::Hop { slide_ns, size_ns, offset_ns } => {
+                Some(Self::hop(slide_ns, size_ns, offset_ns))
+            }
+            Window::Cumulate { step_ns, size_ns, offset_ns } => {
+                Some(Self::cumulate(step_ns, size_ns, offset_ns))
+            }
+            Window::Calendar { period, offset_ns, zone: Some(zone) } => {
+                Some(Self::calendar(Calendar { period, offset_ns }, zone.0))
+            }
+            Window::Calendar { zone: None, .. } | Window::Given { .. } | Window::Session { .. } => {
+                None
+            }
+        }
+    }
+
+    /// Start and end of each window that holds `time`.
+    pub(crate) fn windows_at(self, time: i64) -> impl Iterator<Item = (i64, i64)> {
+        let slice = i128::from(self.span(time).number);
+        let windows = self.first_window_with(slice)..=self.last_window_with(slice);
+        windows.map(move |window| self.bounds(window))
     }
 
     /// The slice that holds `time`.
