@@ -8,6 +8,8 @@
 //! | [`WindowAggregate`] | an aggregate whose groups include an event-time [`Window`] |
 //! | [`WindowRows`] | rows, once for each window that they are in |
 //! | [`WindowRank`] | the ranks of a window's results within it |
+//! | [`IntervalJoin`] | a join of two streams whose event times are within [`TimeBounds`] |
+//! | [`Over`] | window functions over the rows of a stream, `OVER (PARTITION BY .. ORDER BY ts ..)`, and what [`Memory`] they need |
 //! | [`StreamTable`] | a [`Table`] as DataFusion's planner sees it |
 //!
 //! Owns: these types. Does not own: SQL text (`postrider-sql` makes programs) or execution
@@ -17,6 +19,8 @@
 //! ordinary relational plans, and a projection can't lose the time. The plan of a [`Query`] is
 //! analyzed and optimized, holds no scalar window call, and yields exactly the columns of its sink.
 
+mod interval_join;
+mod over;
 mod program;
 mod table;
 mod window;
@@ -25,6 +29,8 @@ mod window_rank;
 mod window_rows;
 mod zone;
 
+pub use interval_join::{IntervalJoin, TimeBounds};
+pub use over::{Endless, KeptRows, Memory, Over};
 pub use program::{Program, Query, SinkTarget};
 pub use table::{
     AtEnd, BadData, Column, CommonOptions, Format, StreamTable, Table, TableRole, WatermarkDef,

@@ -58,6 +58,8 @@ pub struct WindowRank {
     pub partition_by: Vec<Expr>,
     /// What comes first within a group.
     pub order_by: Vec<SortExpr>,
+    /// The greatest rank that anybody asks for; rows behind it are left out. No part of what the node is called: state holds all rows.
+    pub limit: Option<u64>,
     /// The columns of the input, then the rank.
     pub schema: DFSchemaRef,
 }
@@ -115,7 +117,7 @@ impl UserDefinedLogicalNodeCore for WindowRank {
 impl PartialOrd for WindowRank {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         let key = |node: &Self| format!("{:?} {:?}", node.expressions(), node.input);
-        match (self.ranking, key(self)).cmp(&(other.ranking, key(other))) {
+        match (self.ranking, self.limit, key(self)).cmp(&(other.ranking, other.limit, key(other))) {
             Ordering::Equal if self != other => None,
             order => Some(order),
         }

@@ -11,7 +11,6 @@ use std::{
 };
 
 use postrider_core::Diagnostic;
-use postrider_plan::Ranking;
 use sqlparser::ast::{
     Expr, Function, ObjectName, Query, Select, Spanned, TableFactor, Value, ValueWithSpan, Visit,
     Visitor,
@@ -72,7 +71,8 @@ pub(crate) fn row_expression(
     let ControlFlow::Continue(()) = expr.visit(&mut checker);
     for call in Calls::of(expr).0 {
         let name = window_calls::name(&call);
-        if is_window(&name) || catalog.functions.aggregate.contains_key(&name) {
+        let of_rows = call.over.is_some() || catalog.functions.aggregate.contains_key(&name);
+        if is_window(&name) || of_rows {
             checker.errors.push(
                 Diagnostic::error(
                     codes::BAD_GENERATED,
@@ -175,15 +175,7 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             );
             return;
         }
-        let ranks = Ranking::named(&name).is_some();
-        if call.over.is_some() && !ranks {
-            let range = self.source.balanced(call.span());
-            self.refuse(
-                "OVER (..)",
-                range,
-                "aggregate over GROUP BY with a window such as tumble(..); rank its results with ROW_NUMBER()",
-            );
-        } else if self.input == Input::Stream && self.catalog.functions.is_volatile(&name) {
+        if self.input == Input::Stream && self.catalog.functions.is_volatile(&name) {
             self.errors.push(
                 Diagnostic::error(
                     codes::VOLATILE,
@@ -330,18 +322,11 @@ impl Visitor for Checker<'_, '_, '_> {
         match expr {
             Expr::Function(call) => self.call(call),
             Expr::Subquery(query) if self.read.contains(&address(query.as_ref())) => {}
-            Expr::Subquery(query) | Expr::Exists { subquery: query, .. } => {
+            Expr::Subquery(query) => {
                 self.refuse(
                     "a subquery in an expression",
                     self.source.balanced(query.span()),
                     "read it in FROM",
-                );
-            }
-            Expr::InSubquery { subquery, .. } => {
-                self.refuse(
-                    "IN (SELECT ..)",
-                    self.source.balanced(subquery.span()),
-                    "list the values: IN ('a', 'b')",
                 );
             }
             Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_) => {

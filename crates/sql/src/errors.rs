@@ -55,6 +55,8 @@ fn explain_one(
     }
     let code = if message.contains("is not the event time") {
         codes::NO_EVENT_TIME
+    } else if message.contains("once for each of its windows") {
+        codes::WINDOW_PLACE
     } else {
         codes::BAD_EXPRESSION
     };

@@ -64,7 +64,12 @@ pub(crate) fn literal(catalog: &Catalog, expr: &SqlExpr) -> Result<Length, NotAL
     }
 }
 
-/// The same for a planned literal.
+/// The nanoseconds of a planned literal.
+pub(crate) fn scalar_ns(value: &ScalarValue) -> Result<i64, NotALength> {
+    scalar(value).and_then(Length::fixed)
+}
+
+/// The same with its months.
 pub(crate) fn scalar(value: &ScalarValue) -> Result<Length, NotALength> {
     let interval = value
         .cast_to(&DataType::Interval(IntervalUnit::MonthDayNano))

@@ -31,7 +31,7 @@ pub(crate) const MAX_COPIES: u64 = 1 << 5;
 pub(crate) const MAX_WINDOWS_PER_ROW: u64 = 7 * 24 * 60;
 /// Windows that a row of a window table function is in, where each gets a copy of it because no aggregate takes it as it is. A
 /// batch is so many times as large then.
-pub(crate) const MAX_COPIES_OF_A_ROW: i64 = 64;
+pub(crate) const MAX_COPIES_OF_A_ROW: u64 = 64;
 /// A step of a `cumulate`, in nanoseconds: twice as many numbers as there are steps in all of time must fit into 64 bits.
 pub(crate) const MIN_STEP_NS: i64 = 1_000;
 /// Nested calls of the parser that [`MAX_NESTING`] and [`MAX_CHAIN`] together can ask for.
@@ -44,5 +44,7 @@ pub(crate) const PLANNER_STACK_BYTES: usize = 64 * 1024 * 1024;
 pub(crate) const MAX_GROWTH: u64 = 1 << 12;
 /// How long a text is taken to be where it isn't known before rows arrive.
 pub(crate) const ASSUMED_LENGTH: u64 = 64;
+/// What a key of a window function costs beside its own bytes and what is kept for it: an entry of a table.
+pub(crate) const PARTITION_BYTES: u64 = 160;
 /// How unlike a name may be to be suggested instead: a third of its letters.
 pub(crate) const SUGGESTION_DISTANCE_DIVISOR: usize = 3;

@@ -9,7 +9,6 @@ use datafusion::{
 };
 use postrider_core::Diagnostic;
 use postrider_plan::{Column, StreamTable, Table, Window, WindowAggregate};
-use sqlparser::keywords::Keyword;
 
 use crate::{
     checks::Input,
@@ -29,7 +28,7 @@ pub(crate) fn windows(plan: LogicalPlan, input: Input) -> Result<LogicalPlan> {
         LogicalPlan::Aggregate(aggregate) => lower(aggregate, input),
         // Over all rows there are, DataFusion ranks.
         LogicalPlan::Window(window) if input == Input::Stream => {
-            window_ranks::lower(window).map(Transformed::yes)
+            Ok(Transformed::yes(window_ranks::lower(window)))
         }
         node => Ok(Transformed::no(node)),
     })
@@ -150,7 +149,7 @@ pub(crate) fn check(
                         }
                     };
                     let timeless = tables.iter().filter(|table| table.watermark.is_none());
-                    errors.extend(timeless.map(|table| no_event_time(table, place(table))));
+                    errors.extend(timeless.map(|table| no_event_time(table, place(table), "fall in no window")));
                 }
             }
             LogicalPlan::Projection(_)
@@ -158,18 +157,13 @@ pub(crate) fn check(
             | LogicalPlan::SubqueryAlias(_)
             | LogicalPlan::TableScan(_)
             | LogicalPlan::Union(_) => {}
-            LogicalPlan::Window(_) if input == Input::Stream => errors.push(
-                Diagnostic::error(codes::NOT_ON_STREAMS, "OVER (..) on a stream ranks the results of a window")
-                    .at(source.keyword_within(Keyword::OVER, within).unwrap_or_else(|| within.clone()))
-                    .hint("ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY ..), over an aggregate by that window"),
-            ),
             node if input == Input::Stream => errors.push(
                 Diagnostic::error(
                     codes::NOT_ON_STREAMS,
                     format!("{} on a stream is not supported yet", words(node)),
                 )
                 .at(within.clone())
-                .hint("a pipeline filters, projects, unites and aggregates by window"),
+                .hint("a pipeline filters, projects, unites, joins within a time, aggregates by window and looks back with OVER"),
             ),
             _ => {}
         }
@@ -195,13 +189,13 @@ fn window_inside(expr: &Expr) -> Option<String> {
     found
 }
 
-fn no_event_time(table: &Table, place: Range<usize>) -> Diagnostic {
+pub(crate) fn no_event_time(table: &Table, place: Range<usize>, misses: &str) -> Diagnostic {
     let times = |column: &&Column| matches!(column.data_type, DataType::Timestamp(_, None));
     let column =
         table.columns.iter().find(times).map_or("event_time", |column| column.name.as_str());
     Diagnostic::error(
         codes::NO_EVENT_TIME,
-        format!("`{}` has no event time, so its rows fall in no window", table.name),
+        format!("`{}` has no event time, so its rows {misses}", table.name),
     )
     .at(place)
     .hint(format!("add to its columns: WATERMARK FOR {column} AS {column} - INTERVAL '5 seconds'"))

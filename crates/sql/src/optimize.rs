@@ -1,20 +1,26 @@
 //! Which of DataFusion's rules run.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use datafusion::{
     common::Result,
     logical_expr::{LogicalPlan, planner::ContextProvider},
     optimizer::{
         Analyzer, Optimizer, OptimizerContext, OptimizerRule,
-        eliminate_duplicated_expr::EliminateDuplicatedExpr, optimize_unions::OptimizeUnions,
+        decorrelate_predicate_subquery::DecorrelatePredicateSubquery,
+        eliminate_cross_join::EliminateCrossJoin,
+        eliminate_duplicated_expr::EliminateDuplicatedExpr,
+        eliminate_outer_join::EliminateOuterJoin,
+        extract_equijoin_predicate::ExtractEquijoinPredicate, optimize_unions::OptimizeUnions,
         push_down_filter::PushDownFilter, simplify_expressions::SimplifyExpressions,
     },
 };
 
+use postrider_core::Diagnostic;
+
 use crate::{
-    catalog::Catalog, checks::Input, lower, projections::MergeProjections, walk,
-    window_origin::is_window_column, window_rows,
+    catalog::Catalog, checks::Input, joins, lower, over, projections::MergeProjections,
+    text::SourceText, window_rows,
 };
 
 /// Resolves types.
@@ -26,23 +32,44 @@ pub(crate) fn analyze(catalog: &Catalog, plan: LogicalPlan) -> Result<LogicalPla
 ///
 /// Projections are optimized once before lowering, while an aggregate that nobody uses can still
 /// be dropped; the lowered node keeps its columns.
-pub(crate) fn finish(plan: LogicalPlan, input: Input) -> Result<LogicalPlan> {
-    let pruned = run(vec![Arc::new(MergeProjections::default())], plan)?;
-    let lowered = put_into_windows(lower::windows(pruned, input)?)?;
-    match input {
-        Input::Stream => run(stream_rules(), lowered),
-        Input::Bounded => run(bounded_rules(), lowered),
+pub(crate) fn finish(
+    plan: LogicalPlan,
+    input: Input,
+    source: &SourceText<'_>,
+    within: &Range<usize>,
+) -> Result<std::result::Result<LogicalPlan, Vec<Diagnostic>>> {
+    // First: a row is in its windows whether or not anybody reads which those are.
+    let in_windows = window_rows::lower(plan)?;
+    let pruned = run(vec![Arc::new(MergeProjections::default())], in_windows)?;
+    let lowered = lower::windows(pruned, input)?;
+    if input == Input::Bounded {
+        return run(bounded_rules(), lowered).map(Ok);
     }
+    let joined = if joins::has_joins(&lowered) {
+        let (joined, errors) = joins::lower(run(join_rules(), lowered)?, source, within)?;
+        if !errors.is_empty() {
+            return Ok(Err(errors));
+        }
+        joined
+    } else {
+        lowered
+    };
+    // Last: DataFusion's rules know which filters may go below its own node, and which of its columns nobody reads.
+    let (plan, errors) = over::lower(run(stream_rules(), joined)?, source, within)?;
+    Ok(if errors.is_empty() { Ok(plan) } else { Err(errors) })
 }
 
-/// Puts rows into windows, where columns of window table functions are still needed.
-fn put_into_windows(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let mut has_windows = false;
-    walk::nodes(&plan, |node| has_windows |= node.expressions().iter().any(is_window_column));
-    if !has_windows {
-        return Ok(plan);
-    }
-    window_rows::lower(run(vec![Arc::new(MergeProjections::default())], plan)?)
+/// Rules that bring joins into one form: subqueries in WHERE become semi and anti joins, conditions go where they hold, equal
+/// keys are told from the rest.
+fn join_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    vec![
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(DecorrelatePredicateSubquery::new()),
+        Arc::new(EliminateCrossJoin::new()),
+        Arc::new(EliminateOuterJoin::new()),
+        Arc::new(PushDownFilter::new()),
+        Arc::new(ExtractEquijoinPredicate::new()),
+    ]
 }
 
 /// Rules that hold on a stream: none of them adds a join, sort or limit, replaces an input by an

@@ -14,6 +14,7 @@ use crate::{
     checks::Input,
     codes, ddl, guard,
     insert::{self, Target},
+    over,
     parse::{self, Located, Statement},
     prepass, select, suggest,
     text::SourceText,
@@ -216,6 +217,7 @@ impl<'s, 'a> Planner<'s, 'a> {
         let analyzed = select::analyze(&self.catalog, self.source, query, input, range)?;
         self.warnings.extend(analyzed.warnings);
         let plan = select::finish(analyzed.plan, input, self.source, range)?;
+        self.warnings.extend(over::kept_for_ever(&plan, self.source, range));
         Ok(Planned { sink: None, plan, range: range.clone(), name_range: range.clone() })
     }
 
@@ -254,6 +256,7 @@ impl<'s, 'a> Planner<'s, 'a> {
             return Err(vec![error]);
         }
         let plan = select::finish(plan, input, self.source, range)?;
+        self.warnings.extend(over::kept_for_ever(&plan, self.source, range));
         if self.inferred.contains(&key) {
             self.catalog.tables.insert(key.clone(), Arc::new(table));
         }

@@ -18,6 +18,7 @@ use crate::{
     codes,
     functions::is_window,
     interval::NotALength,
+    over,
     text::SourceText,
     window_spec::{self, Arg},
     window_tables::WindowTable,
@@ -279,6 +280,7 @@ impl VisitorMut for AliasExpansion {
     type Break = Infallible;
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Infallible> {
+        over::name_windows(select);
         let tables: Vec<String> = select
             .from
             .iter()

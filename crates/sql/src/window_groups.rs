@@ -18,18 +18,12 @@ use postrider_plan::{Window, WindowAggregate, window_type};
 use crate::{
     checks::Input,
     window_origin::{self, Origin, Part, Source},
-    window_rows,
 };
 
 /// The same as an aggregate by a window, with the columns that were grouped by computed from that; as it was if no window is among
 /// them as a whole.
-pub(crate) fn lower(mut aggregate: Aggregate, input: Input) -> Result<LogicalPlan> {
-    let mut origins = origins(&aggregate);
-    if of_table(&origins) && window_rows::are_read(&aggregate) {
-        let below = Arc::unwrap_or_clone(aggregate.input);
-        aggregate.input = Arc::new(window_rows::lower(below)?);
-        origins = self::origins(&aggregate);
-    }
+pub(crate) fn lower(aggregate: Aggregate, input: Input) -> Result<LogicalPlan> {
+    let origins = origins(&aggregate);
     let source = origins.iter().flatten().next().map(|origin| origin.of.clone());
     let Some(of) = source.filter(|_| is_whole(&origins)) else {
         return Ok(LogicalPlan::Aggregate(aggregate));
@@ -58,7 +52,8 @@ pub(crate) fn lower(mut aggregate: Aggregate, input: Input) -> Result<LogicalPla
     build(&aggregate, &origins, keys, window, window_exprs)
 }
 
-fn origins(aggregate: &Aggregate) -> Vec<Option<Origin>> {
+/// What of which window each key of an aggregate is, if it is that.
+pub(crate) fn origins(aggregate: &Aggregate) -> Vec<Option<Origin>> {
     let keys = aggregate.group_expr.iter();
     keys.map(|key| window_origin::of_expr(&aggregate.input, key)).collect()
 }

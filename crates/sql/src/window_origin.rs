@@ -4,7 +4,7 @@ use datafusion::{
     common::{Column, ScalarValue},
     logical_expr::{Expr, LogicalPlan, Operator},
 };
-use postrider_plan::{StreamTable, Window, WindowAggregate, WindowRank, WindowRows};
+use postrider_plan::{Over, StreamTable, Window, WindowAggregate, WindowRank, WindowRows};
 
 use crate::functions::WindowColumn;
 
@@ -90,7 +90,11 @@ fn of_column(plan: &LogicalPlan, index: usize) -> Option<Origin> {
             let first = origins.next()??;
             origins.try_fold(first, |one, other| united(one, &other?))
         }
+        LogicalPlan::Window(node) => of_column(&node.input, index),
         LogicalPlan::Extension(extension) => {
+            if let Some(node) = extension.node.as_any().downcast_ref::<Over>() {
+                return of_column(&node.input, index);
+            }
             if let Some(node) = extension.node.as_any().downcast_ref::<WindowRank>() {
                 return of_column(&node.input, index);
             }
@@ -162,6 +166,9 @@ pub(crate) fn is_event_time(plan: &LogicalPlan, index: usize) -> bool {
         },
         LogicalPlan::SubqueryAlias(node) => is_event_time(&node.input, index),
         LogicalPlan::Filter(node) => is_event_time(&node.input, index),
+        LogicalPlan::Window(node) => {
+            index < node.input.schema().fields().len() && is_event_time(&node.input, index)
+        }
         LogicalPlan::Union(node) => node.inputs.iter().all(|input| is_event_time(input, index)),
         LogicalPlan::Aggregate(node) => {
             let origin = node.group_expr.get(index).and_then(|key| of_expr(&node.input, key));

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use datafusion::{
-    common::{DFSchema, DFSchemaRef, Result},
+    common::{DFSchema, DFSchemaRef},
     logical_expr::{
         Expr, Extension, LogicalPlan, Window, WindowFunctionDefinition, expr::WindowFunction,
     },
@@ -14,19 +14,11 @@ use postrider_plan::{Ranking, WindowRank};
 use crate::{
     window_groups,
     window_origin::{self, Origin, Source},
-    window_rows,
 };
 
 /// The same as ranks within a window, each over the rows that the one before numbered; as it was if it is something else.
-pub(crate) fn lower(mut window: Window) -> Result<LogicalPlan> {
-    let functions = window.window_expr.iter().map(function).collect::<Option<Vec<_>>>();
-    let of_table = |function: &&WindowFunction| {
-        window_groups::of_table(&origins(&window.input, &function.params.partition_by))
-    };
-    if functions.is_some_and(|functions| functions.iter().any(of_table)) {
-        window.input = Arc::new(window_rows::lower(Arc::unwrap_or_clone(window.input))?);
-    }
-    Ok(ranks(&window).unwrap_or(LogicalPlan::Window(window)))
+pub(crate) fn lower(window: Window) -> LogicalPlan {
+    ranks(&window).unwrap_or(LogicalPlan::Window(window))
 }
 
 fn ranks(window: &Window) -> Option<LogicalPlan> {
@@ -68,6 +60,7 @@ fn rank(
         partition_by: others.map(|(key, _)| key.clone()).collect(),
         input,
         order_by: function.params.order_by.clone(),
+        limit: None,
         schema,
     };
     Some(LogicalPlan::Extension(Extension { node: Arc::new(node) }))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::{
     common::{
-        Result,
+        DataFusionError, Diagnostic, Result,
         tree_node::{Transformed, TreeNode},
     },
     logical_expr::{Aggregate, Expr, Extension, LogicalPlan, Projection},
@@ -14,20 +14,45 @@ use postrider_plan::{Window, WindowRows};
 use crate::{
     functions::WindowColumn,
     limits::MAX_COPIES_OF_A_ROW,
-    walk,
+    walk, window_groups,
     window_origin::{self, Part, Source},
 };
 
-/// Puts the rows of window table functions into their windows, where the time of a row decides about them.
+/// Puts the rows of window table functions into their windows, but for those that an aggregate by these windows takes: that one
+/// does it itself, and with far less work.
+///
+/// # Errors
+/// A row is in too many windows for a copy in each.
 pub(crate) fn lower(plan: LogicalPlan) -> Result<LogicalPlan> {
-    plan.transform_up_with_subqueries(|node| match node {
-        LogicalPlan::Projection(step) => match step.expr.iter().find_map(window_of) {
-            Some(window) if is_few(window) => put(step, window).map(Transformed::yes),
-            _ => Ok(Transformed::no(LogicalPlan::Projection(step))),
-        },
-        node => Ok(Transformed::no(node)),
-    })
-    .map(|transformed| transformed.data)
+    put_all(plan, false)
+}
+
+fn put_all(plan: LogicalPlan, is_aggregated: bool) -> Result<LogicalPlan> {
+    let below = match &plan {
+        LogicalPlan::Aggregate(aggregate) => takes_windows(aggregate),
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Union(_) => is_aggregated,
+        _ => false,
+    };
+    let plan = plan.map_children(|input| put_all(input, below).map(Transformed::yes))?.data;
+    let plan = plan.map_subqueries(|query| put_all(query, false).map(Transformed::yes))?.data;
+    match plan {
+        LogicalPlan::Projection(step) if !is_aggregated => {
+            match step.expr.iter().find_map(window_of) {
+                Some(window) if is_known_by_row(window) => put(step, window),
+                _ => Ok(LogicalPlan::Projection(step)),
+            }
+        }
+        plan => Ok(plan),
+    }
+}
+
+/// Whether an aggregate is one by the windows of a table function, and nothing else reads them.
+fn takes_windows(aggregate: &Aggregate) -> bool {
+    let origins = window_groups::origins(aggregate);
+    window_groups::of_table(&origins) && window_groups::is_whole(&origins) && !are_read(aggregate)
 }
 
 /// The window of the first column of one in an expression.
@@ -43,19 +68,35 @@ fn window_of(expr: &Expr) -> Option<Window> {
     found
 }
 
-/// Whether a row is in few windows, and alone decides in which.
-const fn is_few(window: Window) -> bool {
-    match window {
-        Window::Tumble { .. } | Window::Calendar { zone: Some(_), .. } => true,
-        Window::Hop { slide_ns: short, size_ns, .. }
-        | Window::Cumulate { step_ns: short, size_ns, .. } => size_ns / short < MAX_COPIES_OF_A_ROW,
-        Window::Session { .. } | Window::Calendar { zone: None, .. } | Window::Given { .. } => {
-            false
-        }
+/// Whether the time of a row decides in which windows it is.
+const fn is_known_by_row(window: Window) -> bool {
+    !matches!(
+        window,
+        Window::Session { .. } | Window::Calendar { zone: None, .. } | Window::Given { .. }
+    )
+}
+
+/// A batch of rows is so many times as large once they are in their windows.
+fn check_copies(window: Window) -> Result<()> {
+    let (name, short, size) = match window {
+        Window::Hop { slide_ns, size_ns, .. } => ("hop", slide_ns, size_ns),
+        Window::Cumulate { step_ns, size_ns, .. } => ("cumulate", step_ns, size_ns),
+        _ => return Ok(()),
+    };
+    let copies = size.unsigned_abs().div_ceil(short.unsigned_abs());
+    if copies <= MAX_COPIES_OF_A_ROW {
+        return Ok(());
     }
+    let message = format!(
+        "each row of `{name}` would leave {copies} times, once for each of its windows, over the limit of {MAX_COPIES_OF_A_ROW}"
+    );
+    let help = "GROUP BY window_start, window_end, or take a longer slide or step";
+    let noted = Diagnostic::new_error(&message, None).with_help(help, None);
+    Err(DataFusionError::Plan(message).with_diagnostic(noted))
 }
 
 fn put(step: Projection, window: Window) -> Result<LogicalPlan> {
+    check_copies(window)?;
     let Projection { expr, input, schema, .. } = step;
     let node = WindowRows::try_new(input, window)?;
     let [start, end, time] = node.columns();
@@ -83,7 +124,7 @@ fn put(step: Projection, window: Window) -> Result<LogicalPlan> {
 
 /// Whether something between a window table function and an aggregate by its windows reads them: it needs to know the windows of
 /// each row then.
-pub(crate) fn are_read(aggregate: &Aggregate) -> bool {
+fn are_read(aggregate: &Aggregate) -> bool {
     let input = aggregate.input.as_ref();
     let keys = aggregate.group_expr.iter();
     let keys = keys.filter(|key| window_origin::of_expr(input, key).is_none());

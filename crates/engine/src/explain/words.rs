@@ -59,23 +59,25 @@ impl Words {
     pub(super) fn new(flow: &Dataflow) -> Self {
         let mut results = BTreeMap::new();
         for stage in &flow.stages {
-            let words = &stage.words;
-            let named = match &stage.operator {
+            let (fields, words): (Vec<_>, Vec<_>) = match &stage.operator {
                 OperatorSpec::Window(_, spec) => {
-                    let mut fields: Vec<_> = spec.output_schema.fields().iter().collect();
-                    if spec.window_index < fields.len() {
-                        fields.remove(spec.window_index);
-                    }
-                    fields.into_iter().zip(words.keys.iter().chain(&words.aggregates)).collect()
+                    let fields = spec.output_schema.fields().iter().enumerate();
+                    let fields = fields.filter(|(index, _)| *index != spec.window_index);
+                    let words = stage.words.keys.iter().chain(&stage.words.aggregates);
+                    (fields.map(|(_, field)| field).collect(), words.collect())
                 }
                 OperatorSpec::Rank(spec) => {
-                    let rank = spec.output_schema.fields().iter().zip(&words.results).next_back();
-                    Vec::from_iter(rank)
+                    let rank = spec.output_schema.fields().iter().next_back();
+                    (rank.into_iter().collect(), stage.words.results.last().into_iter().collect())
                 }
+                OperatorSpec::Over(spec) => {
+                    let calls = spec.output_schema.fields().iter().skip(spec.width());
+                    (calls.collect(), stage.words.aggregates.iter().collect())
+                }
+                OperatorSpec::IntervalJoin(_) => continue,
             };
-            let named =
-                named.into_iter().map(|(field, words)| (field.name().clone(), words.clone()));
-            results.extend(named);
+            let names = fields.into_iter().map(|field| field.name().clone());
+            results.extend(names.zip(words.into_iter().cloned()));
         }
         Self { results }
     }

@@ -4,9 +4,13 @@
 //! tell them apart. Only the rows whose rank is within the limit leave. What the order leaves open is decided by all columns of a row:
 //! the numbers depend on the rows alone, not on their arrival.
 //!
-//! State: a part has the rows that came since the snapshot before, and parts are merged as [`merged_from`] says.
+//! State: a part has the rows that came since the snapshot before, and parts are merged as [`merged_from`] says. A snapshot only
+//! notes which rows those are; they are put together when somebody needs them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::{
     array::{
@@ -22,7 +26,8 @@ use postrider_core::{Batch, Watermark};
 use postrider_plan::Ranking;
 
 use super::{
-    Advanced, Operator, RestoredPart, StatePart, StateSnapshot, merged_from, state::column_bytes,
+    Advanced, Deferred, Operator, RestoredPart, StatePart, StateSnapshot, merged_from,
+    state::column_bytes,
 };
 use crate::{
     chain::new_batch,
@@ -64,18 +69,69 @@ impl RankSpec {
     }
 }
 
+/// Rows of one time that are in a part of snapshots.
+struct Settled {
+    rows: Deferred<RecordBatch>,
+    /// The bytes of what they are made of.
+    before: usize,
+}
+
+impl Settled {
+    fn done(rows: RecordBatch) -> Self {
+        Self { rows: Deferred::done(rows), before: 0 }
+    }
+
+    fn memory(&self) -> usize {
+        self.rows.ready().map_or(self.before, |rows| column_bytes(rows.columns()))
+    }
+}
+
 /// Rows of windows that end together.
 #[derive(Default)]
 struct Pending {
     /// Since the newest snapshot.
     recent: Vec<RecordBatch>,
     /// By the snapshot that they were first in, or that merged them.
-    settled: Vec<(u64, RecordBatch)>,
+    settled: Vec<(u64, Arc<Settled>)>,
 }
 
 impl Pending {
-    fn batches(&self) -> impl Iterator<Item = &RecordBatch> {
-        self.settled.iter().map(|(_, batch)| batch).chain(&self.recent)
+    /// All rows, those of the oldest snapshot first.
+    fn rows(&self, schema: &SchemaRef) -> Result<RecordBatch> {
+        let settled = self.settled.iter().map(|(_, settled)| settled.rows.get());
+        let settled = settled.collect::<Result<Vec<_>>>()?;
+        Ok(concat_batches(schema, settled.into_iter().chain(&self.recent))?)
+    }
+
+    /// Settles all that came behind snapshot `from`, as of snapshot `number`.
+    fn cut(&mut self, schema: &SchemaRef, from: u64, number: u64) -> Option<Arc<Settled>> {
+        let keep = self.settled.partition_point(|(settled, _)| *settled <= from);
+        let earlier: Vec<_> = self.settled.drain(keep..).map(|(_, settled)| settled).collect();
+        let recent = std::mem::take(&mut self.recent);
+        let settled = match (&earlier[..], &recent[..]) {
+            ([], []) => return None,
+            ([only], []) => Arc::clone(only),
+            _ => {
+                let bytes = recent.iter().map(|batch| column_bytes(batch.columns()));
+                let before = bytes.sum::<usize>()
+                    + earlier.iter().map(|settled| settled.memory()).sum::<usize>();
+                let schema = Arc::clone(schema);
+                let rows = Deferred::new(move || {
+                    let earlier = earlier.iter().map(|settled| settled.rows.get());
+                    let earlier = earlier.collect::<Result<Vec<_>>>()?;
+                    Ok(concat_batches(&schema, earlier.into_iter().chain(&recent))?)
+                });
+                Arc::new(Settled { rows, before })
+            }
+        };
+        self.settled.push((number, Arc::clone(&settled)));
+        Some(settled)
+    }
+
+    fn memory(&self) -> usize {
+        let recent = self.recent.iter().map(|batch| column_bytes(batch.columns()));
+        let settled = self.settled.iter().map(|(_, settled)| settled.memory());
+        recent.chain(settled).sum()
     }
 }
 
@@ -86,24 +142,16 @@ pub(super) struct RankedWindows {
     pending: BTreeMap<i64, Pending>,
     watermark: Watermark,
     late_rows: u64,
-    /// The rows of each part that was listed last.
-    parts: BTreeMap<u64, u64>,
 }
 
 impl RankedWindows {
     pub(super) const fn new(spec: RankSpec) -> Self {
-        Self {
-            spec,
-            pending: BTreeMap::new(),
-            watermark: Watermark::MIN,
-            late_rows: 0,
-            parts: BTreeMap::new(),
-        }
+        Self { spec, pending: BTreeMap::new(), watermark: Watermark::MIN, late_rows: 0 }
     }
 
     /// The ranked rows of the windows that end behind `time`.
     fn rank(&self, time: i64, pending: &Pending) -> Result<Batch> {
-        let rows = concat_batches(&self.spec.input_schema, pending.batches())?;
+        let rows = pending.rows(&self.spec.input_schema)?;
         let (group, order, rest) = self.spec.split(&rows);
         let plain = |columns: &[ArrayRef]| vec![SortOptions::default(); columns.len()];
         let group = comparable(&group, &plain(&group))?;
@@ -146,11 +194,17 @@ impl RankedWindows {
         })
     }
 
-    /// Forgets the parts that no window has rows of.
-    fn list_parts(&mut self) {
+    /// Does what the snapshot before left to do, so that there is never more of it than one snapshot leaves.
+    fn finish_newest(&self) -> Result<()> {
+        let mut newest = self.pending.values().filter_map(|pending| pending.settled.last());
+        newest.try_for_each(|(_, settled)| settled.rows.get().map(|_| ()))
+    }
+
+    /// The parts that a window has rows of, ascending by id.
+    fn list_parts(&self) -> Vec<StatePart> {
         let settled = self.pending.values().flat_map(|pending| &pending.settled);
-        let used: std::collections::HashSet<u64> = settled.map(|(number, _)| *number).collect();
-        self.parts.retain(|number, _| used.contains(number));
+        let used: BTreeSet<u64> = settled.map(|(number, _)| *number).collect();
+        used.into_iter().map(|id| StatePart { id, new: None, dead: None }).collect()
     }
 }
 
@@ -191,7 +245,7 @@ impl Numbers {
 }
 
 impl Operator for RankedWindows {
-    fn process(&mut self, batch: &Batch) -> Result<()> {
+    fn process(&mut self, _input: usize, batch: &Batch, _out: &mut Vec<Batch>) -> Result<usize> {
         let times = batch.times.values();
         let mut from = 0;
         while let Some(&time) = times.get(from) {
@@ -203,7 +257,7 @@ impl Operator for RankedWindows {
             }
             from += run;
         }
-        Ok(())
+        Ok(times.len())
     }
 
     fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<Advanced> {
@@ -235,31 +289,20 @@ impl Operator for RankedWindows {
     }
 
     fn snapshot(&mut self, number: u64) -> Result<StateSnapshot> {
-        let schema = self.spec.state_schema();
-        let from = merged_from(number);
-        let (mut new, mut rows) = (Vec::new(), 0);
-        for (&time, pending) in &mut self.pending {
-            let keep = pending.settled.partition_point(|(settled, _)| *settled <= from);
-            let mut cut: Vec<_> = pending.settled.drain(keep..).map(|(_, batch)| batch).collect();
-            cut.append(&mut pending.recent);
-            if cut.is_empty() {
-                continue;
-            }
-            let batch = concat_batches(&self.spec.input_schema, &cut)?;
-            rows += batch.num_rows() as u64;
-            let mut columns = batch.columns().to_vec();
-            columns.push(Arc::new(Int64Array::from_value(time, batch.num_rows())));
-            new.push(new_batch(&schema, columns, batch.num_rows())?);
-            pending.settled.push((number, batch));
-        }
-        self.list_parts();
-        self.parts.remove(&number);
-        let known = self.parts.iter();
-        let known = known.map(|(&id, &rows)| StatePart { id, rows, new: None, dead: None });
-        let mut parts: Vec<_> = known.collect();
-        if rows > 0 {
-            parts.push(StatePart { id: number, rows, new: Some(new), dead: None });
-            self.parts.insert(number, rows);
+        self.finish_newest()?;
+        let (from, schema) = (merged_from(number), Arc::clone(&self.spec.input_schema));
+        let cut = self
+            .pending
+            .iter_mut()
+            .filter_map(|(&time, pending)| Some((time, pending.cut(&schema, from, number)?)));
+        let cut: Vec<_> = cut.collect();
+        let mut parts = self.list_parts();
+        if let Some(part) = parts.iter_mut().find(|part| part.id == number) {
+            let schema = self.spec.state_schema();
+            part.new = Some(Deferred::new(move || {
+                let rows = cut.iter();
+                rows.map(|(time, settled)| timed(settled.rows.get()?, *time, &schema)).collect()
+            }));
         }
         Ok(StateSnapshot { parts })
     }
@@ -267,19 +310,23 @@ impl Operator for RankedWindows {
     fn restore(&mut self, _number: u64, parts: Vec<RestoredPart>, at: Watermark) -> Result<()> {
         self.watermark = at;
         for part in parts {
-            self.parts.insert(part.id, part.rows() as u64);
             for batch in part.batches {
                 self.take(part.id, &batch)?;
             }
         }
-        self.list_parts();
         Ok(())
     }
 
     fn memory(&self) -> usize {
-        let batches = self.pending.values().flat_map(Pending::batches);
-        batches.map(|batch| column_bytes(batch.columns())).sum()
+        self.pending.values().map(Pending::memory).sum()
     }
+}
+
+/// State rows of one time.
+fn timed(rows: &RecordBatch, time: i64, schema: &SchemaRef) -> Result<RecordBatch> {
+    let mut columns = rows.columns().to_vec();
+    columns.push(Arc::new(Int64Array::from_value(time, rows.num_rows())));
+    new_batch(schema, columns, rows.num_rows())
 }
 
 impl RankedWindows {
@@ -294,7 +341,7 @@ impl RankedWindows {
             let run = times[from..].iter().take_while(|&&other| other == time).count();
             if time > self.watermark.0 {
                 let pending = self.pending.entry(time).or_default();
-                pending.settled.push((part, rows.slice(from, run)));
+                pending.settled.push((part, Arc::new(Settled::done(rows.slice(from, run)))));
             }
             from += run;
         }

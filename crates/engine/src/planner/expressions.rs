@@ -44,8 +44,7 @@ pub(super) fn aggregate_inputs(
     node: &WindowAggregate,
 ) -> Result<(Vec<ChainStep>, AggregateSpec), Diagnostics> {
     let input = node.input.schema();
-    let mut columns =
-        Columns { exprs: Vec::new(), fields: Vec::new(), input: input.as_arrow(), own: None };
+    let mut columns = Columns::new(input.as_arrow());
     for expr in &node.group_exprs {
         columns.push(physical(expr, input)?)?;
     }
@@ -95,11 +94,11 @@ pub(super) fn aggregate_inputs(
         window_index: node.window_index,
         output_schema: Arc::new(node.schema.as_arrow().clone()),
     };
-    let mut fields = columns.fields;
-    let projected = Arc::new(Schema::new(fields.clone()));
-    let mut steps = vec![ChainStep::Project(columns.exprs.into(), projected)];
+    let (step, projected) = columns.finish();
+    let mut steps = vec![step];
     if let Some((zone, calendar)) = own {
-        fields[zone] = spec.key_schema.field(zone).clone();
+        let mut fields = projected.fields().to_vec();
+        fields[zone] = Arc::clone(&spec.key_schema.fields()[zone]);
         steps.push(ChainStep::OwnDays { calendar, zone, schema: Arc::new(Schema::new(fields)) });
     }
     Ok((steps, spec))
@@ -115,8 +114,8 @@ fn own_days(node: &WindowAggregate, key_fields: &mut [Field]) -> Option<(usize, 
     Some((at, Calendar { period, offset_ns }))
 }
 
-/// The columns of the projection in front of a window, each expression once.
-struct Columns<'a> {
+/// The columns of the projection in front of a stage, each expression once.
+pub(super) struct Columns<'a> {
     exprs: Vec<Arc<dyn PhysicalExpr>>,
     fields: Vec<Field>,
     input: &'a Schema,
@@ -124,8 +123,23 @@ struct Columns<'a> {
     own: Option<usize>,
 }
 
-impl Columns<'_> {
-    fn push(&mut self, expr: Arc<dyn PhysicalExpr>) -> Result<usize, Diagnostics> {
+impl<'a> Columns<'a> {
+    /// No column yet, over these.
+    pub(super) fn new(input: &'a Schema) -> Self {
+        Self { exprs: Vec::new(), fields: Vec::new(), input, own: None }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.exprs.len()
+    }
+
+    /// The projection, and its columns.
+    pub(super) fn finish(self) -> (ChainStep, Arc<Schema>) {
+        let schema = Arc::new(Schema::new(self.fields));
+        (ChainStep::Project(self.exprs.into(), Arc::clone(&schema)), schema)
+    }
+
+    pub(super) fn push(&mut self, expr: Arc<dyn PhysicalExpr>) -> Result<usize, Diagnostics> {
         let same = |&at: &usize| Some(at) != self.own && self.exprs[at].as_ref() == expr.as_ref();
         match (0..self.exprs.len()).find(same) {
             Some(known) => Ok(known),

@@ -9,7 +9,9 @@ use arrow::{
 };
 use datafusion::{
     common::ScalarValue,
-    logical_expr::{BinaryExpr, Expr, Filter, LogicalPlan, Operator, utils::split_conjunction},
+    logical_expr::{
+        BinaryExpr, Expr, Extension, Filter, LogicalPlan, Operator, utils::split_conjunction,
+    },
 };
 use postrider_core::{Diagnostic, Diagnostics};
 use postrider_plan::WindowRank;
@@ -20,12 +22,12 @@ use crate::{
     dataflow::{StageNode, StageWords, Target},
     exchange::Route,
     explain::of_expression,
-    identity::{Stateful, stage_identity},
+    identity::stage_identity,
     operator::{OperatorSpec, RankSpec},
 };
 
-/// The ranks below a filter, and the greatest that it lets through.
-pub(super) fn limited(filter: &Filter) -> Option<(&WindowRank, u64)> {
+/// The ranks below a filter, without those that are greater than any it lets through.
+pub(super) fn limited(filter: &Filter) -> Option<LogicalPlan> {
     let LogicalPlan::Extension(extension) = filter.input.as_ref() else { return None };
     let rank = extension.node.as_any().downcast_ref::<WindowRank>()?;
     let column = rank.schema.fields().len() - 1;
@@ -39,7 +41,8 @@ pub(super) fn limited(filter: &Filter) -> Option<(&WindowRank, u64)> {
         },
         _ => None,
     });
-    Some((rank, limits.min()?))
+    let node = WindowRank { limit: Some(limits.min()?), ..rank.clone() };
+    Some(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
 }
 
 fn limit(operator: Operator, value: &ScalarValue) -> Option<u64> {
@@ -55,26 +58,26 @@ impl Planner {
     pub(super) fn rank(
         &mut self,
         node: &WindowRank,
-        limit: Option<u64>,
+        plan: &LogicalPlan,
     ) -> Result<Vec<Branch>, Diagnostics> {
         let branches = self.lower(&node.input)?;
-        let (step, spec) = inputs(node, limit)?;
+        let (step, spec) = inputs(node)?;
         let keys = spec.keys;
         let stage = self.flow.stages.len();
-        let identity = stage_identity(&Stateful::Rank(node), &self.flow.stages);
-        let words = words(node, limit);
+        let identity = stage_identity(plan, &self.flow.stages);
+        let words = words(node);
         let operator = OperatorSpec::Rank(spec);
         self.flow.stages.push(StageNode { identity, words, operator, outputs: Vec::new() });
         for mut branch in branches {
             branch.chain.0.push(step.clone());
-            self.connect(branch, Target::Stage(stage), Route::Hash { keys });
+            self.connect(branch, Target::Stage(stage), 0, Route::Hash { keys });
         }
         Ok(vec![Branch { origin: Origin::Stage(stage), chain: Chain::default() }])
     }
 }
 
 /// A projection to `[keys.., start, order.., columns..]`, and what is done with that.
-fn inputs(node: &WindowRank, limit: Option<u64>) -> Result<(ChainStep, RankSpec), Diagnostics> {
+fn inputs(node: &WindowRank) -> Result<(ChainStep, RankSpec), Diagnostics> {
     let input = node.input.schema();
     let mut exprs = node.partition_by.clone();
     exprs.push(node.start.clone());
@@ -100,7 +103,7 @@ fn inputs(node: &WindowRank, limit: Option<u64>) -> Result<(ChainStep, RankSpec)
     let input_schema = Arc::new(Schema::new(fields));
     let spec = RankSpec {
         ranking: node.ranking,
-        limit,
+        limit: node.limit,
         reach_ns: node.reach_ns,
         input_schema: Arc::clone(&input_schema),
         keys: node.partition_by.len(),
@@ -110,7 +113,7 @@ fn inputs(node: &WindowRank, limit: Option<u64>) -> Result<(ChainStep, RankSpec)
     Ok((ChainStep::Project(exprs.into(), input_schema), spec))
 }
 
-fn words(node: &WindowRank, limit: Option<u64>) -> StageWords {
+fn words(node: &WindowRank) -> StageWords {
     let keys: Vec<_> = node.partition_by.iter().map(of_expression).collect();
     let order: Vec<_> = node
         .order_by
@@ -118,7 +121,7 @@ fn words(node: &WindowRank, limit: Option<u64>) -> StageWords {
         .map(|sort| of_expression(&sort.expr) + if sort.asc { "" } else { " DESC" })
         .collect();
     let by = if order.is_empty() { "".to_owned() } else { format!(" by {}", order.join(", ")) };
-    let what = match limit {
+    let what = match node.limit {
         Some(1) => format!("the first of each window{by}"),
         Some(limit) => format!("the first {limit} of each window{by}"),
         None => format!("the {} in each window{by}", node.ranking),
@@ -129,5 +132,6 @@ fn words(node: &WindowRank, limit: Option<u64>) -> StageWords {
         *rank = node.ranking.to_string();
     }
     let state = "the rows of each window, until the watermark passes its end".to_owned();
-    StageWords { what, keys, aggregates: Vec::new(), results, state }
+    let timers = "one for each time at which windows end, fired by the watermark".to_owned();
+    StageWords { what, keys, aggregates: Vec::new(), results, state, timers }
 }

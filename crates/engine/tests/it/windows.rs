@@ -176,7 +176,14 @@ fn triggered(query: &str, rows: &RecordBatch, way: &Way) -> Vec<String> {
     );
     let dir = tempfile::tempdir().unwrap();
     let every_ns = if way.checkpoints { 0 } else { i64::MAX };
-    let state = State { dir: dir.path(), sql: &sql, every_ns, accept_gap: false, refire: false };
+    let state = State {
+        dir: dir.path(),
+        sql: &sql,
+        every_ns,
+        accept_gap: false,
+        refire: false,
+        restore: None,
+    };
     let [before, after] = way.shards;
     for (shards, dies) in [(before, way.dies_behind), (after, 0)] {
         let (ended, _) = state.run(tables(rows, way.chunk_rows), shards, dies);

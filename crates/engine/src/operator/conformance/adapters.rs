@@ -34,9 +34,9 @@ pub(super) fn days() -> Hourly<SlicingWindows> {
 }
 
 impl<O: Operator> Operator for Hourly<O> {
-    fn process(&mut self, batch: &Batch) -> Result<()> {
+    fn process(&mut self, input: usize, batch: &Batch, out: &mut Vec<Batch>) -> Result<usize> {
         let times = batch.times.unary(|time| BASE + time * HOUR);
-        self.0.process(&Batch { rows: batch.rows.clone(), times })
+        self.0.process(input, &Batch { rows: batch.rows.clone(), times }, out)
     }
 
     fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<Advanced> {
@@ -93,7 +93,7 @@ fn start_type() -> arrow::datatypes::DataType {
 }
 
 impl Operator for Brought {
-    fn process(&mut self, batch: &Batch) -> Result<()> {
+    fn process(&mut self, input: usize, batch: &Batch, out: &mut Vec<Batch>) -> Result<usize> {
         let starts: TimestampNanosecondArray = batch.times.unary(|time| time.div_euclid(40) * 40);
         let times = starts.unary(|start| start + 39);
         let mut fields = batch.rows.schema().fields().to_vec();
@@ -101,7 +101,7 @@ impl Operator for Brought {
         let mut columns = batch.rows.columns().to_vec();
         columns.insert(1, Arc::new(starts));
         let rows = new_batch(&Arc::new(Schema::new(fields)), columns, batch.rows.num_rows())?;
-        self.0.process(&Batch { rows, times })
+        self.0.process(input, &Batch { rows, times }, out)
     }
 
     fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<Advanced> {

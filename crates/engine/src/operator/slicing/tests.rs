@@ -50,7 +50,7 @@ fn run(slide: i64, size: i64, batches: &[&[i64]]) -> Vec<(i64, i64, i64)> {
 
 fn run_all(mut operator: SlicingWindows, batches: &[&[i64]]) -> Vec<(i64, i64, i64)> {
     for times in batches {
-        operator.process(&batch(times)).unwrap();
+        operator.take_rows(&batch(times)).unwrap();
     }
     assert_eq!(operator.take_late_rows(), 0);
     advance(&mut operator, Watermark::MAX)
@@ -97,14 +97,14 @@ fn a_cumulating_window_that_gets_no_rows_repeats_the_one_before() {
 #[test]
 fn a_row_that_is_late_for_some_cumulating_windows_counts_in_the_others() {
     let mut operator = SlicingWindows::new(Grid::cumulate(10, 40, 0), counts());
-    operator.process(&batch(&[5, 15])).unwrap();
+    operator.take_rows(&batch(&[5, 15])).unwrap();
     assert_eq!(advance(&mut operator, Watermark(25)), [(0, 10, 1), (0, 20, 2)]);
-    operator.process(&batch(&[3, 22, -1])).unwrap();
+    operator.take_rows(&batch(&[3, 22, -1])).unwrap();
     assert_eq!(operator.take_late_rows(), 1);
     assert_eq!(advance(&mut operator, Watermark(29)), [(0, 30, 4)]);
-    operator.process(&batch(&[39])).unwrap();
+    operator.take_rows(&batch(&[39])).unwrap();
     assert_eq!(advance(&mut operator, Watermark(39)), [(0, 40, 5)]);
-    operator.process(&batch(&[39])).unwrap();
+    operator.take_rows(&batch(&[39])).unwrap();
     assert_eq!((operator.take_late_rows(), operator.next_timer()), (1, None));
 }
 
@@ -112,7 +112,7 @@ fn a_row_that_is_late_for_some_cumulating_windows_counts_in_the_others() {
 fn a_late_row_that_is_the_first_of_its_bucket_fires_what_is_left_of_it() {
     let mut operator = SlicingWindows::new(Grid::cumulate(10, 40, 0), counts());
     assert_eq!(advance(&mut operator, Watermark(25)), []);
-    operator.process(&batch(&[3])).unwrap();
+    operator.take_rows(&batch(&[3])).unwrap();
     assert_eq!(operator.next_timer(), Some(Watermark(29)));
     assert_eq!(advance(&mut operator, Watermark::MAX), [(0, 30, 1), (0, 40, 1)]);
 }
@@ -142,7 +142,7 @@ fn hops_that_begin_before_time_does_keep_to_their_slide() {
 fn a_timer_is_the_watermark_that_fires() {
     for time in [FIRST, -1, 0, LAST] {
         let mut operator = SlicingWindows::new(Grid::hop(DAY, 365 * DAY, 0), counts());
-        operator.process(&batch(&[time])).unwrap();
+        operator.take_rows(&batch(&[time])).unwrap();
         let mut fired = Vec::new();
         while let Some(timer) = operator.next_timer() {
             assert_eq!(advance(&mut operator, Watermark(timer.0 - 1)), []);
@@ -155,10 +155,10 @@ fn a_timer_is_the_watermark_that_fires() {
 #[test]
 fn a_row_is_late_once_its_last_window_has_fired() {
     let mut operator = SlicingWindows::new(Grid::hop(DAY, 2 * DAY, 0), counts());
-    operator.process(&batch(&[FIRST])).unwrap();
+    operator.take_rows(&batch(&[FIRST])).unwrap();
     let day = FIRST.div_euclid(DAY) * DAY;
     assert_eq!(advance(&mut operator, Watermark(day + DAY - 1)), [(day - DAY, day + DAY, 1)]);
-    operator.process(&batch(&[FIRST, FIRST - DAY, day + DAY])).unwrap();
+    operator.take_rows(&batch(&[FIRST, FIRST - DAY, day + DAY])).unwrap();
     assert_eq!(operator.take_late_rows(), 1);
     let found = [(day, day + 2 * DAY, 3), (day + DAY, day + 3 * DAY, 1)];
     assert_eq!(advance(&mut operator, Watermark::MAX), found);
@@ -167,7 +167,7 @@ fn a_row_is_late_once_its_last_window_has_fired() {
 #[test]
 fn a_call_returns_few_of_the_many_windows_of_a_row() {
     let mut operator = SlicingWindows::new(Grid::hop(SECOND, 30 * DAY, 0), counts());
-    operator.process(&batch(&[0])).unwrap();
+    operator.take_rows(&batch(&[0])).unwrap();
     for call in 0..3 {
         let mut out = Vec::new();
         assert_eq!(operator.advance(Watermark::MAX, &mut out).unwrap(), Advanced::Partly);
@@ -180,10 +180,10 @@ fn a_call_returns_few_of_the_many_windows_of_a_row() {
 #[test]
 fn an_offset_shifts_windows_and_what_is_late() {
     let mut operator = SlicingWindows::new(Grid::hop(40, 40, 10), counts());
-    operator.process(&batch(&[9, 10, 49, 50, -31])).unwrap();
+    operator.take_rows(&batch(&[9, 10, 49, 50, -31])).unwrap();
     assert_eq!(operator.next_timer(), Some(Watermark(-31)));
     assert_eq!(advance(&mut operator, Watermark(49)), [(-70, -30, 1), (-30, 10, 1), (10, 50, 2)]);
-    operator.process(&batch(&[49, 50])).unwrap();
+    operator.take_rows(&batch(&[49, 50])).unwrap();
     assert_eq!(operator.take_late_rows(), 1);
     assert_eq!(advance(&mut operator, Watermark::MAX), [(50, 90, 2)]);
 }
