@@ -131,7 +131,13 @@ fn are_read(aggregate: &Aggregate) -> bool {
     keys.chain(&aggregate.aggr_expr).any(|expr| reads(input, expr)) || is_read(input)
 }
 
+/// The same of the steps from `plan` down to where the windows come from.
 fn is_read(plan: &LogicalPlan) -> bool {
+    if let LogicalPlan::Projection(step) = plan
+        && step.expr.iter().any(|expr| window_of(expr).is_some())
+    {
+        return false;
+    }
     let passed = |input: &LogicalPlan, expr: &Expr| {
         matches!(plan, LogicalPlan::Projection(_)) && window_origin::of_expr(input, expr).is_some()
     };
