@@ -33,7 +33,12 @@ pub(crate) enum ChainStep {
         schema: SchemaRef,
     },
     /// Repeats each row for each of its windows, with their starts, ends and last times as columns, and the last time as its own.
-    Windows(Grid, SchemaRef),
+    Windows {
+        grid: Grid,
+        /// How much later than a row the last time of a window may be that it is in.
+        reach_ns: i64,
+        schema: SchemaRef,
+    },
     /// Picks columns by position; costs nothing.
     Pick(Arc<[usize]>, SchemaRef),
 }
@@ -58,7 +63,7 @@ impl Chain {
                 ChainStep::OwnDays { calendar, zone, schema } => {
                     own_days(&batch, *calendar, *zone, schema)?
                 }
-                ChainStep::Windows(grid, schema) => in_windows(&batch, *grid, schema)?,
+                ChainStep::Windows { grid, schema, .. } => in_windows(&batch, *grid, schema)?,
                 ChainStep::Pick(columns, schema) => {
                     let picked =
                         columns.iter().map(|&column| Arc::clone(batch.rows.column(column)));

@@ -63,4 +63,8 @@ fn add_table(hasher: &mut blake3::Hasher, table: &Table) {
     if let Some(watermark) = &table.watermark {
         hasher.update(format!("{} {}\n", watermark.column, watermark.expr).as_bytes());
     }
+    // It decides which records become rows.
+    if let Some(skew) = table.common.max_future_skew {
+        hasher.update(format!("at most {skew} ahead\n").as_bytes());
+    }
 }

@@ -227,13 +227,13 @@ impl Planner {
 
     /// Puts rows into their windows. It is no stage: the step goes behind whatever the rows come from.
     fn window_rows(&mut self, node: &WindowRows) -> Result<Vec<Branch>, Diagnostics> {
-        let Some(grid) = Grid::of(node.window) else {
+        let (Some(grid), Some(reach_ns)) = (Grid::of(node.window), node.window.reach_ns()) else {
             return Err(Diagnostic::error("PR0420", "rows can't be put into these windows").into());
         };
         let schema = Arc::new(node.schema.as_arrow().clone());
         let mut branches = self.lower(&node.input)?;
         for branch in &mut branches {
-            branch.chain.0.push(ChainStep::Windows(grid, Arc::clone(&schema)));
+            branch.chain.0.push(ChainStep::Windows { grid, reach_ns, schema: Arc::clone(&schema) });
         }
         Ok(branches)
     }

@@ -8,7 +8,7 @@ use datafusion::{
     logical_expr::{Expr, Extension, LogicalPlan, Window, expr::WindowFunction},
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{Endless, Memory, Over};
+use postrider_plan::{Endless, Memory, Over, WindowRows};
 use sqlparser::ast::{
     Expr as SqlExpr, NamedWindowDefinition, NamedWindowExpr, Select, WindowType,
     visit_expressions_mut,
@@ -120,10 +120,23 @@ fn order(
         "within a window, ROW_NUMBER, RANK and DENSE_RANK may follow any order, if nothing else is in the same OVER: PARTITION BY window_start, window_end"
             .to_owned()
     } else {
-        let time = row_time::column_name(input, "");
+        let time = if are_in_windows(input) {
+            "window_time".to_owned()
+        } else {
+            row_time::column_name(input, "")
+        };
         format!("begin with the event time: ORDER BY {time}, .. ; of a window it is its .end")
     };
     Some(Diagnostic::error(codes::ORDER_OF_TIME, message).at(place).hint(hint))
+}
+
+/// Whether rows were put into windows, so that their time is the last of that.
+fn are_in_windows(plan: &LogicalPlan) -> bool {
+    let mut found = false;
+    walk::nodes(plan, |node| {
+        found |= matches!(node, LogicalPlan::Extension(extension) if extension.node.as_any().is::<WindowRows>());
+    });
+    found
 }
 
 /// The columns of an expression in the text.

@@ -3,6 +3,7 @@
 //!
 //! `POSTRIDER_WINDOW_CASES` says how many cases each kind of window gets.
 
+mod combined;
 mod oracle;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -155,7 +155,7 @@ fn a_table_keeps_what_it_declares() {
         ts TIMESTAMP NOT NULL GENERATED ALWAYS AS (to_timestamp_millis(ms)), \
         WATERMARK FOR ts AS ts - INTERVAL '1' MINUTE, PRIMARY KEY (id)) \
         WITH (connector = 'single_file', path = 'x', idle_timeout = INTERVAL '30' SECOND, \
-        idle_advance = false, bad_data = 'fail', at_end = 'fire', type = 'source', format = 'json'); SELECT id FROM t";
+        idle_advance = false, max_future_skew = INTERVAL '5 minutes', bad_data = 'fail', at_end = 'fire', type = 'source', format = 'json'); SELECT id FROM t";
     let program = plan(sql).unwrap();
     let table = Arc::clone(&program.tables["t"]);
     assert_eq!(table.primary_key, ["id"]);
@@ -165,6 +165,7 @@ fn a_table_keeps_what_it_declares() {
     assert_eq!(table.common.idle_timeout, Some(30_000_000_000));
     assert_eq!((table.common.bad_data, table.common.at_end), (BadData::Fail, AtEnd::Fire));
     assert!(!table.common.idle_advance);
+    assert_eq!(table.common.max_future_skew, Some(300_000_000_000));
     let generated = table.columns[2].generated.as_ref().unwrap();
     assert_eq!(generated.to_string(), "CAST(to_timestamp_millis(ms) AS Timestamp(ns))");
     let watermark = table.watermark.as_ref().unwrap();
