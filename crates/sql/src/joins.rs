@@ -91,7 +91,7 @@ fn bounded(join: &Join) -> std::result::Result<Result<IntervalJoin>, Why> {
         let equal = BinaryExpr::new(Box::new(left.clone()), Operator::Eq, Box::new(right.clone()));
         match apart.learn(&Expr::BinaryExpr(equal), &join.left, &join.right) {
             Rest::Nothing => {}
-            Rest::Equal(left, right) => on.push((left, right)),
+            Rest::Equal(starts) => on.push(*starts),
             Rest::Whole => on.push((left.clone(), right.clone())),
         }
     }
@@ -100,7 +100,7 @@ fn bounded(join: &Join) -> std::result::Result<Result<IntervalJoin>, Why> {
     for condition in conditions {
         match apart.learn(&condition, &join.left, &join.right) {
             Rest::Nothing => {}
-            Rest::Equal(left, right) => on.push((left, right)),
+            Rest::Equal(starts) => on.push(*starts),
             Rest::Whole => others.push(condition),
         }
     }

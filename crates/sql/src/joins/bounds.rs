@@ -20,7 +20,7 @@ pub(super) enum Rest {
     /// Nothing.
     Nothing,
     /// These are equal: one of the left side, one of the right.
-    Equal(Expr, Expr),
+    Equal(Box<(Expr, Expr)>),
     /// All that it says.
     Whole,
 }
@@ -60,7 +60,7 @@ impl Apart {
             return Rest::Nothing;
         }
         let start = |window: &Expr| get_field(window.clone(), "start");
-        Rest::Equal(start(left.0), start(right.0))
+        Rest::Equal(Box::new((start(left.0), start(right.0))))
     }
 
     /// Both.

@@ -104,7 +104,7 @@ proptest! {
     ) {
         let rows = table(&all);
         let zone = if own { None } else { Some("Europe/Berlin") };
-        let window = zone.map_or("zone".to_owned(), |zone| format!("'{zone}'"));
+        let window = zone.map_or_else(|| "zone".to_owned(), |zone| format!("'{zone}'"));
         let batch = oracle::in_zones(&rows, &all, oracle::day, zone);
         let window = format!("tumble(INTERVAL '1 day', {window})");
         let [query, expected] = both_joins(join, &window, "SELECT * FROM t WHERE true");
