@@ -89,6 +89,9 @@ pub struct CommonOptions {
     pub idle_timeout: Option<i64>,
     /// Whether the clock of an idle table runs on.
     pub idle_advance: bool,
+    /// How far ahead of the epoch clock an event time may be, in nanoseconds; `None`: as far as it likes. A record that is further
+    /// ahead can't become a row.
+    pub max_future_skew: Option<i64>,
     /// What the end of bounded input does to an action sink.
     pub at_end: AtEnd,
     /// What `type = '..'` says the table is for.
@@ -103,6 +106,7 @@ impl Default for CommonOptions {
             bad_data: BadData::DeadLetter,
             idle_timeout: None,
             idle_advance: true,
+            max_future_skew: None,
             at_end: AtEnd::Observed,
             role: None,
             format: Format::Json,

@@ -117,6 +117,10 @@ pub(crate) fn take_common(
         errors.push(error);
         None
     });
+    let max_future_skew = options.interval("max_future_skew").unwrap_or_else(|error| {
+        errors.push(error);
+        None
+    });
     let connector = take_connector(options).unwrap_or_else(|error| {
         errors.push(error);
         String::new()
@@ -125,6 +129,7 @@ pub(crate) fn take_common(
         bad_data,
         idle_timeout,
         idle_advance: idle_advance.unwrap_or(true),
+        max_future_skew,
         at_end,
         role,
         format: Format::ALL.into_iter().find(|known| known.name() == format).unwrap_or_default(),
