@@ -11,13 +11,15 @@ use datafusion::{
     common::{Result, TableReference, config::ConfigOptions, plan_err},
     logical_expr::{
         AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, TableType, WindowUDF,
-        planner::{ContextProvider, ExprPlanner, TypePlanner},
+        planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner},
     },
 };
 use postrider_plan::{StreamTable, Table};
 use sqlparser::ast::{Ident, ObjectName};
 
-use crate::{checks::Extent, functions::Functions, types::StreamTypes};
+use crate::{
+    checks::Extent, functions::Functions, types::StreamTypes, window_tables::WindowTables,
+};
 
 /// Tables, views and functions.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub(crate) struct Catalog {
     /// By lower-case name.
     pub(crate) views: BTreeMap<String, View>,
     pub(crate) functions: Functions,
+    relations: [Arc<dyn RelationPlanner>; 1],
     config: ConfigOptions,
 }
 
@@ -48,6 +51,7 @@ impl Catalog {
             tables: BTreeMap::new(),
             views: BTreeMap::new(),
             functions: Functions::new(),
+            relations: [Arc::new(WindowTables)],
             config,
         }
     }
@@ -106,6 +110,10 @@ impl ContextProvider for Catalog {
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
         &self.functions.planners
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &self.relations
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {

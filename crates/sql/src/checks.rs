@@ -2,6 +2,7 @@
 
 mod clauses;
 mod extent;
+mod window_tables;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,7 +24,8 @@ use crate::{
     functions::{Functions, is_window},
     suggest,
     text::SourceText,
-    window_calls::{self, Calls},
+    window_calls::{self, Calls, Endless},
+    window_tables::WindowTable,
 };
 
 /// What a query runs over.
@@ -40,6 +42,8 @@ pub(crate) enum Input {
 pub(crate) struct Checked {
     pub(crate) errors: Vec<Diagnostic>,
     pub(crate) extent: Extent,
+    /// Aggregates that would never end, unless the plan shows that they group by a window.
+    pub(crate) endless: Vec<Endless>,
 }
 
 /// Checks a query.
@@ -54,11 +58,7 @@ pub(crate) fn query(
     let extent = checker.extent;
     let found = extent.refuse().map(|error| error.at_option(source.range(query.span())));
     checker.errors.extend(found);
-    if checker.meant_window {
-        // What its absence would lead to is no finding of its own.
-        checker.errors.retain(|error| error.code != codes::ENDLESS);
-    }
-    Checked { errors: checker.errors, extent }
+    Checked { errors: checker.errors, extent, endless: checker.endless }
 }
 
 /// Checks an expression over one row, as in a generated column.
@@ -101,8 +101,11 @@ struct Checker<'c, 's, 'a> {
     extent: Extent,
     /// Names that were refused already, by address.
     refused: HashSet<usize>,
-    /// A function that does not exist has nearly the name of a window.
-    meant_window: bool,
+    /// Window table functions around the current place.
+    window_tables: usize,
+    /// The queries that those read, by address.
+    read: HashSet<usize>,
+    endless: Vec<Endless>,
 }
 
 impl<'c, 's, 'a> Checker<'c, 's, 'a> {
@@ -117,7 +120,9 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             reads: Vec::new(),
             extent: Extent::default(),
             refused: HashSet::new(),
-            meant_window: false,
+            window_tables: 0,
+            read: HashSet::new(),
+            endless: Vec::new(),
         }
     }
 
@@ -143,19 +148,22 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
     fn call(&mut self, call: &Function) {
         let name = window_calls::name(call);
         let place = self.source.range(call.name.span());
+        if self.window_tables > 0 && window_tables::is_part(&name) {
+            return;
+        }
         if name == "unnest" {
             self.refuse("unnest", self.source.balanced(call.span()), "take an element: tags[1]");
             return;
         }
         if !self.catalog.functions.knows(&name) {
             let near = suggest::nearest(&name, self.catalog.functions.names());
-            self.meant_window |= near.is_some_and(is_window);
             let hint = match near {
                 _ if Functions::is_denied(&name) => {
                     "it tells about files or the build, not about rows".to_owned()
                 }
                 Some(near) => format!("did you mean `{near}`?"),
-                None => "functions are those of DataFusion, and tumble, hop and session".to_owned(),
+                None => "functions are those of DataFusion, and tumble, hop, cumulate and session"
+                    .to_owned(),
             };
             self.errors.push(
                 Diagnostic::error(
@@ -210,7 +218,7 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             let mut all = [names, ctes].concat();
             all.sort_unstable();
             let hint = if self.source.declares_view(&folded) {
-                format!("move CREATE VIEW {folded} up: a view is known from there on")
+                format!("move CREATE VIEW {folded} up: a view reads those above it")
             } else {
                 suggest::hint(&folded, "tables", all)
             };
@@ -262,11 +270,21 @@ impl Visitor for Checker<'_, '_, '_> {
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Infallible> {
         self.select_clauses(select);
-        self.errors.extend(window_calls::check(self.catalog, self.source, select, self.input));
+        let windows = window_calls::check(self.catalog, self.source, select, self.input);
+        self.errors.extend(windows.errors);
+        self.endless.extend(windows.endless);
         ControlFlow::Continue(())
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Infallible> {
+        if let Some(table) = WindowTable::of(factor) {
+            if let TableFactor::Table { name, .. } = factor {
+                self.refused.insert(address(name));
+            }
+            self.window_tables += 1;
+            self.window_table(&table);
+            return ControlFlow::Continue(());
+        }
         let name = match factor {
             TableFactor::Table { args: None, name, .. } => {
                 if let TableFactor::Table { sample: Some(_), .. } = factor {
@@ -292,6 +310,13 @@ impl Visitor for Checker<'_, '_, '_> {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Infallible> {
+        if WindowTable::of(factor).is_some() {
+            self.window_tables -= 1;
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<Infallible> {
         if !self.refused.contains(&address(name)) {
             self.relation(name);
@@ -302,6 +327,7 @@ impl Visitor for Checker<'_, '_, '_> {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Infallible> {
         match expr {
             Expr::Function(call) => self.call(call),
+            Expr::Subquery(query) if self.read.contains(&address(query.as_ref())) => {}
             Expr::Subquery(query) => {
                 self.refuse(
                     "a subquery in an expression",

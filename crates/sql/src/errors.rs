@@ -55,6 +55,13 @@ fn explain_one(
     if message.contains("require unique expression names") {
         return explain_duplicate(&message, source, within);
     }
+    let code = if message.contains("is not the event time") {
+        codes::NO_EVENT_TIME
+    } else if message.contains("once for each of its windows") {
+        codes::WINDOW_PLACE
+    } else {
+        codes::BAD_EXPRESSION
+    };
     let named = || {
         let name = quoted(&message)?;
         let name = name.rsplit('.').next()?;
@@ -67,7 +74,7 @@ fn explain_one(
     let mut helps = noted.iter().flat_map(|noted| &noted.helps);
     let help =
         helps.find(|help| !help.message.to_lowercase().starts_with("perhaps you need to cast"));
-    Diagnostic::error(codes::BAD_EXPRESSION, said)
+    Diagnostic::error(code, said)
         .at(place)
         .hint(help.map_or_else(|| hint.to_owned(), |help| lower_first(&help.message)))
 }
@@ -110,6 +117,9 @@ fn explain_duplicate(message: &str, source: &SourceText<'_>, within: &Range<usiz
 }
 
 fn hint_for(message: &str) -> &'static str {
+    if message.contains("the time zone of") {
+        return "name a TEXT column, or a zone such as 'Europe/Berlin'";
+    }
     if message.contains("coerce") || message.contains("type") || message.contains("compar") {
         "convert one side: CAST(x AS type)"
     } else if message.contains("more than once") || message.contains("unique expression names") {

@@ -7,6 +7,7 @@ mod cycles;
 mod damage;
 mod demo;
 mod error_pages;
+mod formats;
 mod full_disk;
 mod http;
 mod kill;
