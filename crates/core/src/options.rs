@@ -148,7 +148,7 @@ impl TableOptions {
         words.iter().copied().find(|word| *word == text).ok_or_else(|| {
             Diagnostic::error(BAD_OPTION, format!("option `{name}` can't be '{text}'"))
                 .at_option(range)
-                .hint(suggest::hint_and_all(&text, '\'', "it takes", words.iter().copied()))
+                .hint(suggest::hint_and_all(&text, '\'', "one of", words.iter().copied()))
         })
     }
 
