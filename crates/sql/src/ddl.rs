@@ -317,6 +317,7 @@ impl Scope<'_, '_, '_> {
         let schema = DFSchema::try_from(self.schema.clone()).map_err(explain)?;
         let planned = SqlToRel::new(self.catalog)
             .sql_to_expr(expr.clone(), &schema, &mut PlannerContext::new())
+            .and_then(|planned| self.catalog.functions.rewrite(planned, &schema))
             .map_err(explain)?;
         let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
         let simplifier = ExprSimplifier::new(context);

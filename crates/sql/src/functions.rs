@@ -1,17 +1,28 @@
 //! The functions that SQL may call, and the window functions among them.
 
+mod json;
+mod json_path;
+mod scalar;
+
 use std::{collections::HashMap, sync::Arc};
 
 use datafusion::{
     arrow::datatypes::{DataType, Field, FieldRef},
-    common::{Result, exec_err},
+    common::{DFSchema, Result, exec_err},
     execution::SessionStateDefaults,
     logical_expr::{
-        AggregateUDF, ColumnarValue, HigherOrderUDF, ReturnFieldArgs, ScalarFunctionArgs,
-        ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowUDF, planner::ExprPlanner,
+        AggregateUDF, ColumnarValue, Expr, HigherOrderUDF, LogicalPlan, ReturnFieldArgs,
+        ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowUDF,
+        expr_rewriter::FunctionRewrite, planner::ExprPlanner,
     },
+    optimizer::Analyzer,
 };
 use postrider_plan::window_type;
+
+use self::{
+    json::{Json, JsonAsText},
+    scalar::Scalar,
+};
 
 /// Functions that tell about files or the build, not about rows.
 const DENIED: [&str; 4] = ["input_file_name", "file_row_index", "version", "arrow_metadata"];
@@ -24,13 +35,17 @@ pub(crate) struct Functions {
     pub(crate) window: HashMap<String, Arc<WindowUDF>>,
     pub(crate) higher_order: HashMap<String, Arc<HigherOrderUDF>>,
     pub(crate) planners: Vec<Arc<dyn ExprPlanner>>,
+    rewrites: Vec<Arc<dyn FunctionRewrite + Send + Sync>>,
 }
 
 impl Functions {
     pub(crate) fn new() -> Self {
         let mut scalar = HashMap::new();
+        let json = Json::new();
         let windows = WindowFunction::all().map(|function| Arc::new(ScalarUDF::from(function)));
-        for udf in SessionStateDefaults::default_scalar_functions().into_iter().chain(windows) {
+        let own = own().map(|function| Arc::new(function.into_udf()));
+        let builtin = SessionStateDefaults::default_scalar_functions().into_iter();
+        for udf in builtin.chain(windows).chain(json.functions).chain(own) {
             if DENIED.contains(&udf.name()) {
                 continue;
             }
@@ -48,8 +63,27 @@ impl Functions {
         for udf in SessionStateDefaults::default_higher_order_functions() {
             insert(&mut higher_order, udf.name(), udf.aliases(), &udf);
         }
-        let planners = SessionStateDefaults::default_expr_planners();
-        Self { scalar, aggregate, window, higher_order, planners }
+        let mut planners = SessionStateDefaults::default_expr_planners();
+        planners.extend(json.planners);
+        Self { scalar, aggregate, window, higher_order, planners, rewrites: json.rewrites }
+    }
+
+    /// Whoever resolves the types of a plan that calls these functions.
+    pub(crate) fn analyzer(&self, plan: &LogicalPlan) -> Analyzer {
+        let mut analyzer = Analyzer::new();
+        // Most plans are spared these passes, which each statement makes over all views that it reads.
+        if json::is_called(plan) {
+            analyzer.rules.insert(0, Arc::new(JsonAsText));
+            for rewrite in &self.rewrites {
+                analyzer.add_function_rewrite(Arc::clone(rewrite));
+            }
+        }
+        analyzer
+    }
+
+    /// What [`Self::analyzer`] does before types are resolved, for an expression that is in no plan.
+    pub(crate) fn rewrite(&self, expr: Expr, schema: &DFSchema) -> Result<Expr> {
+        json::resolve(expr, schema, &self.rewrites)
     }
 
     /// Whether any function has this lower-case name.
@@ -81,6 +115,11 @@ impl Functions {
                 .get(name)
                 .is_some_and(|udf| udf.signature().volatility != Volatility::Immutable)
     }
+}
+
+/// The functions of a row that are Postrider's own.
+fn own() -> impl Iterator<Item = Scalar> {
+    json_path::all().into_iter()
 }
 
 fn insert<F>(map: &mut HashMap<String, Arc<F>>, name: &str, aliases: &[String], udf: &Arc<F>) {

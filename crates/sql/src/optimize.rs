@@ -6,7 +6,7 @@ use datafusion::{
     common::Result,
     logical_expr::{LogicalPlan, planner::ContextProvider},
     optimizer::{
-        Analyzer, Optimizer, OptimizerContext, OptimizerRule,
+        Optimizer, OptimizerContext, OptimizerRule,
         eliminate_duplicated_expr::EliminateDuplicatedExpr, optimize_unions::OptimizeUnions,
         push_down_filter::PushDownFilter, simplify_expressions::SimplifyExpressions,
     },
@@ -16,7 +16,8 @@ use crate::{catalog::Catalog, checks::Input, lower, projections::MergeProjection
 
 /// Resolves types.
 pub(crate) fn analyze(catalog: &Catalog, plan: LogicalPlan) -> Result<LogicalPlan> {
-    Analyzer::new().execute_and_check(plan, catalog.options(), |_, _| {})
+    let analyzer = catalog.functions.analyzer(&plan);
+    analyzer.execute_and_check(plan, catalog.options(), |_, _| {})
 }
 
 /// Lowers windows and optimizes.
