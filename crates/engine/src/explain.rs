@@ -109,7 +109,7 @@ fn steps(output: &Output, words: &Words) -> String {
     let steps = output.chain.0.iter().filter_map(|step| match step {
         ChainStep::Filter(predicate) => Some(format!("where {}", words.of(predicate))),
         ChainStep::Project(..) => Some("compute columns".to_owned()),
-        ChainStep::Pick(..) => None,
+        ChainStep::Pick(..) | ChainStep::Time(_) => None,
     });
     let mut steps: Vec<_> = steps.collect();
     steps.dedup();

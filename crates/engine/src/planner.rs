@@ -5,6 +5,7 @@
 //! behind it. A windowed aggregate ends its branches in a hash exchange and starts a new one.
 
 mod expressions;
+mod row_time;
 mod sources;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -17,6 +18,7 @@ use postrider_plan::{Program, Query, SinkTarget, Table, Window, WindowAggregate}
 pub(crate) use self::sources::scanned_table;
 use self::{
     expressions::{aggregate_inputs, physical, projection},
+    row_time::StepInput,
     sources::SourceUse,
 };
 use crate::{
@@ -158,21 +160,36 @@ impl Planner {
     }
 
     fn filter(&mut self, filter: &Filter) -> Result<Vec<Branch>, Diagnostics> {
-        let predicate = physical(&filter.predicate, filter.input.schema())?;
-        let mut branches = self.lower(&filter.input)?;
-        for branch in &mut branches {
-            branch.chain.0.push(ChainStep::Filter(Arc::clone(&predicate)));
+        let relation = filter.input.schema();
+        let input = StepInput::of([&filter.predicate], relation)?;
+        let predicate = physical(&input.resolve(&filter.predicate)?, input.schema())?;
+        let mut steps: Vec<_> = input.step().into_iter().collect();
+        steps.push(ChainStep::Filter(predicate));
+        if steps.len() > 1 {
+            let columns = (0..relation.fields().len()).collect();
+            steps.push(ChainStep::Pick(columns, Arc::new(relation.as_arrow().clone())));
         }
-        Ok(branches)
+        self.behind(&filter.input, &steps)
     }
 
     fn projection(&mut self, node: &Projection) -> Result<Vec<Branch>, Diagnostics> {
-        let expressions: Arc<[_]> = projection(&node.expr, node.input.schema())?.into();
+        let input = StepInput::of(&node.expr, node.input.schema())?;
+        let expressions = projection(&node.expr, &input)?.into();
         let schema = Arc::new(node.schema.as_arrow().clone());
-        let mut branches = self.lower(&node.input)?;
+        let mut steps: Vec<_> = input.step().into_iter().collect();
+        steps.push(ChainStep::Project(expressions, schema));
+        self.behind(&node.input, &steps)
+    }
+
+    /// The branches of a plan with some more steps.
+    fn behind(
+        &mut self,
+        plan: &LogicalPlan,
+        steps: &[ChainStep],
+    ) -> Result<Vec<Branch>, Diagnostics> {
+        let mut branches = self.lower(plan)?;
         for branch in &mut branches {
-            let step = ChainStep::Project(Arc::clone(&expressions), Arc::clone(&schema));
-            branch.chain.0.push(step);
+            branch.chain.0.extend_from_slice(steps);
         }
         Ok(branches)
     }
@@ -192,7 +209,7 @@ impl Planner {
 
     fn window(&mut self, node: &WindowAggregate) -> Result<Vec<Branch>, Diagnostics> {
         let branches = self.lower(&node.input)?;
-        let (step, spec) = aggregate_inputs(node)?;
+        let (steps, spec) = aggregate_inputs(node)?;
         let keys = node.group_exprs.len();
         let stage = self.flow.stages.len();
         let identity = stage_identity(node, &self.flow.stages);
@@ -203,7 +220,7 @@ impl Planner {
             outputs: Vec::new(),
         });
         for mut branch in branches {
-            branch.chain.0.push(step.clone());
+            branch.chain.0.extend_from_slice(&steps);
             self.connect(branch, Target::Stage(stage), Route::Hash { keys });
         }
         Ok(vec![Branch { origin: Origin::Stage(stage), chain: Chain::default() }])

@@ -6,6 +6,7 @@
 //! | [`Query`] | a plan and the sink that takes its rows |
 //! | [`Table`] | one `CREATE TABLE`: columns, connector, options, watermark |
 //! | [`WindowAggregate`] | an aggregate whose groups include an event-time [`Window`] |
+//! | [`RowTime`] | `row_time()`, in whose place the engine puts the time of a row |
 //! | [`StreamTable`] | a [`Table`] as DataFusion's planner sees it |
 //!
 //! Owns: these types. Does not own: SQL text (`postrider-sql` makes programs) or execution
@@ -16,11 +17,13 @@
 //! analyzed and optimized, holds no scalar window call, and yields exactly the columns of its sink.
 
 mod program;
+mod row_time;
 mod table;
 mod window;
 mod window_aggregate;
 
 pub use program::{Program, Query, SinkTarget};
+pub use row_time::RowTime;
 pub use table::{
     AtEnd, BadData, Column, CommonOptions, Format, StreamTable, Table, TableRole, WatermarkDef,
 };

@@ -10,6 +10,7 @@ use std::{
 };
 
 use postrider_core::Diagnostic;
+use postrider_plan::RowTime;
 use sqlparser::ast::{
     Expr, Function, ObjectName, Query, Select, Spanned, TableFactor, Value, ValueWithSpan, Visit,
     Visitor,
@@ -67,16 +68,18 @@ pub(crate) fn row_expression(
     let ControlFlow::Continue(()) = expr.visit(&mut checker);
     for call in Calls::of(expr).0 {
         let name = window_calls::name(&call);
-        if is_window(&name) || catalog.functions.aggregate.contains_key(&name) {
-            checker.errors.push(
-                Diagnostic::error(
-                    codes::BAD_GENERATED,
-                    format!("`{name}` can't be computed from one row"),
-                )
+        let wrong = if is_window(&name) || catalog.functions.aggregate.contains_key(&name) {
+            ("can't be computed from one row", "aggregate in a query with GROUP BY")
+        } else if name == RowTime::NAME {
+            ("is not known before the row's columns are", "use the column of WATERMARK FOR")
+        } else {
+            continue;
+        };
+        checker.errors.push(
+            Diagnostic::error(codes::BAD_GENERATED, format!("`{name}` {}", wrong.0))
                 .at_option(source.balanced(call.span()))
-                .hint("aggregate in a query with GROUP BY"),
-            );
-        }
+                .hint(wrong.1),
+        );
     }
     checker.errors
 }

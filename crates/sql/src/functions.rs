@@ -17,7 +17,7 @@ use datafusion::{
     },
     optimizer::Analyzer,
 };
-use postrider_plan::window_type;
+use postrider_plan::{RowTime, window_type};
 
 use self::{
     json::{Json, JsonAsText},
@@ -43,7 +43,8 @@ impl Functions {
         let mut scalar = HashMap::new();
         let json = Json::new();
         let windows = WindowFunction::all().map(|function| Arc::new(ScalarUDF::from(function)));
-        let own = own().map(|function| Arc::new(function.into_udf()));
+        let row_time = std::iter::once(Arc::new(ScalarUDF::from(RowTime::new())));
+        let own = own().map(|function| Arc::new(function.into_udf())).chain(row_time);
         let builtin = SessionStateDefaults::default_scalar_functions().into_iter();
         for udf in builtin.chain(windows).chain(json.functions).chain(own) {
             if DENIED.contains(&udf.name()) {
@@ -110,6 +111,7 @@ impl Functions {
     /// Whether a call may give another result the next time.
     pub(crate) fn is_volatile(&self, name: &str) -> bool {
         !is_window(name)
+            && name != RowTime::NAME
             && self
                 .scalar
                 .get(name)

@@ -10,7 +10,9 @@ use datafusion::{
 use postrider_core::Diagnostic;
 use postrider_plan::{Column, StreamTable, Table, Window, WindowAggregate};
 
-use crate::{checks::Input, codes, functions::is_window, interval, text::SourceText, walk};
+use crate::{
+    checks::Input, codes, functions::is_window, interval, row_time, text::SourceText, walk,
+};
 
 /// Replaces each aggregate over a window.
 pub(crate) fn windows(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -109,6 +111,7 @@ pub(crate) fn check(
                     .hint("name it in GROUP BY, and use its .start and .end in SELECT"),
             );
         }
+        errors.extend(row_time::check(node, input, source, within));
         match node {
             LogicalPlan::Extension(extension) => {
                 if let Some(node) = extension.node.as_any().downcast_ref::<WindowAggregate>() {

@@ -8,11 +8,13 @@ use datafusion::{
     optimizer::{
         Optimizer, OptimizerContext, OptimizerRule,
         eliminate_duplicated_expr::EliminateDuplicatedExpr, optimize_unions::OptimizeUnions,
-        push_down_filter::PushDownFilter, simplify_expressions::SimplifyExpressions,
+        simplify_expressions::SimplifyExpressions,
     },
 };
 
-use crate::{catalog::Catalog, checks::Input, lower, projections::MergeProjections};
+use crate::{
+    catalog::Catalog, checks::Input, filters::PushFilters, lower, projections::MergeProjections,
+};
 
 /// Resolves types.
 pub(crate) fn analyze(catalog: &Catalog, plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -40,16 +42,17 @@ fn stream_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(OptimizeUnions::new()),
         Arc::new(SimplifyExpressions::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
-        Arc::new(PushDownFilter::new()),
+        Arc::new(PushFilters::default()),
         Arc::new(MergeProjections::default()),
     ]
 }
 
 /// All rules of DataFusion.
 fn bounded_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let ours: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(MergeProjections::default());
+    let ours: [Arc<dyn OptimizerRule + Send + Sync>; 2] =
+        [Arc::new(MergeProjections::default()), Arc::new(PushFilters::default())];
     let replaced = |rule: Arc<dyn OptimizerRule + Send + Sync>| {
-        if rule.name() == ours.name() { Arc::clone(&ours) } else { rule }
+        ours.iter().find(|ours| ours.name() == rule.name()).cloned().unwrap_or(rule)
     };
     Optimizer::new().rules.into_iter().map(replaced).collect()
 }

@@ -14,6 +14,7 @@ use datafusion::{
 use postrider_core::{Diagnostic, Diagnostics};
 use postrider_plan::WindowAggregate;
 
+use super::row_time::StepInput;
 use crate::{
     chain::ChainStep,
     operator::{AggregateCall, AggregateSpec},
@@ -32,26 +33,29 @@ pub(super) fn physical(
 /// The expressions of a projection.
 pub(super) fn projection(
     exprs: &[Expr],
-    schema: &DFSchema,
+    input: &StepInput<'_>,
 ) -> Result<Vec<Arc<dyn PhysicalExpr>>, Diagnostics> {
-    exprs.iter().map(|expr| physical(expr, schema)).collect()
+    exprs.iter().map(|expr| physical(&input.resolve(expr)?, input.schema())).collect()
 }
 
-/// What a window needs of its input: a projection to `[keys.., arguments.., filters..]`, and
+/// What a window needs of its input: steps that end with a projection to `[keys.., arguments.., filters..]`, and
 /// where each aggregate finds its columns in it.
 pub(super) fn aggregate_inputs(
     node: &WindowAggregate,
-) -> Result<(ChainStep, AggregateSpec), Diagnostics> {
-    let input = node.input.schema();
+) -> Result<(Vec<ChainStep>, AggregateSpec), Diagnostics> {
+    let exprs = node.group_exprs.iter().chain(&node.aggr_exprs);
+    let step_input = StepInput::of(exprs, node.input.schema())?;
+    let input = step_input.schema();
     let mut columns = Columns { exprs: Vec::new(), fields: Vec::new(), input: input.as_arrow() };
     for expr in &node.group_exprs {
-        columns.push(physical(expr, input)?)?;
+        columns.push(physical(&step_input.resolve(expr)?, input)?)?;
     }
     let key_schema = Arc::new(Schema::new(columns.fields.clone()));
     let mut calls = Vec::new();
     for expr in &node.aggr_exprs {
+        let resolved = step_input.resolve(expr)?;
         let lowered = LoweredAggregateBuilder::new(
-            expr,
+            &resolved,
             input,
             input.as_arrow(),
             &ExecutionProps::new(),
@@ -89,7 +93,9 @@ pub(super) fn aggregate_inputs(
         output_schema: Arc::new(node.schema.as_arrow().clone()),
     };
     let schema = Arc::new(Schema::new(columns.fields));
-    Ok((ChainStep::Project(columns.exprs.into(), schema), spec))
+    let mut steps: Vec<_> = step_input.step().into_iter().collect();
+    steps.push(ChainStep::Project(columns.exprs.into(), schema));
+    Ok((steps, spec))
 }
 
 /// The columns of the projection in front of a window, each expression once.
