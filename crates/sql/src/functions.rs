@@ -1,8 +1,13 @@
 //! The functions that SQL may call, and the window functions among them.
 
+mod email;
+mod hash;
 mod json;
 mod json_path;
+mod number;
 mod scalar;
+mod time_zone;
+mod url;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -121,7 +126,9 @@ impl Functions {
 
 /// The functions of a row that are Postrider's own.
 fn own() -> impl Iterator<Item = Scalar> {
-    json_path::all().into_iter()
+    let texts = url::all().into_iter().chain(email::all());
+    let others = time_zone::all().into_iter().chain(hash::all()).chain(number::all());
+    json_path::all().into_iter().chain(texts).chain(others)
 }
 
 fn insert<F>(map: &mut HashMap<String, Arc<F>>, name: &str, aliases: &[String], udf: &Arc<F>) {

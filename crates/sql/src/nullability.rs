@@ -11,7 +11,7 @@ use datafusion::{
 };
 
 /// Functions whose result is NULL only if an argument is.
-const TOTAL: [&str; 41] = [
+const TOTAL: [&str; 43] = [
     "abs",
     "array_to_string",
     "ascii",
@@ -22,6 +22,7 @@ const TOTAL: [&str; 41] = [
     "chr",
     "date_part",
     "date_trunc",
+    "email_normalize",
     "encode",
     "ends_with",
     "floor",
@@ -53,9 +54,10 @@ const TOTAL: [&str; 41] = [
     "translate",
     "trunc",
     "upper",
+    "url_encode",
 ];
 /// Functions that skip NULL arguments and are never NULL themselves.
-const NEVER_NULL: [&str; 1] = ["concat"];
+const NEVER_NULL: [&str; 2] = ["concat", "multi_hash"];
 /// Aggregates that are NULL only if all values of their group are; a group has at least one row.
 const OF_A_ROW: [&str; 6] = ["avg", "first_value", "last_value", "max", "min", "sum"];
 

@@ -25,6 +25,7 @@ pub(super) fn all() -> [Scalar; 3] {
     let function = |name, returns, compute| Scalar {
         name,
         signature: Signature::exact(vec![DataType::Utf8, DataType::Utf8], Volatility::Immutable),
+        coerce: None,
         returns,
         check,
         compute,

@@ -1,12 +1,17 @@
 //! The shape of Postrider's own functions of a row, so that each of them is a name, types and a computation.
 
 use std::{
+    borrow::Cow,
     hash::{Hash, Hasher},
+    sync::Arc,
 };
 
 use datafusion::{
     arrow::{
-        array::{Array, ArrayRef, AsArray, StringArray},
+        array::{
+            Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, StringArray,
+            StringBuilder,
+        },
         datatypes::{DataType, Field, FieldRef},
     },
     common::{DataFusionError, Diagnostic, Result, ScalarValue, internal_err},
@@ -15,8 +20,9 @@ use datafusion::{
     },
 };
 
-/// What is known of each argument when a call is planned: its value, if it is a literal.
+/// What is known of each argument when a call is planned: its type, and its value if it is a literal.
 pub(crate) struct Planned<'a> {
+    pub(crate) types: &'a [FieldRef],
     pub(crate) literals: &'a [Option<&'a ScalarValue>],
 }
 
@@ -27,13 +33,18 @@ impl Planned<'_> {
     }
 }
 
+/// From the name of a function and the types of its arguments.
+pub(crate) type Coercion = fn(&str, &[DataType]) -> Result<Vec<DataType>>;
+
 /// A function of a row.
 #[derive(Debug)]
 pub(crate) struct Scalar {
     pub(crate) name: &'static str,
     pub(crate) signature: Signature,
+    /// The types that the arguments are converted to, if the signature leaves that open.
+    pub(crate) coerce: Option<Coercion>,
     pub(crate) returns: DataType,
-    /// Refuses a call by its literals, before there are rows.
+    /// Refuses a call by its types and literals, before there are rows.
     pub(crate) check: fn(&Planned<'_>) -> Result<()>,
     /// Computes a column; see [`Arguments`].
     pub(crate) compute: fn(&Arguments) -> Result<ArrayRef>,
@@ -43,6 +54,11 @@ impl Scalar {
     pub(crate) fn into_udf(self) -> ScalarUDF {
         ScalarUDF::from(self)
     }
+}
+
+/// For a function that takes whatever its types allow.
+pub(crate) fn unchecked(_call: &Planned<'_>) -> Result<()> {
+    Ok(())
 }
 
 /// An error of planning that says what to do.
@@ -75,12 +91,19 @@ impl ScalarUDFImpl for Scalar {
         &self.signature
     }
 
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        match self.coerce {
+            Some(coerce) => coerce(self.name, types),
+            None => internal_err!("{} has a signature", self.name),
+        }
+    }
+
     fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
         Ok(self.returns.clone())
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        (self.check)(&Planned { literals: args.scalar_arguments })?;
+        (self.check)(&Planned { types: args.arg_fields, literals: args.scalar_arguments })?;
         Ok(Field::new(self.name, self.returns.clone(), true).into())
     }
 
@@ -113,22 +136,52 @@ impl Arguments {
             None => internal_err!("argument {index} is no text, but {}", values.data_type()),
         }
     }
+
+    /// Computes a text from a text, and NULL from NULL.
+    pub(crate) fn map_text(
+        &self,
+        of: impl for<'t> Fn(&'t str) -> Option<Cow<'t, str>>,
+    ) -> Result<ArrayRef> {
+        let texts = self.text(0)?;
+        let mut results = StringBuilder::new();
+        for row in 0..self.rows {
+            results.append_option(texts.get(row).and_then(&of));
+        }
+        Ok(Arc::new(results.finish()))
+    }
+
+    pub(crate) fn numbers<T: ArrowPrimitiveType>(&self, index: usize) -> Result<Numbers<'_, T>> {
+        let Some(Argument { values, constant }) = self.values.get(index) else {
+            return internal_err!("argument {index} is missing");
+        };
+        match values.as_primitive_opt::<T>() {
+            Some(values) => Ok(Numbers { values, constant: *constant }),
+            None => {
+                internal_err!("argument {index} is {}, not {}", values.data_type(), T::DATA_TYPE)
+            }
+        }
+    }
 }
 
 /// One argument: a value for each row, or one for all.
 pub(crate) struct Argument {
-    values: ArrayRef,
+    pub(crate) values: ArrayRef,
     constant: bool,
 }
 
 impl Argument {
-    fn new(value: ColumnarValue) -> Result<Self> {
+    pub(crate) fn new(value: ColumnarValue) -> Result<Self> {
         Ok(match value {
             ColumnarValue::Array(values) => Self { values, constant: false },
             ColumnarValue::Scalar(value) => {
                 Self { values: value.to_array_of_size(1)?, constant: true }
             }
         })
+    }
+
+    /// Where the value of a row stands.
+    pub(crate) const fn index(&self, row: usize) -> usize {
+        if self.constant { 0 } else { row }
     }
 }
 
@@ -139,6 +192,18 @@ pub(crate) struct Texts<'a> {
 
 impl<'a> Texts<'a> {
     pub(crate) fn get(&self, row: usize) -> Option<&'a str> {
+        let index = if self.constant { 0 } else { row };
+        self.values.is_valid(index).then(|| self.values.value(index))
+    }
+}
+
+pub(crate) struct Numbers<'a, T: ArrowPrimitiveType> {
+    values: &'a PrimitiveArray<T>,
+    constant: bool,
+}
+
+impl<T: ArrowPrimitiveType> Numbers<'_, T> {
+    pub(crate) fn get(&self, row: usize) -> Option<T::Native> {
         let index = if self.constant { 0 } else { row };
         self.values.is_valid(index).then(|| self.values.value(index))
     }
