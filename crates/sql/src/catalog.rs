@@ -13,7 +13,7 @@ use datafusion::{
 use postrider_plan::{StreamTable, Table};
 use sqlparser::ast::{Ident, ObjectName};
 
-use crate::{checks::Extent, functions::Functions, types::StreamTypes};
+use crate::{checks::Extent, functions::Functions, macros::Macros, types::StreamTypes};
 
 /// Tables, views and functions.
 #[derive(Debug)]
@@ -23,6 +23,7 @@ pub(crate) struct Catalog {
     /// By lower-case name.
     pub(crate) views: BTreeMap<String, View>,
     pub(crate) functions: Functions,
+    pub(crate) macros: Macros,
     config: ConfigOptions,
 }
 
@@ -44,6 +45,7 @@ impl Catalog {
             tables: BTreeMap::new(),
             views: BTreeMap::new(),
             functions: Functions::new(),
+            macros: Macros::default(),
             config,
         }
     }

@@ -58,14 +58,24 @@ pub(crate) fn query(
     Checked { errors: checker.errors, extent }
 }
 
-/// Checks an expression over one row, as in a generated column.
-pub(crate) fn row_expression(
+/// Checks an expression that is in no query yet.
+pub(crate) fn expression(
     catalog: &Catalog,
     source: &SourceText<'_>,
     expr: &Expr,
 ) -> Vec<Diagnostic> {
     let mut checker = Checker::new(catalog, source, Input::Stream);
     let ControlFlow::Continue(()) = expr.visit(&mut checker);
+    checker.errors
+}
+
+/// Checks an expression over one row, as in a generated column.
+pub(crate) fn row_expression(
+    catalog: &Catalog,
+    source: &SourceText<'_>,
+    expr: &Expr,
+) -> Vec<Diagnostic> {
+    let mut errors = expression(catalog, source, expr);
     for call in Calls::of(expr).0 {
         let name = window_calls::name(&call);
         let wrong = if is_window(&name) || catalog.functions.aggregate.contains_key(&name) {
@@ -75,13 +85,13 @@ pub(crate) fn row_expression(
         } else {
             continue;
         };
-        checker.errors.push(
+        errors.push(
             Diagnostic::error(codes::BAD_GENERATED, format!("`{name}` {}", wrong.0))
                 .at_option(source.balanced(call.span()))
                 .hint(wrong.1),
         );
     }
-    checker.errors
+    errors
 }
 
 struct Checker<'c, 's, 'a> {
@@ -143,7 +153,8 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             return;
         }
         if !self.catalog.functions.knows(&name) {
-            let near = suggest::nearest(&name, self.catalog.functions.names());
+            let known = self.catalog.functions.names().into_iter();
+            let near = suggest::nearest(&name, known.chain(self.catalog.macros.names()));
             let hint = match near {
                 _ if Functions::is_denied(&name) => {
                     "it tells about files or the build, not about rows".to_owned()

@@ -1,7 +1,7 @@
 //! SQL text to plans, and every mistake to a [`Diagnostic`](postrider_core::Diagnostic) with its
 //! place in the text.
 //!
-//! Nouns: *statement* (one of CREATE TABLE, CREATE VIEW, INSERT .. SELECT, SELECT), *lexeme* (a
+//! Nouns: *statement* (one of CREATE TABLE, CREATE VIEW, CREATE FUNCTION, INSERT .. SELECT, SELECT), *lexeme* (a
 //! token and its bytes), *catalog* (what names mean), *window call* (`tumble(..)` and its kin, which
 //! become [`WindowAggregate`](postrider_plan::WindowAggregate) nodes).
 //!
@@ -14,7 +14,7 @@
 //! [`StreamTable`](postrider_plan::StreamTable) and hold nothing but projections, filters, unions,
 //! aliases, scans and window aggregates. Nothing is read but the text: no files, clock or network.
 //!
-//! Flow: `guard` (tokens) -> `prepass` (statements, WATERMARK) -> `parse` -> `ddl` | `checks` ->
+//! Flow: `guard` (tokens) -> `prepass` (statements, WATERMARK) -> `parse` -> `macros` -> `ddl` | `checks` ->
 //! DataFusion's planner and analyzer over `catalog` -> `insert` (sink columns) -> `optimize`
 //! (lowering, rules) -> `lower::check`.
 
@@ -34,6 +34,7 @@ mod insert;
 mod interval;
 mod limits;
 mod lower;
+mod macros;
 mod nullability;
 mod optimize;
 mod options;

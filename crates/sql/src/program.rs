@@ -1,5 +1,6 @@
-//! A whole program: declarations first, then views in order, then queries.
+//! A whole program: functions first, then tables, then views in order, then queries.
 
+mod functions;
 mod roles;
 
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
@@ -39,6 +40,7 @@ pub(crate) fn plan(
     guard::check_tokens(&source)?;
     let mut planner = Planner::new(&source);
     let statements = planner.parse();
+    let statements = planner.put_in_functions(statements);
     planner.declare(&statements);
     planner.name_views(&statements);
     planner.plan_queries(&statements);
@@ -51,6 +53,7 @@ pub(crate) fn reopen(program: &Program) -> Result<Catalog, Diagnostics> {
     let source = SourceText::lex(&program.sql)?;
     let mut planner = Planner::new(&source);
     let statements = planner.parse();
+    let statements = planner.put_in_functions(statements);
     for (key, table) in &program.tables {
         planner.catalog.tables.insert(key.clone(), Arc::clone(table));
     }
@@ -198,7 +201,7 @@ impl<'s, 'a> Planner<'s, 'a> {
                 Statement::Insert(_) | Statement::Select(_) if self.uses_broken(range) => continue,
                 Statement::Insert(insert) => self.plan_insert(insert, range),
                 Statement::Select(query) => self.plan_print(query, range),
-                Statement::Table(..) | Statement::View(_) => continue,
+                Statement::Table(..) | Statement::View(_) | Statement::Function(_) => continue,
             };
             match planned {
                 Ok(planned) => self.queries.push(planned),
