@@ -180,3 +180,22 @@ impl ScalarUDFImpl for WindowFunction {
         exec_err!("{} is no function of a row; it belongs into GROUP BY", self.name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Functions, json::Json, own};
+
+    /// What the examples give is tested where a binary can run them.
+    #[test]
+    fn the_page_of_functions_lists_every_function() {
+        let page = include_str!("../../../docs/functions.md");
+        let json = Json::new().functions.into_iter().map(|function| function.name().to_owned());
+        let own = own().map(|function| function.name.to_owned());
+        let others = ["tumble", "hop", "session", "row_time"].map(str::to_owned);
+        let functions = Functions::new();
+        for name in json.chain(own).chain(others) {
+            assert!(page.contains(&format!("| `{name}(")), "docs/functions.md lacks {name}");
+            assert!(functions.knows(&name), "{name} can't be called");
+        }
+    }
+}

@@ -7,6 +7,7 @@ mod cycles;
 mod damage;
 mod demo;
 mod full_disk;
+mod functions;
 mod http;
 mod kill;
 mod mailbox;
