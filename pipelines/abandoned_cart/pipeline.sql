@@ -38,6 +38,7 @@ WHERE event IN ('Cart Updated', 'Checkout Started', 'Order Completed');
 INSERT INTO reminders
 SELECT user_id                                                   AS recipient_key,
        'cart:' || COALESCE(last_value(cart_id ORDER BY ts), '')  AS dedupe_key,
+       max(ts) + INTERVAL '1 hour'                               AS fire_ts,  -- the six hours of `ttl` count from here
        last_value(email      ORDER BY ts)                        AS email,
        last_value(first_name ORDER BY ts)                        AS first_name,
        last_value(cart_id    ORDER BY ts)                        AS cart_id,

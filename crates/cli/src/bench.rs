@@ -3,14 +3,21 @@
 
 mod batch;
 mod input;
+mod queries;
 mod state;
 mod streaming;
 
-use std::time::Instant;
+use std::{path::Path, time::Instant};
+
+use arrow::{
+    array::{AsArray, RecordBatch},
+    datatypes::Int64Type,
+};
 
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
+pub(crate) use self::queries::BenchQuery;
 use crate::{
     args::BenchArgs,
     console,
@@ -44,29 +51,12 @@ pub(crate) fn run(args: &BenchArgs) -> Outcome {
     console::note(&format!("writing {} events", console::count(args.events)));
     let bytes = input::write(&path, args.events, args.customers)?;
     let mut results = Vec::new();
-    for &threads in &args.parallelism {
-        let threads = threads.max(1);
-        let (mut streaming, mut batch) = (Vec::new(), Vec::new());
-        for round in 1..=args.rounds {
-            let one = measure(threads, streaming::run(&path, threads))?;
-            let other = measure(threads, batch::run(&path, threads))?;
-            if one.answer != other.answer {
-                return Err(Failure::failed(format!(
-                    "the engines disagree: postrider {:?}, datafusion {:?}",
-                    one.answer, other.answer
-                )));
-            }
-            console::note(&format!(
-                "{threads} threads, round {round}: postrider {:.3} s, datafusion {:.3} s",
-                one.wall_seconds, other.wall_seconds
-            ));
-            streaming.push(one);
-            batch.push(other);
+    for query in &args.query {
+        for &threads in &args.parallelism {
+            results.push(compare(args, *query, &path, threads.max(1))?);
         }
-        results.push(report(args, threads, &streaming, &batch));
     }
     let text = json!({
-        "query": streaming::QUERY,
         "events": args.events,
         "customers": args.customers,
         "bytes": bytes,
@@ -80,6 +70,38 @@ pub(crate) fn run(args: &BenchArgs) -> Outcome {
     });
     console::line(serde_json::to_string_pretty(&text).unwrap_or_default());
     Ok(())
+}
+
+/// Measures one query on both sides, in turns.
+fn compare(args: &BenchArgs, query: BenchQuery, path: &Path, threads: usize) -> Outcome<Value> {
+    let (mut streaming, mut batch) = (Vec::new(), Vec::new());
+    for round in 1..=args.rounds {
+        let one = measure(threads, streaming::run(query, path, threads))?;
+        let other = measure(threads, batch::run(query, path, threads))?;
+        if one.answer != other.answer {
+            return Err(Failure::failed(format!(
+                "the engines disagree on {}: postrider {:?}, datafusion {:?}",
+                query.name(),
+                one.answer,
+                other.answer
+            )));
+        }
+        console::note(&format!(
+            "{}, {threads} threads, round {round}: postrider {:.3} s, datafusion {:.3} s",
+            query.name(),
+            one.wall_seconds,
+            other.wall_seconds
+        ));
+        streaming.push(one);
+        batch.push(other);
+    }
+    Ok(report(args, query, threads, &streaming, &batch))
+}
+
+/// The sum of the column `n`.
+fn counted(rows: &RecordBatch) -> u64 {
+    let column = rows.column_by_name("n").and_then(|column| column.as_primitive_opt::<Int64Type>());
+    column.map_or(0, |column| column.values().iter().sum::<i64>().unsigned_abs())
 }
 
 fn measure(threads: usize, run: impl Future<Output = Outcome<Answer>>) -> Outcome<Measured> {
@@ -100,7 +122,13 @@ fn cpu_seconds() -> f64 {
     seconds
 }
 
-fn report(args: &BenchArgs, threads: usize, streaming: &[Measured], batch: &[Measured]) -> Value {
+fn report(
+    args: &BenchArgs,
+    query: BenchQuery,
+    threads: usize,
+    streaming: &[Measured],
+    batch: &[Measured],
+) -> Value {
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     let events = args.events as f64;
     let side = |runs: &[Measured]| {
@@ -110,6 +138,9 @@ fn report(args: &BenchArgs, threads: usize, streaming: &[Measured], batch: &[Mea
     };
     let ((wall, cpu), (batch_wall, batch_cpu)) = (side(streaming), side(batch));
     json!({
+        "query": query.name(),
+        "sql": query.streaming(),
+        "rows": streaming.first().map(|run| run.answer.rows),
         "parallelism": threads,
         "postrider": { "events_per_second": (events / wall).round(), "wall_seconds": rounded(wall), "cpu_seconds": rounded(cpu) },
         "datafusion": { "events_per_second": (events / batch_wall).round(), "wall_seconds": rounded(batch_wall), "cpu_seconds": rounded(batch_cpu) },

@@ -21,7 +21,7 @@ use postrider_core::{Clock, PipelineName};
 use postrider_engine::{ScaledClock, SystemClock};
 use postrider_mail::{Mailbox, Provider, SmtpOptions, SmtpProvider, TemplateLoader};
 use postrider_serve::WriteKey;
-use postrider_store::{KeyRole, Log, LogOptions};
+use postrider_store::{KeyRole, Log};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -162,7 +162,7 @@ async fn set_up(
     clock: &Arc<dyn Clock>,
 ) -> Outcome<Stage> {
     let free: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
-    let log = Log::open(LogOptions::new(dir.join("state")))?.log;
+    let log = Log::open(services::log_options(&dir.join("state")))?.log;
     let mails = dir.join("mails");
     let mailbox = Mailbox::bind(free, &mails, Arc::clone(wall)).await?;
     let page = TcpListener::bind(free).await?;

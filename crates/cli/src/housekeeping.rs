@@ -13,6 +13,7 @@ use postrider_store::{
     CheckpointError, Housekeeping, KeepLog, Log, Lsn, PipelineNeeds, SEGMENT_BYTES_DEFAULT, Tidied,
     ViewError,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{args::LogTuning, project::LoadedPipeline, wiring::COLLECTOR};
 
@@ -131,16 +132,22 @@ impl EngineObserver for Needs {
     }
 }
 
-/// Deletes what nobody needs of a log, from time to time, until the caller drops it. What fails is tried again.
+/// Deletes what nobody needs of a log, from time to time, until `stop`. What fails is tried again. Once this has ended, nothing
+/// of it is under way any more: files that are being deleted are in the way of whoever reads the log next.
 pub(crate) async fn keep_short(
     log: Log,
     needs: Arc<Needs>,
     wall: Arc<dyn Clock>,
     tidiness: Tidiness,
     dispatcher_runs: bool,
+    stop: CancellationToken,
 ) {
     loop {
-        wall.sleep_until(ClockTime(wall.now().0.saturating_add(tidiness.every_ns))).await;
+        let next = ClockTime(wall.now().0.saturating_add(tidiness.every_ns));
+        tokio::select! {
+            () = wall.sleep_until(next) => {}
+            () = stop.cancelled() => return,
+        }
         let (log, pipelines, now) = (log.clone(), needs.all(), wall.now().0);
         let tidied = tokio::task::spawn_blocking(move || {
             tidy(&log, &pipelines, tidiness.keep, now, dispatcher_runs)

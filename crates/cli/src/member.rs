@@ -183,8 +183,8 @@ impl Member {
 
     async fn start_again(&mut self) -> Result<PipelineSummary, EngineError> {
         if let Some(checkpoints) = &mut self.starter.checkpoints {
-            // What was asked of the first start is done, or is done by what it left.
-            (checkpoints.refire, checkpoints.restore) = (false, None);
+            // The first start took the checkpoint over that was asked for.
+            checkpoints.restore = None;
         }
         let pipeline = self.starter.start(&self.loaded).await?;
         if self.stopping {
@@ -195,6 +195,10 @@ impl Member {
 
     async fn failed(&mut self, error: EngineError) -> Outcome {
         if let Some(pipeline) = self.pipeline.take() {
+            if let Some(checkpoints) = &mut self.starter.checkpoints {
+                // Once the log says that it fires again, so does every start from there on; to ask for it anew would mail once more.
+                checkpoints.refire &= !pipeline.is_recorded();
+            }
             // Its tasks must be gone before others open the same files.
             pipeline.shut_down().await;
         }

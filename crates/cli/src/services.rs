@@ -1,6 +1,11 @@
 //! Pipelines, mail and collector in one process: started together, stopped in the order of the data.
 
-use std::{collections::HashMap, future::Future, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    future::Future,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use postrider_core::{Clock, WorkspaceId};
 use postrider_engine::{EngineObserver, PipelineSummary};
@@ -8,7 +13,7 @@ use postrider_mail::{
     Dispatcher, DispatcherHandle, DispatcherOptions, MailError, MailObserver, Provider,
 };
 use postrider_serve::{Collector, CollectorLimits, CollectorOptions, Stats, WriteKey};
-use postrider_store::{Log, LogError};
+use postrider_store::{Log, LogError, LogIdentity, LogOptions};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -39,6 +44,11 @@ pub(crate) fn block_on_threads<F: Future>(threads: usize, future: F) -> Outcome<
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(threads).enable_all().build()?;
     Ok(runtime.block_on(future))
+}
+
+/// The log in a directory. One that is new, or older than identities, is told from all others from now on.
+pub(crate) fn log_options(dir: &Path) -> LogOptions {
+    LogOptions { identity: Some(LogIdentity(rand::random())), ..LogOptions::new(dir) }
 }
 
 /// A collector to be started.
@@ -104,7 +114,8 @@ pub(crate) struct Services {
     collector_task: Option<Task<()>>,
     stop_collector: CancellationToken,
     stop_mail: CancellationToken,
-    _housekeeper: AbortOnDropHandle<()>,
+    housekeeper: AbortOnDropHandle<()>,
+    stop_housekeeper: CancellationToken,
     log: Log,
 }
 
@@ -140,11 +151,13 @@ impl Services {
             }))
         });
         let wall = Arc::clone(&options.wall);
-        let housekeeper =
-            keep_short(options.log.clone(), needs, wall, options.tidiness, mail.is_some());
+        let stop_housekeeper = CancellationToken::new();
+        let (log, stop) = (options.log.clone(), stop_housekeeper.clone());
+        let housekeeper = keep_short(log, needs, wall, options.tidiness, mail.is_some(), stop);
         Ok(Self {
             members,
-            _housekeeper: AbortOnDropHandle::new(tokio::spawn(housekeeper)),
+            housekeeper: AbortOnDropHandle::new(tokio::spawn(housekeeper)),
+            stop_housekeeper,
             mail,
             mail_task,
             collector: stats,
@@ -201,6 +214,10 @@ impl Services {
         }
         self.stop_mail.cancel();
         let mailed = finished(self.mail_task.take()).await;
+        self.stop_housekeeper.cancel();
+        if let Err(error) = self.housekeeper.await {
+            tracing::error!(%error, "keeping the log short failed; report it");
+        }
         self.log.close().await;
         ended.into_iter().chain([collected, mailed]).collect::<Outcome<()>>()?;
         self.members.into_iter().map(Member::into_summary).collect()

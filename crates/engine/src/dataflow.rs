@@ -25,6 +25,8 @@ pub(crate) enum Target {
 pub(crate) struct Output {
     pub(crate) chain: Chain,
     pub(crate) target: Target,
+    /// Which input of the target it is; only joins have a second one.
+    pub(crate) port: usize,
     pub(crate) route: Route,
 }
 
@@ -74,6 +76,8 @@ pub(crate) struct StageWords {
     pub(crate) results: Vec<String>,
     /// What it remembers and until when.
     pub(crate) state: String,
+    /// What its timers are for.
+    pub(crate) timers: String,
 }
 
 /// Where rows leave.

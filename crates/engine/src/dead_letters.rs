@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use postrider_core::DataSink;
 use postrider_store::{
     SinkSeal,
     failpoint::{self, Failpoint},
@@ -12,13 +11,14 @@ use crate::{
     Connectors, EngineError,
     runtime::{
         coordinator::DEAD_LETTERS,
+        fenced::FencedSink,
         seal::{OpenEpoch, Shape},
     },
 };
 
 /// Writes the rejects of each epoch.
 pub(crate) struct DeadLetters {
-    pub(crate) sink: Box<dyn DataSink>,
+    pub(crate) sink: FencedSink,
     pub(crate) connectors: Arc<dyn Connectors>,
 }
 
@@ -37,9 +37,9 @@ impl DeadLetters {
         let stages = open.stages.values().map(|r| (&shape.stages[r.stage], &r.rejects));
         for (name, rejects) in sources.chain(stages).filter(|(_, rejects)| !rejects.is_empty()) {
             let rows = self.connectors.dead_letter_rows(name, rejects);
-            self.sink.write(&rows.map_err(failed)?).await.map_err(failed)?;
+            self.sink.write(&rows.map_err(failed)?).await?;
         }
-        let position = self.sink.flush().await.map_err(failed)?;
+        let position = self.sink.flush().await?;
         failpoint::pass(Failpoint::DeadLettersFlushed);
         Ok(Some(SinkSeal { sink: DEAD_LETTERS.to_owned(), position }))
     }

@@ -2,8 +2,12 @@
 
 mod words;
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc};
 
+use datafusion::{
+    common::tree_node::{Transformed, TreeNode},
+    physical_expr::{PhysicalExpr, expressions::Column},
+};
 use postrider_core::{Diagnostics, format_duration};
 use postrider_plan::Program;
 
@@ -12,6 +16,7 @@ pub(crate) use self::words::of_expression;
 use crate::{
     chain::ChainStep,
     dataflow::{Dataflow, Output, SourceNode, Target},
+    operator::OperatorSpec,
     planner::plan_dataflow,
 };
 
@@ -43,12 +48,15 @@ fn write_text(text: &mut String, flow: &Dataflow, program: &Program) -> std::fmt
         let keys = &stage.words.keys;
         let by = if keys.is_empty() { "nothing: one shard".to_owned() } else { keys.join(", ") };
         writeln!(text, "  keyed by   {by}")?;
+        if let Some(condition) = condition(&stage.operator, &Words::new(flow)) {
+            writeln!(text, "  if         {condition}")?;
+        }
         let aggregates = &stage.words.aggregates;
         if !aggregates.is_empty() {
             writeln!(text, "  computes   {}", aggregates.join("\n             "))?;
         }
         writeln!(text, "  state      {}", stage.words.state)?;
-        writeln!(text, "  timers     one for each open window, fired by the watermark")?;
+        writeln!(text, "  timers     {}", stage.words.timers)?;
         write_outputs(text, flow, &stage.outputs)?;
     }
     for sink in &flow.sinks {
@@ -64,6 +72,20 @@ fn write_text(text: &mut String, flow: &Dataflow, program: &Program) -> std::fmt
         writeln!(text, "  rows       {how}")?;
     }
     Ok(())
+}
+
+/// What else a pair of a join must meet.
+fn condition(operator: &OperatorSpec, words: &Words) -> Option<String> {
+    let OperatorSpec::IntervalJoin(join) = operator else { return None };
+    let filter = join.filter.as_ref()?;
+    let left = join.columns[0].len();
+    let sided = Arc::clone(filter).transform(|part| {
+        let Some(column) = part.downcast_ref::<Column>() else { return Ok(Transformed::no(part)) };
+        let side = if column.index() < left { "left" } else { "right" };
+        let name = format!("{side}.{}", column.name());
+        Ok(Transformed::yes(Arc::new(Column::new(&name, column.index())) as Arc<dyn PhysicalExpr>))
+    });
+    Some(words.of(&sided.map_or_else(|_| Arc::clone(filter), |sided| sided.data)))
 }
 
 fn event_time(source: &SourceNode, sql: &str) -> String {

@@ -1,7 +1,5 @@
 //! What state belongs to: programs and operators, by what they compute.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use datafusion::logical_expr::{Extension, LogicalPlan};
 use postrider_plan::{Program, SinkTarget, Table, WindowAggregate};
@@ -29,12 +27,15 @@ pub(crate) fn fingerprint(program: &Program) -> Bytes {
 /// Identifies what an operator computes and from what: its window, keys and aggregates, the plan below it, and the
 /// columns, generated columns and watermarks of the tables that are read there. What is done with its results does not count. An operator
 /// that computes the same as an earlier one of its program is told from it by a number.
-pub(crate) fn stage_identity(node: &WindowAggregate, earlier: &[StageNode]) -> String {
+pub(crate) fn stage_identity(node: &LogicalPlan, earlier: &[StageNode]) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("postrider 2026 operator identity");
-    let plan = LogicalPlan::Extension(Extension { node: Arc::new(node.clone()) });
-    hasher.update(plan.display_indent_schema().to_string().as_bytes()).update(b"\n");
-    hasher.update(format!("{:?}\n", node.window).as_bytes());
-    add_scanned(&mut hasher, &node.input);
+    hasher.update(node.display_indent_schema().to_string().as_bytes()).update(b"\n");
+    if let LogicalPlan::Extension(Extension { node }) = node
+        && let Some(aggregate) = node.as_any().downcast_ref::<WindowAggregate>()
+    {
+        hasher.update(format!("{:?}\n", aggregate.window).as_bytes());
+    }
+    node.inputs().into_iter().for_each(|input| add_scanned(&mut hasher, input));
     let identity = hasher.finalize().to_hex().to_string();
     let same = earlier.iter().filter(|stage| stage.identity.starts_with(&identity)).count();
     if same == 0 { identity } else { format!("{identity}-{}", same + 1) }

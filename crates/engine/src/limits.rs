@@ -42,6 +42,9 @@ pub(crate) const ADVANCE_ROWS: usize = 8_192;
 /// Partial states of one session before they are merged into one.
 pub(crate) const SESSION_PARTS: usize = 8;
 
+/// Rows of sessions whose new place the operator takes note of between two batches, after a snapshot merged them: a millisecond.
+pub(crate) const SESSION_MOVE_ROWS: usize = 16_384;
+
 /// A store of partial states is rewritten when it holds more than this many rows and most are dead.
 pub(crate) const SESSION_COMPACT_ROWS: usize = 8_192;
 
@@ -61,3 +64,9 @@ pub(crate) const CHECKPOINT_JOBS: usize = 2;
 
 /// How long the end of a pipeline waits for its last checkpoint (wall clock).
 pub(crate) const LAST_CHECKPOINT_NS: i64 = 10_000_000_000;
+
+/// Stores of kept rows that no snapshot has taken yet, before they are made one: a lone event makes a store of its own.
+pub(crate) const LOOSE_STORES: usize = 64;
+
+/// Kept rows are moved together when there are more places than this and most of them are empty.
+pub(crate) const COMPACT_ROWS: usize = 8_192;

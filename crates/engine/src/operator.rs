@@ -6,6 +6,14 @@
 mod aggregate;
 #[cfg(test)]
 mod conformance;
+mod deferred;
+mod distinct;
+mod interval_join;
+mod keys;
+mod over;
+#[cfg(test)]
+mod pauses;
+mod rows;
 mod session;
 mod slicing;
 mod state;
@@ -20,6 +28,11 @@ use postrider_plan::Window;
 #[cfg(doc)]
 use crate::limits::{ADVANCE_BATCHES, ADVANCE_ROWS};
 pub(crate) use aggregate::{AggregateCall, AggregateSpec};
+use deferred::Deferred;
+use interval_join::IntervalJoin;
+pub(crate) use interval_join::IntervalJoinSpec;
+use over::Over;
+pub(crate) use over::{OverCall, OverSpec, RunningAggregate};
 use session::SessionWindows;
 use slicing::SlicingWindows;
 use state::merged_from;
@@ -27,8 +40,10 @@ pub(crate) use state::{RestoredPart, StatePart, StateSnapshot, reroute};
 
 /// The contract of a stateful operator.
 ///
-/// - `process` is called with the rows of an epoch, in the same order on every replay. Lateness is
-///   judged by the last watermark given to `advance`, so it depends on the log alone.
+/// - `process` is called with the rows of an epoch, in the same order on every replay: those of the first input, then those of the
+///   second, if there is one. Lateness is judged by the last watermark given to `advance`, so it depends on the log
+///   alone. What a row completes at once is appended to `out`. A row may complete much, so one call stops behind the row with
+///   which it exceeds [`ADVANCE_ROWS`] results, returns how many rows it took, and is called again with the rest.
 /// - `advance` is called at the end of an epoch, after its last batch, with a watermark that never
 ///   moves back; it appends what became final to `out`, with event times at or before the watermark.
 ///   A watermark may finish more than fits into memory, such as all windows that a row is in, so one call
@@ -40,10 +55,12 @@ pub(crate) use state::{RestoredPart, StatePart, StateSnapshot, reroute};
 /// # State
 ///
 /// - `snapshot(n)` is called at the end of an epoch, after `advance` returned [`Advanced::Whole`], with growing numbers. It lists
-///   the *parts* that the whole state consists of, and gives the rows of those that are new: what changed since the
-///   snapshot before becomes at most one new part, with the id `n`. Rows of a part never change; an operator whose rows end one
-///   by one says which no longer count in a bitmap. It costs what changed, now and then (amortised to a logarithm) more, and
-///   nothing is written while it runs: encoding and writing happen elsewhere.
+///   the *parts* that the whole state consists of, and gives the rows of the one that is new: what changed since the
+///   snapshot before becomes at most one new part, with the id `n`; now and then (amortised to a logarithm) older parts are merged
+///   into it. Rows of a part never change; an operator whose rows end one by one says which no longer count in a bitmap.
+/// - The flow stands still for `snapshot`. So it costs at most what changed, and only notes what is to be computed and merged: that
+///   is [`Deferred`], and done by the task that encodes and writes the part, or by the operator if it needs the rows before. At
+///   the next snapshot nothing of it may be left, so that it stays bounded. Nobody can tell from results when it was done.
 /// - Snapshots are journaled with the epoch and repeated by a replay, because they cut partial states: a float sum that was cut
 ///   elsewhere has other bits. For the same reason partial states may be merged only by rules that look at the key's own
 ///   history and at `n`, never at how much else the instance holds.
@@ -56,8 +73,8 @@ pub(crate) use state::{RestoredPart, StatePart, StateSnapshot, reroute};
 ///
 /// Each operator proves this with one line in `operator/conformance.rs`.
 pub(crate) trait Operator: Send {
-    /// Takes rows.
-    fn process(&mut self, batch: &Batch) -> Result<()>;
+    /// Takes rows of an input, at least one, and says how many.
+    fn process(&mut self, input: usize, batch: &Batch, out: &mut Vec<Batch>) -> Result<usize>;
     /// Learns that no more rows at or before `watermark` will come.
     fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<Advanced>;
     /// The smallest watermark at which `advance` would emit something.
@@ -92,6 +109,10 @@ pub(crate) enum Advanced {
 pub(crate) enum OperatorSpec {
     /// A windowed aggregate.
     Window(Window, AggregateSpec),
+    /// A join of two inputs within bounds of time.
+    IntervalJoin(IntervalJoinSpec),
+    /// Window functions over rows in the order of time.
+    Over(OverSpec),
 }
 
 impl OperatorSpec {
@@ -102,6 +123,8 @@ impl OperatorSpec {
                 SlicingWindows::state_schema(spec)
             }
             Self::Window(Window::Session { .. }, spec) => SessionWindows::state_schema(spec),
+            Self::IntervalJoin(spec) => Ok(spec.state_schema()),
+            Self::Over(spec) => spec.state_schema(),
         }
     }
 
@@ -109,6 +132,8 @@ impl OperatorSpec {
     pub(crate) fn keys(&self) -> usize {
         match self {
             Self::Window(_, spec) => spec.key_schema.fields().len(),
+            Self::IntervalJoin(spec) => spec.keys,
+            Self::Over(spec) => spec.keys,
         }
     }
 
@@ -119,6 +144,8 @@ impl OperatorSpec {
                 Some(*size_ns)
             }
             Self::Window(Window::Session { .. }, _) => None,
+            Self::IntervalJoin(spec) => Some(spec.reach(0).max(spec.reach(1)).max(0)),
+            Self::Over(spec) => spec.reach(),
         }
     }
 
@@ -134,6 +161,8 @@ impl OperatorSpec {
             Self::Window(Window::Session { gap_ns }, spec) => {
                 Ok(Box::new(SessionWindows::new(*gap_ns, spec.clone())?))
             }
+            Self::IntervalJoin(spec) => Ok(Box::new(IntervalJoin::new(spec.clone()))),
+            Self::Over(spec) => Ok(Box::new(Over::new(spec.clone())?)),
         }
     }
 }

@@ -1,6 +1,12 @@
 //! Starting, watching and stopping a pipeline.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use postrider_core::{
@@ -175,6 +181,8 @@ pub struct Pipeline {
     pub(crate) tasks: Vec<AbortOnDropHandle<()>>,
     /// Counts them, with those that they watch.
     pub(crate) tracker: TaskTracker,
+    /// Whether this start wrote down in the log what its epochs are of.
+    pub(crate) recorded: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Pipeline {
@@ -212,6 +220,12 @@ impl Pipeline {
         self.coordinator.is_finished()
     }
 
+    /// Whether this start wrote down in the log of which program and fire series its epochs are. Firing again has begun with that:
+    /// a start after it goes on in the new series, and one before it has to be asked for it anew.
+    pub fn is_recorded(&self) -> bool {
+        self.recorded.load(Ordering::Acquire)
+    }
+
     /// Takes a checkpoint now and waits until it is committed.
     ///
     /// # Errors
@@ -235,7 +249,7 @@ impl Pipeline {
 
     /// Ends it at once, as a crash would, and waits until nothing of it runs any more.
     pub async fn shut_down(self) {
-        let Self { commands, coordinator, name: _, tasks, tracker } = self;
+        let Self { commands, coordinator, name: _, tasks, tracker, recorded: _ } = self;
         drop((commands, coordinator, tasks));
         tracker.close();
         tracker.wait().await;

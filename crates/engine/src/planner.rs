@@ -5,21 +5,25 @@
 //! behind it. A windowed aggregate ends its branches in a hash exchange and starts a new one.
 
 mod expressions;
-mod row_time;
+mod joins;
+mod over;
 mod sources;
+mod step_input;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::logical_expr::{Extension, Filter, LogicalPlan, Projection, TableScan, Union};
 use postrider_core::{Diagnostic, Diagnostics, format_duration};
-use postrider_plan::{Program, Query, SinkTarget, Table, Window, WindowAggregate};
+use postrider_plan::{
+    IntervalJoin, Over, Program, Query, SinkTarget, Table, Window, WindowAggregate,
+};
 
 pub(crate) use self::sources::scanned_table;
 use self::{
     expressions::{aggregate_inputs, physical, projection},
-    row_time::StepInput,
     sources::SourceUse,
+    step_input::StepInput,
 };
 use crate::{
     chain::{Chain, ChainStep},
@@ -35,7 +39,8 @@ use crate::{
 /// # Errors
 /// The program uses something the engine can't run yet.
 pub(crate) fn plan_dataflow(program: &Program) -> Result<Dataflow, Diagnostics> {
-    let mut planner = Planner { sources: BTreeMap::new(), flow: Dataflow::default() };
+    let mut planner =
+        Planner { sources: BTreeMap::new(), lowered: Vec::new(), flow: Dataflow::default() };
     for query in &program.queries {
         planner.collect_scans(&query.plan)?;
     }
@@ -72,6 +77,8 @@ struct Branch {
 
 struct Planner {
     sources: BTreeMap<String, SourceUse>,
+    /// What each stage computes: queries that share a part of their plan share its stage.
+    lowered: Vec<(LogicalPlan, usize)>,
     flow: Dataflow,
 }
 
@@ -109,7 +116,7 @@ impl Planner {
         let columns: Arc<[usize]> = (0..schema.fields().len()).collect();
         for mut branch in branches {
             branch.chain.0.push(ChainStep::Pick(Arc::clone(&columns), Arc::clone(&schema)));
-            self.connect(branch, Target::Sink(sink), Route::First);
+            self.connect(branch, Target::Sink(sink), 0, Route::First);
         }
         Ok(())
     }
@@ -122,8 +129,8 @@ impl Planner {
         }
     }
 
-    fn connect(&mut self, branch: Branch, target: Target, route: Route) {
-        let output = Output { chain: branch.chain, target, route };
+    fn connect(&mut self, branch: Branch, target: Target, port: usize, route: Route) {
+        let output = Output { chain: branch.chain, target, port, route };
         match branch.origin {
             Origin::Source(source) => self.flow.sources[source].outputs.push(output),
             Origin::Stage(stage) => self.flow.stages[stage].outputs.push(output),
@@ -137,14 +144,34 @@ impl Planner {
             LogicalPlan::Filter(filter) => self.filter(filter),
             LogicalPlan::Projection(projection) => self.projection(projection),
             LogicalPlan::Union(union) => self.union(union),
-            LogicalPlan::Extension(Extension { node }) => {
-                match node.as_any().downcast_ref::<WindowAggregate>() {
-                    Some(window) => self.window(window),
-                    None => Err(unsupported(plan)),
-                }
-            }
+            LogicalPlan::Extension(extension) => self.extension(extension, plan),
             _ => Err(unsupported(plan)),
         }
+    }
+
+    fn extension(
+        &mut self,
+        extension: &Extension,
+        plan: &LogicalPlan,
+    ) -> Result<Vec<Branch>, Diagnostics> {
+        let known = self.lowered.iter().find(|(other, _)| other == plan);
+        if let Some((_, stage)) = known {
+            return Ok(vec![Branch { origin: Origin::Stage(*stage), chain: Chain::default() }]);
+        }
+        let node = extension.node.as_any();
+        let branches = if let Some(window) = node.downcast_ref::<WindowAggregate>() {
+            self.window(window, plan)?
+        } else if let Some(join) = node.downcast_ref::<IntervalJoin>() {
+            self.interval_join(join, plan)?
+        } else if let Some(over) = node.downcast_ref::<Over>() {
+            self.over(over, plan)?
+        } else {
+            return Err(unsupported(plan));
+        };
+        if let [Branch { origin: Origin::Stage(stage), .. }] = branches.as_slice() {
+            self.lowered.push((plan.clone(), *stage));
+        }
+        Ok(branches)
     }
 
     fn scan(&self, scan: &TableScan) -> Result<Vec<Branch>, Diagnostics> {
@@ -207,12 +234,16 @@ impl Planner {
         Ok(branches)
     }
 
-    fn window(&mut self, node: &WindowAggregate) -> Result<Vec<Branch>, Diagnostics> {
+    fn window(
+        &mut self,
+        node: &WindowAggregate,
+        plan: &LogicalPlan,
+    ) -> Result<Vec<Branch>, Diagnostics> {
         let branches = self.lower(&node.input)?;
         let (steps, spec) = aggregate_inputs(node)?;
         let keys = node.group_exprs.len();
         let stage = self.flow.stages.len();
-        let identity = stage_identity(node, &self.flow.stages);
+        let identity = stage_identity(plan, &self.flow.stages);
         self.flow.stages.push(StageNode {
             identity,
             words: words(node),
@@ -221,7 +252,7 @@ impl Planner {
         });
         for mut branch in branches {
             branch.chain.0.extend_from_slice(&steps);
-            self.connect(branch, Target::Stage(stage), Route::Hash { keys });
+            self.connect(branch, Target::Stage(stage), 0, Route::Hash { keys });
         }
         Ok(vec![Branch { origin: Origin::Stage(stage), chain: Chain::default() }])
     }
@@ -250,13 +281,20 @@ fn words(node: &WindowAggregate) -> StageWords {
             format_duration(gap_ns)
         ),
     };
-    StageWords { what: node.window.to_string(), keys, aggregates, results, state }
+    StageWords {
+        what: node.window.to_string(),
+        keys,
+        aggregates,
+        results,
+        state,
+        timers: "one for each open window, fired by the watermark".to_owned(),
+    }
 }
 
 fn unsupported(plan: &LogicalPlan) -> Diagnostics {
     let what = plan.display().to_string();
     let name = what.split([':', ' ']).next().unwrap_or("this").to_owned();
     Diagnostic::error("PR0420", format!("{name} can't run on a stream yet"))
-        .hint("use filters, projections, UNION ALL and windowed aggregates; `postrider query` takes more")
+        .hint("use filters, projections, UNION ALL, windowed aggregates, joins within a time and OVER; `postrider query` takes more")
         .into()
 }

@@ -8,6 +8,7 @@ pub(crate) mod builder;
 pub(crate) mod checkpoint;
 pub(crate) mod coordinator;
 pub(crate) mod export;
+pub(crate) mod fenced;
 pub(crate) mod ingest;
 pub(crate) mod inputs;
 pub(crate) mod links;

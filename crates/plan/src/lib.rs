@@ -1,4 +1,4 @@
-//! What a program means: its tables, its queries, and the one relational node that SQL has no word for.
+//! What a program means: its tables, its queries, and the relational nodes that SQL has no word for.
 //!
 //! | word | meaning |
 //! |---|---|
@@ -6,6 +6,8 @@
 //! | [`Query`] | a plan and the sink that takes its rows |
 //! | [`Table`] | one `CREATE TABLE`: columns, connector, options, watermark |
 //! | [`WindowAggregate`] | an aggregate whose groups include an event-time [`Window`] |
+//! | [`IntervalJoin`] | a join of two streams whose event times are within [`TimeBounds`] |
+//! | [`Over`] | window functions over the rows of a stream, `OVER (PARTITION BY .. ORDER BY ts ..)`, and what [`Memory`] they need |
 //! | [`RowTime`] | `row_time()`, in whose place the engine puts the time of a row |
 //! | [`StreamTable`] | a [`Table`] as DataFusion's planner sees it |
 //!
@@ -16,12 +18,16 @@
 //! ordinary relational plans, and a projection can't lose the time. The plan of a [`Query`] is
 //! analyzed and optimized, holds no scalar window call, and yields exactly the columns of its sink.
 
+mod interval_join;
+mod over;
 mod program;
 mod row_time;
 mod table;
 mod window;
 mod window_aggregate;
 
+pub use interval_join::{IntervalJoin, TimeBounds};
+pub use over::{Endless, KeptRows, Memory, Over};
 pub use program::{Program, Query, SinkTarget};
 pub use row_time::RowTime;
 pub use table::{

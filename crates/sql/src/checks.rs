@@ -78,7 +78,8 @@ pub(crate) fn row_expression(
     let mut errors = expression(catalog, source, expr);
     for call in Calls::of(expr).0 {
         let name = window_calls::name(&call);
-        let wrong = if is_window(&name) || catalog.functions.aggregate.contains_key(&name) {
+        let of_rows = call.over.is_some() || catalog.functions.aggregate.contains_key(&name);
+        let wrong = if is_window(&name) || of_rows {
             ("can't be computed from one row", "aggregate in a query with GROUP BY")
         } else if name == RowTime::NAME {
             ("is not known before the row's columns are", "use the column of WATERMARK FOR")
@@ -172,14 +173,7 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             );
             return;
         }
-        if call.over.is_some() {
-            let range = self.source.balanced(call.span());
-            self.refuse(
-                "OVER (..)",
-                range,
-                "aggregate over GROUP BY with a window such as tumble(..)",
-            );
-        } else if self.input == Input::Stream && self.catalog.functions.is_volatile(&name) {
+        if self.input == Input::Stream && self.catalog.functions.is_volatile(&name) {
             self.errors.push(
                 Diagnostic::error(
                     codes::VOLATILE,
@@ -308,18 +302,11 @@ impl Visitor for Checker<'_, '_, '_> {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Infallible> {
         match expr {
             Expr::Function(call) => self.call(call),
-            Expr::Subquery(query) | Expr::Exists { subquery: query, .. } => {
+            Expr::Subquery(query) => {
                 self.refuse(
                     "a subquery in an expression",
                     self.source.balanced(query.span()),
                     "read it in FROM",
-                );
-            }
-            Expr::InSubquery { subquery, .. } => {
-                self.refuse(
-                    "IN (SELECT ..)",
-                    self.source.balanced(subquery.span()),
-                    "list the values: IN ('a', 'b')",
                 );
             }
             Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_) => {

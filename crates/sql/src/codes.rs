@@ -59,6 +59,14 @@ pub(crate) const VOLATILE: &str = "PR0406";
 pub(crate) const WINDOW_PLACE: &str = "PR0407";
 /// Two windows in one GROUP BY.
 pub(crate) const TWO_WINDOWS: &str = "PR0408";
+/// A join that would wait for ever.
+pub(crate) const UNBOUNDED_JOIN: &str = "PR0415";
+/// Window functions that don't take the rows of a stream in the order of time.
+pub(crate) const ORDER_OF_TIME: &str = "PR0416";
+/// A window function that looks at rows to come, or at more of those before than can be kept.
+pub(crate) const ENDLESS_OVER: &str = "PR0417";
+/// Window functions that keep something of every key as long as the pipeline runs.
+pub(crate) const KEPT_FOR_EVER: &str = "PR0418";
 /// A window's length that is no constant or makes no sense.
 pub(crate) const WINDOW_LENGTH: &str = "PR0409";
 /// An aggregate over a stream that never ends.

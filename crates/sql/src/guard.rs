@@ -134,6 +134,8 @@ impl Guard {
             | Keyword::WHERE
             | Keyword::GROUP
             | Keyword::HAVING
+            | Keyword::QUALIFY
+            | Keyword::PARTITION
             | Keyword::ORDER
             | Keyword::WHEN
             | Keyword::THEN

@@ -12,11 +12,11 @@
 //! Invariants: no text crashes the process or stops it for long. A diagnostic's span is a byte
 //! range of the text that was given. Plans of a program read tables only through
 //! [`StreamTable`](postrider_plan::StreamTable) and hold nothing but projections, filters, unions,
-//! aliases, scans and window aggregates. Nothing is read but the text: no files, clock or network.
+//! aliases, scans, window aggregates, joins within a time and window functions. Nothing is read but the text: no files, clock or network.
 //!
 //! Flow: `guard` (tokens) -> `prepass` (statements, WATERMARK) -> `parse` -> `macros` -> `ddl` | `checks` ->
 //! DataFusion's planner and analyzer over `catalog` -> `insert` (sink columns) -> `optimize`
-//! (lowering, rules) -> `lower::check`.
+//! (lowering of windows, `joins` and `over`, rules) -> `lower::check`.
 
 mod blame;
 mod catalog;
@@ -32,12 +32,14 @@ mod growth;
 mod guard;
 mod insert;
 mod interval;
+mod joins;
 mod limits;
 mod lower;
 mod macros;
 mod nullability;
 mod optimize;
 mod options;
+mod over;
 mod parse;
 mod planner_thread;
 mod prepass;
@@ -48,6 +50,7 @@ mod row_time;
 mod select;
 mod suggest;
 mod text;
+mod time_calls;
 mod types;
 mod walk;
 mod window_calls;

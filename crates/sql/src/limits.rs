@@ -11,6 +11,8 @@ pub(crate) const MAX_NESTING: usize = 100;
 /// Operators in a row, those in parentheses before them included: a flat chain becomes a tree as deep as it is long. Also the levels of
 /// an expression once functions of the program are put in.
 pub(crate) const MAX_CHAIN: usize = 500;
+/// Steps of a JSONPath. Reading a text recurses once a step, and counts an array anew for each index from its end.
+pub(crate) const MAX_PATH_STEPS: usize = 100;
 /// JOINs of a statement: planning time grows with the orders they can be run in.
 pub(crate) const MAX_JOINS: usize = 8;
 /// UNIONs of a statement: each is one more level of a tree.
@@ -40,5 +42,7 @@ pub(crate) const PLANNER_STACK_BYTES: usize = 64 * 1024 * 1024;
 pub(crate) const MAX_GROWTH: u64 = 1 << 12;
 /// How long a text is taken to be where it isn't known before rows arrive.
 pub(crate) const ASSUMED_LENGTH: u64 = 64;
+/// What a key of a window function costs beside its own bytes and what is kept for it: an entry of a table.
+pub(crate) const PARTITION_BYTES: u64 = 160;
 /// How unlike a name may be to be suggested instead: a third of its letters.
 pub(crate) const SUGGESTION_DISTANCE_DIVISOR: usize = 3;

@@ -11,7 +11,7 @@ use postrider_core::Diagnostic;
 use postrider_plan::{Column, StreamTable, Table, Window, WindowAggregate};
 
 use crate::{
-    checks::Input, codes, functions::is_window, interval, row_time, text::SourceText, walk,
+    checks::Input, codes, functions::is_window, interval, text::SourceText, time_calls, walk,
 };
 
 /// Replaces each aggregate over a window.
@@ -111,7 +111,7 @@ pub(crate) fn check(
                     .hint("name it in GROUP BY, and use its .start and .end in SELECT"),
             );
         }
-        errors.extend(row_time::check(node, input, source, within));
+        errors.extend(time_calls::check(node, input, source, within));
         match node {
             LogicalPlan::Extension(extension) => {
                 if let Some(node) = extension.node.as_any().downcast_ref::<WindowAggregate>() {
@@ -124,7 +124,7 @@ pub(crate) fn check(
                         }
                     };
                     let timeless = tables.iter().filter(|table| table.watermark.is_none());
-                    errors.extend(timeless.map(|table| no_event_time(table, place(table))));
+                    errors.extend(timeless.map(|table| no_event_time(table, place(table), "fall in no window")));
                 }
             }
             LogicalPlan::Projection(_)
@@ -138,7 +138,7 @@ pub(crate) fn check(
                     format!("{} on a stream is not supported yet", words(node)),
                 )
                 .at(within.clone())
-                .hint("a pipeline filters, projects, unites and aggregates by window"),
+                .hint("a pipeline filters, projects, unites, joins within a time, aggregates by window and looks back with OVER"),
             ),
             _ => {}
         }
@@ -164,13 +164,13 @@ fn window_inside(expr: &Expr) -> Option<String> {
     found
 }
 
-fn no_event_time(table: &Table, place: Range<usize>) -> Diagnostic {
+pub(crate) fn no_event_time(table: &Table, place: Range<usize>, misses: &str) -> Diagnostic {
     let times = |column: &&Column| matches!(column.data_type, DataType::Timestamp(_, None));
     let column =
         table.columns.iter().find(times).map_or("event_time", |column| column.name.as_str());
     Diagnostic::error(
         codes::NO_EVENT_TIME,
-        format!("`{}` has no event time, so its rows fall in no window", table.name),
+        format!("`{}` has no event time, so its rows {misses}", table.name),
     )
     .at(place)
     .hint(format!("add to its columns: WATERMARK FOR {column} AS {column} - INTERVAL '5 seconds'"))

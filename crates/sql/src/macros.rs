@@ -8,15 +8,18 @@ mod declaration;
 mod expansion;
 mod measure;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
+use postrider_core::Diagnostic;
 use sqlparser::{
     ast::{DataType as SqlType, Ident},
-    tokenizer::TokenWithSpan,
+    tokenizer::{Token, TokenWithSpan},
 };
 
 pub(crate) use declaration::{FunctionDefinition, parse};
 pub(crate) use expansion::Expansion;
+
+use crate::text::SourceText;
 
 /// The functions of a program.
 #[derive(Debug, Default)]
@@ -36,6 +39,31 @@ impl Macros {
         self.parts = self.parts.saturating_add(function.parts);
         self.functions.insert(name, function);
     }
+
+    /// Says of each finding that is placed at a call which function it is about: what is wrong stands in that one's expression.
+    pub(crate) fn name_in(&self, found: &mut [Diagnostic], source: &SourceText<'_>) {
+        for finding in found {
+            let place = finding.span.as_ref().map(|span| span.range.clone());
+            let name = place.and_then(|place| self.called_at(&place, source));
+            if let Some(name) = name.filter(|name| !finding.message.contains(&format!("`{name}`")))
+            {
+                finding.message = format!("in `{name}`: {}", finding.message);
+            }
+        }
+    }
+
+    /// The function whose call is all that stands at a place; the parser's place of a call ends with its last argument.
+    fn called_at(&self, place: &Range<usize>, source: &SourceText<'_>) -> Option<String> {
+        let lexeme = source.lexemes().get(source.index_at(place.start))?;
+        let Token::Word(word) = &lexeme.token.token else { return None };
+        let name = word.value.to_lowercase();
+        let call = source.balanced(lexeme.token.span)?;
+        let is_call = lexeme.range.start == place.start
+            && place.end > lexeme.range.end
+            && place.end <= call.end
+            && self.functions.contains_key(&name);
+        is_call.then_some(name)
+    }
 }
 
 /// A function that was checked.
@@ -46,7 +74,8 @@ pub(crate) struct Macro {
     returns: Option<SqlType>,
     /// The expression as it is written.
     body: Vec<TokenWithSpan>,
-    /// Its parts once the functions that it calls are put in.
+    /// Its parts once the functions that it calls are put in, or the tokens that are parsed for that, whichever are more: a
+    /// type is one part, however long it is.
     parts: usize,
     /// How many levels these are.
     depth: usize,

@@ -4,14 +4,16 @@
 //! keys that are never NULL, and `lower(email)` of a NOT NULL column is one.
 
 use datafusion::{
-    common::Column,
+    common::{Column, JoinType},
     logical_expr::{
-        Aggregate, Expr, ExprSchemable, LogicalPlan, Operator, expr::Case, utils::split_conjunction,
+        Aggregate, Expr, ExprSchemable, Join, LogicalPlan, Operator, Window, WindowFrameBound,
+        expr::Case, utils::split_conjunction,
     },
 };
+use postrider_plan::Over;
 
 /// Functions whose result is NULL only if an argument is.
-const TOTAL: [&str; 43] = [
+const TOTAL: [&str; 44] = [
     "abs",
     "array_to_string",
     "ascii",
@@ -20,6 +22,7 @@ const TOTAL: [&str; 43] = [
     "ceil",
     "character_length",
     "chr",
+    "date_bin",
     "date_part",
     "date_trunc",
     "email_normalize",
@@ -77,8 +80,34 @@ pub(crate) fn column(plan: &LogicalPlan, index: usize) -> bool {
             split_conjunction(&node.predicate).iter().all(keeps_nulls) && column(&node.input, index)
         }
         LogicalPlan::Aggregate(node) => aggregate(node, index),
+        LogicalPlan::Join(node) => {
+            let compared = node.on.iter().flat_map(|(left, right)| [left, right]);
+            let is_it = |part: &Expr| matches!(part, Expr::Column(name) if index_of(plan, name) == Some(index));
+            let parts = node.filter.iter().flat_map(split_conjunction);
+            let is_inner = node.join_type == JoinType::Inner;
+            let dropped = is_inner
+                && (compared.into_iter().any(is_it)
+                    || parts.into_iter().any(|part| drops_null(part, plan, index)));
+            !dropped && joined(node, index)
+        }
+        LogicalPlan::Window(node) => over(node, index),
         LogicalPlan::Union(node) => node.inputs.iter().any(|input| column(input, index)),
         _ => true,
+    }
+}
+
+/// A side that is never padded keeps what is known of it.
+fn joined(node: &Join, index: usize) -> bool {
+    let left = node.left.schema().fields().len();
+    let (left_padded, right_padded) = match node.join_type {
+        JoinType::Inner | JoinType::LeftSemi | JoinType::LeftAnti => (false, false),
+        JoinType::Left => (false, true),
+        JoinType::Right => (true, false),
+        _ => (true, true),
+    };
+    match index.checked_sub(left) {
+        None => left_padded || column(&node.left, index),
+        Some(right) => right_padded || column(&node.right, right),
     }
 }
 
@@ -102,6 +131,19 @@ fn aggregate(node: &Aggregate, index: usize) -> bool {
         }
         _ => true,
     }
+}
+
+/// A row keeps its columns. A frame that ends with the row has at least that one.
+fn over(node: &Window, index: usize) -> bool {
+    let Some(at) = index.checked_sub(node.input.schema().fields().len()) else {
+        return column(&node.input, index);
+    };
+    let Some(call) = node.window_expr.get(at).and_then(Over::call) else { return true };
+    let params = &call.params;
+    !(OF_A_ROW.contains(&call.fun.name())
+        && params.filter.is_none()
+        && params.window_frame.end_bound == WindowFrameBound::CurrentRow
+        && params.args.iter().all(|part| !expr(part, &node.input)))
 }
 
 /// Whether no row that meets `condition` has NULL in the column at `index`.

@@ -1,19 +1,26 @@
 //! Which of DataFusion's rules run.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use datafusion::{
     common::Result,
     logical_expr::{LogicalPlan, planner::ContextProvider},
     optimizer::{
         Optimizer, OptimizerContext, OptimizerRule,
-        eliminate_duplicated_expr::EliminateDuplicatedExpr, optimize_unions::OptimizeUnions,
+        decorrelate_predicate_subquery::DecorrelatePredicateSubquery,
+        eliminate_cross_join::EliminateCrossJoin,
+        eliminate_duplicated_expr::EliminateDuplicatedExpr,
+        eliminate_outer_join::EliminateOuterJoin,
+        extract_equijoin_predicate::ExtractEquijoinPredicate, optimize_unions::OptimizeUnions,
         simplify_expressions::SimplifyExpressions,
     },
 };
 
+use postrider_core::Diagnostic;
+
 use crate::{
-    catalog::Catalog, checks::Input, filters::PushFilters, lower, projections::MergeProjections,
+    catalog::Catalog, checks::Input, filters::PushFilters, joins, lower, over,
+    projections::MergeProjections, text::SourceText, time_calls,
 };
 
 /// Resolves types.
@@ -26,13 +33,45 @@ pub(crate) fn analyze(catalog: &Catalog, plan: LogicalPlan) -> Result<LogicalPla
 ///
 /// Projections are optimized once before lowering, while an aggregate that nobody uses can still
 /// be dropped; the lowered node keeps its columns.
-pub(crate) fn finish(plan: LogicalPlan, input: Input) -> Result<LogicalPlan> {
+pub(crate) fn finish(
+    plan: LogicalPlan,
+    input: Input,
+    source: &SourceText<'_>,
+    within: &Range<usize>,
+) -> Result<std::result::Result<LogicalPlan, Vec<Diagnostic>>> {
     let pruned = run(vec![Arc::new(MergeProjections::default())], plan)?;
     let lowered = lower::windows(pruned)?;
-    match input {
-        Input::Stream => run(stream_rules(), lowered),
-        Input::Bounded => run(bounded_rules(), lowered),
+    if input == Input::Bounded {
+        return run(bounded_rules(), lowered).map(Ok);
     }
+    let joined = if joins::has_joins(&lowered) {
+        if let Some(error) = time_calls::check_joins(&lowered, source, within) {
+            return Ok(Err(vec![error]));
+        }
+        let (joined, errors) = joins::lower(run(join_rules(), lowered)?, source, within)?;
+        if !errors.is_empty() {
+            return Ok(Err(errors));
+        }
+        joined
+    } else {
+        lowered
+    };
+    // Last: DataFusion's rules know which filters may go below its own node, and which of its columns nobody reads.
+    let (plan, errors) = over::lower(run(stream_rules(), joined)?, source, within)?;
+    Ok(if errors.is_empty() { Ok(plan) } else { Err(errors) })
+}
+
+/// Rules that bring joins into one form: subqueries in WHERE become semi and anti joins, conditions go where they hold, equal
+/// keys are told from the rest.
+fn join_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    vec![
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(DecorrelatePredicateSubquery::new()),
+        Arc::new(EliminateCrossJoin::new()),
+        Arc::new(EliminateOuterJoin::new()),
+        Arc::new(PushFilters::default()),
+        Arc::new(ExtractEquijoinPredicate::new()),
+    ]
 }
 
 /// Rules that hold on a stream: none of them adds a join, sort or limit, replaces an input by an

@@ -15,6 +15,7 @@ use crate::{
     checks::Input,
     codes, ddl, guard,
     insert::{self, Target},
+    over,
     parse::{self, Located, Statement},
     prepass, select, suggest,
     text::SourceText,
@@ -219,6 +220,7 @@ impl<'s, 'a> Planner<'s, 'a> {
         let analyzed = select::analyze(&self.catalog, self.source, query, input, range)?;
         self.warnings.extend(analyzed.warnings);
         let plan = select::finish(analyzed.plan, input, self.source, range)?;
+        self.warnings.extend(over::kept_for_ever(&plan, self.source, range));
         Ok(Planned { sink: None, plan, range: range.clone(), name_range: range.clone() })
     }
 
@@ -257,6 +259,7 @@ impl<'s, 'a> Planner<'s, 'a> {
             return Err(vec![error]);
         }
         let plan = select::finish(plan, input, self.source, range)?;
+        self.warnings.extend(over::kept_for_ever(&plan, self.source, range));
         if self.inferred.contains(&key) {
             self.catalog.tables.insert(key.clone(), Arc::new(table));
         }
@@ -309,6 +312,8 @@ impl<'s, 'a> Planner<'s, 'a> {
                     .hint("add INSERT INTO sink SELECT .. FROM source"),
             );
         }
+        self.catalog.macros.name_in(&mut self.errors, self.source);
+        self.catalog.macros.name_in(&mut self.warnings, self.source);
         if !self.errors.is_empty() {
             self.errors.sort_by_key(|error| error.span.as_ref().map_or(0, |span| span.range.start));
             self.errors.dedup();

@@ -36,7 +36,10 @@ pub(crate) fn plan(sql: &str, program: &Program) -> Result<LogicalPlan, Diagnost
     let catalog = program::reopen(program)?;
     Expansion::new(&catalog.macros, &source).expand(query.as_mut()).map_err(Diagnostics)?;
     let input = Input::Bounded;
-    let analyzed =
-        select::analyze(&catalog, &source, &query, input, &located.range).map_err(Diagnostics)?;
-    select::finish(analyzed.plan, input, &source, &located.range).map_err(Diagnostics)
+    let planned = select::analyze(&catalog, &source, &query, input, &located.range)
+        .and_then(|analyzed| select::finish(analyzed.plan, input, &source, &located.range));
+    planned.map_err(|mut found| {
+        catalog.macros.name_in(&mut found, &source);
+        Diagnostics(found)
+    })
 }

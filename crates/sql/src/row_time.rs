@@ -1,85 +1,178 @@
-//! Where `row_time()` may stand: only the engine knows the times, so its rows must come from tables that have some, on a way that the
-//! engine runs.
+//! Which expressions of a plan are its rows' event time, give or take a constant.
+//!
+//! The engine carries a time beside each row; no column *is* that time, only `row_time()` reads it. But a column that was the event time of a table still
+//! equals it behind filters, projections and window functions; behind a window of fixed size its start and its end do, less a constant.
 
-use std::ops::Range;
+use std::sync::Arc;
 
-use datafusion::logical_expr::LogicalPlan;
-use postrider_core::Diagnostic;
-use postrider_plan::{RowTime, StreamTable, WindowAggregate};
+use datafusion::{
+    common::{Column, JoinType, ScalarValue, TableReference},
+    logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator},
+};
+use postrider_plan::{IntervalJoin, Over, RowTime, StreamTable, Table, Window, WindowAggregate};
 
-use crate::{checks::Input, codes, text::SourceText};
+use crate::{interval, lower};
 
-/// Checks the expressions of one node.
-pub(crate) fn check(
-    node: &LogicalPlan,
-    input: Input,
-    source: &SourceText<'_>,
-    within: &Range<usize>,
-) -> Option<Diagnostic> {
-    if !node.expressions().iter().any(RowTime::is_in) {
-        return None;
-    }
-    let place = || source.find_name(RowTime::NAME, within).unwrap_or_else(|| within.clone());
-    let runs = input == Input::Stream || runs_on_engine(node);
-    if !runs {
-        return Some(
-            Diagnostic::error(codes::ROW_TIME_PLACE, "row_time() can't be computed here")
-                .at(place())
-                .hint("name it where the table is read: FROM (SELECT *, row_time() AS time FROM events)"),
-        );
-    }
-    let timeless = node.inputs().into_iter().find_map(|below| timeless(below, input))?;
-    let (code, message, hint) = match timeless {
-        Timeless::Table(name) => (
-            codes::NO_EVENT_TIME,
-            format!("`{name}` has no event time, so row_time() of its rows is unknown"),
-            "add to its columns: WATERMARK FOR column AS column - INTERVAL '5 seconds'",
-        ),
-        Timeless::Rows => (
-            codes::ROW_TIME_PLACE,
-            "the rows here are made by the query, so they have no row_time()".to_owned(),
-            "name it where the table is read: FROM (SELECT *, row_time() AS time FROM events)",
-        ),
-    };
-    Some(Diagnostic::error(code, message).at(place()).hint(hint))
+/// What an expression is to the time of its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Traced {
+    /// The row's time and so many nanoseconds.
+    Time(i64),
+    /// The window that the row is the result of, of this length.
+    Window(i64),
+    /// The session that the row is the result of, of any length.
+    Session,
 }
 
-/// What makes rows without a time.
-enum Timeless {
-    Table(String),
-    Rows,
-}
-
-fn timeless(plan: &LogicalPlan, input: Input) -> Option<Timeless> {
-    match plan {
-        LogicalPlan::TableScan(scan) => {
-            let table = scan.source.downcast_ref::<StreamTable>();
-            let timed = table.is_some_and(|table| table.0.watermark.is_some());
-            (!timed).then(|| Timeless::Table(scan.table_name.table().to_owned()))
+/// What `expr`, over the columns of `plan`, is to the time of its row; `None` if that is not fixed.
+pub(crate) fn trace(expr: &Expr, plan: &LogicalPlan) -> Option<Traced> {
+    match expr {
+        Expr::Alias(alias) => trace(&alias.expr, plan),
+        Expr::Cast(cast) if is_same_time(expr, &cast.expr, plan) => trace(&cast.expr, plan),
+        Expr::Column(column) => trace_column(column, plan),
+        // Which side of a join it means is nobody's guess: those who join refuse it.
+        Expr::ScalarFunction(call) if call.name() == RowTime::NAME => Some(Traced::Time(0)),
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let (left, right) = match op {
+                Operator::Plus if literal_ns(left).is_some() => (right, left),
+                Operator::Plus | Operator::Minus => (left, right),
+                _ => return None,
+            };
+            let (Traced::Time(offset), Some(by)) = (trace(left, plan)?, literal_ns(right)) else {
+                return None;
+            };
+            let by = if *op == Operator::Minus { by.checked_neg()? } else { by };
+            offset.checked_add(by).map(Traced::Time)
         }
-        // The time of a result is its window's; its input is checked on its own.
-        plan if is_window(plan) => None,
-        plan if plan.inputs().is_empty() => Some(Timeless::Rows),
-        plan if input == Input::Bounded && !runs_on_engine(plan) => Some(Timeless::Rows),
-        plan => plan.inputs().into_iter().find_map(|below| timeless(below, input)),
+        Expr::ScalarFunction(call) if call.name() == "get_field" => {
+            let [base, Expr::Literal(ScalarValue::Utf8(Some(field)), _)] = call.args.as_slice()
+            else {
+                return None;
+            };
+            match (trace(base, plan)?, field.as_str()) {
+                // A result has the last instant of its window for its time.
+                (Traced::Window(_) | Traced::Session, "end") => Some(Traced::Time(1)),
+                (Traced::Window(size), "start") => 1_i64.checked_sub(size).map(Traced::Time),
+                _ => None,
+            }
+        }
+        _ => None,
     }
 }
 
-/// Whether `postrider query` has the engine run a node.
-fn runs_on_engine(plan: &LogicalPlan) -> bool {
-    is_window(plan)
-        || matches!(
-            plan,
-            LogicalPlan::Projection(_)
-                | LogicalPlan::Filter(_)
-                | LogicalPlan::SubqueryAlias(_)
-                | LogicalPlan::Union(_)
-        )
+/// How the event time of a relation would be written; `otherwise` names the relation if nothing else does.
+pub(crate) fn column_name(relation: &LogicalPlan, otherwise: &str) -> String {
+    let tables = lower::tables(relation);
+    let time = |table: &Arc<Table>| Some(table.watermark.as_ref()?.column.clone());
+    let column = tables.first().and_then(time).unwrap_or_else(|| "ts".to_owned());
+    let names =
+        relation.schema().iter().filter_map(|(relation, _)| relation.map(TableReference::table));
+    // The planner's own names for subqueries mean nothing to anyone.
+    let mut names = names.filter(|name| !name.starts_with("__"));
+    let table = tables.first().map(|table| table.name.as_str());
+    match names.next().or(table).unwrap_or(otherwise) {
+        "" => column,
+        name => format!("{name}.{column}"),
+    }
 }
 
-fn is_window(plan: &LogicalPlan) -> bool {
+fn is_same_time(cast: &Expr, inner: &Expr, plan: &LogicalPlan) -> bool {
+    use datafusion::logical_expr::ExprSchemable;
+    let of = |expr: &Expr| expr.get_type(plan.schema()).ok();
+    of(cast).is_some() && of(cast) == of(inner)
+}
+
+/// The nanoseconds of an interval literal.
+pub(crate) fn literal_ns(expr: &Expr) -> Option<i64> {
+    match expr {
+        Expr::Literal(value, _) if value.data_type().is_temporal_length() => {
+            interval::scalar_ns(value).ok()
+        }
+        Expr::Alias(alias) => literal_ns(&alias.expr),
+        Expr::Cast(cast) => literal_ns(&cast.expr),
+        Expr::Negative(inner) => literal_ns(inner)?.checked_neg(),
+        _ => None,
+    }
+}
+
+/// Whether values of a type are lengths of time.
+trait TemporalLength {
+    fn is_temporal_length(&self) -> bool;
+}
+
+impl TemporalLength for datafusion::arrow::datatypes::DataType {
+    fn is_temporal_length(&self) -> bool {
+        matches!(self, Self::Interval(_) | Self::Duration(_))
+    }
+}
+
+fn trace_column(column: &Column, plan: &LogicalPlan) -> Option<Traced> {
+    let index = plan.schema().maybe_index_of_column(column)?;
+    trace_index(index, plan)
+}
+
+fn trace_index(index: usize, plan: &LogicalPlan) -> Option<Traced> {
     match plan {
-        LogicalPlan::Extension(extension) => extension.node.as_any().is::<WindowAggregate>(),
-        _ => false,
+        LogicalPlan::Projection(node) => trace(node.expr.get(index)?, &node.input),
+        LogicalPlan::SubqueryAlias(node) => trace_index(index, &node.input),
+        LogicalPlan::Filter(node) => trace_index(index, &node.input),
+        LogicalPlan::Union(node) => {
+            let mut inputs = node.inputs.iter().map(|input| trace_index(index, input));
+            let first = inputs.next()??;
+            inputs.all(|other| other == Some(first)).then_some(first)
+        }
+        LogicalPlan::TableScan(scan) => {
+            let StreamTable(table) = scan.source.downcast_ref::<StreamTable>()?;
+            let name = scan.projected_schema.field(index).name();
+            (table.watermark.as_ref()?.column == *name).then_some(Traced::Time(0))
+        }
+        LogicalPlan::Window(node) => trace_own(index, &node.input),
+        LogicalPlan::Extension(node) => {
+            let node = node.node.as_any();
+            if let Some(node) = node.downcast_ref::<Over>() {
+                return trace_own(index, &node.input);
+            }
+            if let Some(node) = node.downcast_ref::<WindowAggregate>() {
+                return window(node, index);
+            }
+            joined(node.downcast_ref::<IntervalJoin>()?, index)
+        }
+        _ => None,
+    }
+}
+
+/// A row keeps its time beside what window functions say of it; what they say is no time.
+fn trace_own(index: usize, input: &LogicalPlan) -> Option<Traced> {
+    (index < input.schema().fields().len()).then(|| trace_index(index, input))?
+}
+
+fn window(node: &WindowAggregate, index: usize) -> Option<Traced> {
+    let traced = match node.window {
+        Window::Tumble { size_ns } | Window::Hop { size_ns, .. } => Traced::Window(size_ns),
+        Window::Session { .. } => Traced::Session,
+    };
+    (index == node.window_index).then_some(traced)
+}
+
+/// A pair has the time of its later row, which is known if the bounds say who that is. A row that was absent a partner has
+/// the time at which that became certain.
+fn joined(node: &IntervalJoin, index: usize) -> Option<Traced> {
+    let left_columns = node.left.schema().fields().len();
+    let (left_is_later, right_is_later) = (node.bounds.to_ns <= 0, node.bounds.from_ns >= 0);
+    match node.kind {
+        JoinType::Inner if index >= left_columns && right_is_later => {
+            trace_index(index - left_columns, &node.right)
+        }
+        JoinType::Inner | JoinType::LeftSemi if index < left_columns && left_is_later => {
+            trace_index(index, &node.left)
+        }
+        JoinType::LeftAnti => match trace_index(index, &node.left)? {
+            Traced::Time(offset) => {
+                let later = node.bounds.to_ns.checked_add(1)?;
+                offset.checked_sub(later).map(Traced::Time)
+            }
+            Traced::Window(_) | Traced::Session => None,
+        },
+        _ => None,
     }
 }

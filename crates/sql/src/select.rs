@@ -70,8 +70,8 @@ pub(crate) fn finish(
     if let Some(error) = depth::check(&plan, within) {
         return Err(vec![error]);
     }
-    let plan =
-        optimize::finish(plan, input).map_err(|error| errors::explain(&error, source, within))?;
+    let plan = optimize::finish(plan, input, source, within)
+        .map_err(|error| errors::explain(&error, source, within))??;
     let found = lower::check(&plan, input, source, within);
     if found.is_empty() { Ok(plan) } else { Err(found) }
 }

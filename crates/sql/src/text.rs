@@ -176,13 +176,40 @@ impl<'a> SourceText<'a> {
         false
     }
 
+    /// The call of a window function whose name stands at `name`, with its OVER; `None` if it has none.
+    pub(crate) fn with_over(&self, name: &Range<usize>) -> Option<Range<usize>> {
+        let mut open = 0_usize;
+        let mut over = false;
+        for lexeme in self.lexemes.iter().skip(self.index_at(name.end)) {
+            if lexeme.opens() {
+                open += 1;
+            } else if lexeme.closes() {
+                open = open.checked_sub(1)?;
+            }
+            if open > 0 {
+                continue;
+            }
+            if over {
+                return Some(name.start..lexeme.range.end);
+            }
+            over = lexeme.is_keyword(Keyword::OVER);
+            // FILTER (..) and IGNORE NULLS stand between.
+            if !lexeme.closes() && !matches!(lexeme.token.token, Token::Word(_)) {
+                return None;
+            }
+        }
+        None
+    }
+
     /// Everywhere that a name stands.
     pub(crate) fn find_names(&self, name: &str, within: &Range<usize>) -> Vec<Range<usize>> {
-        let found = self.lexemes.iter().filter(|lexeme| {
-            let inside = lexeme.range.start >= within.start && lexeme.range.end <= within.end;
-            inside
-                && matches!(&lexeme.token.token, Token::Word(word)
-                    if word.value.eq_ignore_ascii_case(name))
+        // A text has many statements, and each asks for many names: only its own tokens are looked at.
+        let first = self.lexemes.partition_point(|lexeme| lexeme.range.start < within.start);
+        let inside = self.lexemes[first..].iter();
+        let inside = inside.take_while(|lexeme| lexeme.range.end <= within.end);
+        let found = inside.filter(|lexeme| {
+            matches!(&lexeme.token.token, Token::Word(word)
+                if word.value.eq_ignore_ascii_case(name))
         });
         found.map(|lexeme| lexeme.range.clone()).collect()
     }

@@ -19,6 +19,7 @@ use crate::{
     functions::is_window,
     interval::{self, NotALength},
     limits::MAX_WINDOWS_PER_ROW,
+    over,
     text::SourceText,
 };
 
@@ -317,6 +318,7 @@ impl VisitorMut for AliasExpansion {
     type Break = Infallible;
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Infallible> {
+        over::name_windows(select);
         let tables: Vec<String> = select
             .from
             .iter()

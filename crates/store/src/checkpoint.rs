@@ -23,6 +23,7 @@
 //! - Every byte that is read is checked against a checksum. A damaged checkpoint is passed over and
 //!   reported, and an error of the store is never taken for one.
 //! - A process that was succeeded by another commits nothing any more.
+//! - A checkpoint is restored on the log that it was taken of, and on no other: it says which one that is.
 //!
 //! Flow: 1. [`CheckpointStore::self_test`]  2. [`CheckpointStore::take_over`]; then again and again
 //! 3. [`CheckpointStore::writer`] takes blobs and writes them  4. [`CheckpointStore::commit`]
@@ -34,6 +35,7 @@ mod contents;
 mod error;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod faulty;
+mod fit;
 mod garbage;
 mod lineage;
 mod local;
@@ -61,6 +63,7 @@ pub use contents::{
     BlobRef, Checkpoint, CheckpointContents, OperatorState, PartState, SinkState, SourceState,
 };
 pub use error::CheckpointError;
+pub use fit::{LogSpan, Misfit};
 pub use garbage::Retention;
 pub use local::{existing_checkpoints, local_checkpoints};
 pub use manifest::Manifest;

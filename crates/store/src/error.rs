@@ -93,9 +93,9 @@ pub enum LogError {
         /// The file that says where the log begins.
         path: PathBuf,
     },
-    /// The file that says where the log begins can't be read.
+    /// The file that says which log it is and where it begins can't be read.
     #[error(
-        "{path} says where the log begins, and can't be used: {reason}; restore it from a copy of the directory",
+        "{path} says which log this is and where it begins, and can't be used: {reason}; restore it from a copy of the directory",
         path = path.display()
     )]
     StartUnreadable {

@@ -74,7 +74,7 @@ pub trait LogFiles: Send + Sync + fmt::Debug {
     fn remove(&self, base: Lsn) -> io::Result<()>;
     /// When a file was last written to (wall clock, ns); `None` if that is not known.
     fn written_at(&self, base: Lsn) -> io::Result<Option<i64>>;
-    /// What the file says that tells where the log begins; `None` if there is none.
+    /// What the file says that tells which log it is and where it begins; `None` if there is none.
     fn read_start(&self) -> io::Result<Option<Vec<u8>>>;
     /// Replaces that file; what it says is durable afterwards. A crash leaves the old or the new one.
     fn write_start(&self, bytes: &[u8]) -> io::Result<()>;

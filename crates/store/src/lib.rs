@@ -8,7 +8,8 @@
 //!
 //! Nouns: *frame* (one record with its place, writer and subject), *segment* (one file of frames),
 //! *[`Lsn`]* (the place of a frame), *group* (the frames of one write and one fsync), *durable prefix*
-//! (the part of the log that is fsynced), *generation* (one process's time as the writer).
+//! (the part of the log that is fsynced), *generation* (one process's time as the writer), *identity* (which log it is,
+//! among all logs).
 //!
 //! Invariants:
 //! - Frames are only appended, by one thread of one process; readers see only the durable prefix.
@@ -33,6 +34,7 @@ pub mod failpoint;
 mod files;
 mod frame;
 mod housekeeping;
+mod identity;
 mod limits;
 mod lock;
 mod log;
@@ -54,10 +56,10 @@ mod window;
 mod writer;
 
 pub use checkpoint::{
-    BlobRef, Checkpoint, CheckpointContents, CheckpointError, CheckpointStore, Collected, Manifest,
-    NonceSource, OperatorState, PartState, ReadsFrom, Recovered, Recovery, Retention, SinkState,
-    SourceState, StateFileWriter, VerifiedBytes, checkpointed_pipelines, existing_checkpoints,
-    local_checkpoints,
+    BlobRef, Checkpoint, CheckpointContents, CheckpointError, CheckpointStore, Collected, LogSpan,
+    Manifest, Misfit, NonceSource, OperatorState, PartState, ReadsFrom, Recovered, Recovery,
+    Retention, SinkState, SourceState, StateFileWriter, VerifiedBytes, checkpointed_pipelines,
+    existing_checkpoints, local_checkpoints,
 };
 pub use durable::DurableEnd;
 pub use error::{LogError, RecordError};
@@ -65,6 +67,7 @@ pub use failpoint::Failpoint;
 pub use files::{Fill, LogFile, LogFiles, MemoryDisk};
 pub use frame::{Frame, FrameKind, NewFrame};
 pub use housekeeping::{Housekeeping, KeptView, Tidied};
+pub use identity::LogIdentity;
 pub use limits::{FRAME_PAYLOAD_BYTES_MAX, LEASE_DEFAULT, SEGMENT_BYTES_DEFAULT};
 pub use log::{
     Appended, Log, LogOptions, Opened, Segment, Shortened, SimulatedWriter, Ticket, Truncated,

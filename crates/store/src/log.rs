@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use self::commit_loop::{Batch, Command, WhenFull};
 pub use self::truncate::{Segment, Shortened};
 use crate::{
-    DurableEnd, FrameKind, LogError, LogReader, Lsn, NewFrame,
+    DurableEnd, FrameKind, LogError, LogIdentity, LogReader, Lsn, NewFrame,
     files::{DiskFiles, LogFiles, MemoryDisk, MemoryFiles},
     frame::codec::{Stamp, encoded_bytes},
     limits::{
@@ -25,7 +25,7 @@ use crate::{
         QUEUE_BATCHES_MAX, QUEUE_BYTES_MAX, SEGMENT_BYTES_DEFAULT,
     },
     lock::DirectoryLock,
-    recovery::recover,
+    recovery::{Recovered, recover},
     shared::Shared,
     view::Views,
     writer::{NotDurable, Writer},
@@ -40,12 +40,20 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// How long this process may give no sign of life before another one that waits takes the log over.
     pub lease: Duration,
+    /// Which log it is from now on, if it has no identity yet: a random number. `None`: it gets none, and checkpoints can't tell it
+    /// from others.
+    pub identity: Option<LogIdentity>,
 }
 
 impl LogOptions {
-    /// A log in this directory, with the default segment size and lease.
+    /// A log in this directory, with the default segment size and lease, that gets no identity.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), segment_bytes: SEGMENT_BYTES_DEFAULT, lease: LEASE_DEFAULT }
+        Self {
+            dir: dir.into(),
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            lease: LEASE_DEFAULT,
+            identity: None,
+        }
     }
 }
 
@@ -53,6 +61,8 @@ impl LogOptions {
 pub struct SimulatedWriter {
     /// As in [`LogOptions`].
     pub segment_bytes: u64,
+    /// As in [`LogOptions`].
+    pub identity: Option<LogIdentity>,
     /// The clock that it waits by.
     pub clock: Arc<dyn Clock>,
     /// How long the next write takes, in nanoseconds. Frames that are queued meanwhile go into the group behind it.
@@ -71,11 +81,12 @@ enum Runs {
     Task(SimulatedWriter),
 }
 
-/// What is not for users to choose.
+/// How a log is opened, wherever its files are.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tuning {
     pub(crate) segment_bytes: u64,
     pub(crate) disk_full_pause: Duration,
+    pub(crate) identity: Option<LogIdentity>,
 }
 
 #[cfg(test)]
@@ -88,7 +99,11 @@ impl Tuning {
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { segment_bytes: SEGMENT_BYTES_DEFAULT, disk_full_pause: DISK_FULL_PAUSE }
+        Self {
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            disk_full_pause: DISK_FULL_PAUSE,
+            identity: None,
+        }
     }
 }
 
@@ -191,8 +206,9 @@ impl Log {
     pub fn open(options: LogOptions) -> Result<Opened, LogError> {
         let lock = DirectoryLock::take(&options.dir, options.lease, thread::sleep)?;
         let files = Arc::new(DiskFiles::new(options.dir.clone()));
-        let sizes = Tuning { segment_bytes: options.segment_bytes, ..Tuning::default() };
-        Self::open_files(files, sizes, Some(lock))
+        let (segment_bytes, identity) = (options.segment_bytes, options.identity);
+        let tuning = Tuning { segment_bytes, identity, ..Tuning::default() };
+        Self::open_files(files, tuning, Some(lock))
     }
 
     /// Opens a log on files of the caller's own, with everything on the thread of the current tokio runtime, so that a
@@ -204,7 +220,8 @@ impl Log {
         files: Arc<dyn LogFiles>,
         writer: SimulatedWriter,
     ) -> Result<Opened, LogError> {
-        let tuning = Tuning { segment_bytes: writer.segment_bytes, ..Tuning::default() };
+        let (segment_bytes, identity) = (writer.segment_bytes, writer.identity);
+        let tuning = Tuning { segment_bytes, identity, ..Tuning::default() };
         Self::open_running(files, tuning, None, Runs::Task(writer))
     }
 
@@ -238,12 +255,14 @@ impl Log {
     ) -> Result<Opened, LogError> {
         let recovered = recover(&*files)?;
         let truncated = recovered.truncated;
+        let identity = LogIdentity::establish(&*files, tuning.identity)?;
         let generation = Generation(recovered.generation.0 + 1);
         let next = Stamp { generation, sequence: recovered.sequence };
         let path = files.path(recovered.end);
         let fence = lock.as_ref().map(DirectoryLock::fence);
         let taken_from = lock.as_ref().and_then(DirectoryLock::taken_from).map(str::to_owned);
-        let mut writer = Writer::open(files, recovered, next, tuning.segment_bytes, fence.clone())?;
+        let opened = Recovered { identity, ..recovered };
+        let mut writer = Writer::open(files, opened, next, tuning.segment_bytes, fence.clone())?;
         writer.add(&[NewFrame {
             kind: FrameKind::Opened,
             workspace: WorkspaceId::DEFAULT,
@@ -385,6 +404,11 @@ impl Log {
     /// The snapshots of views of this log.
     pub fn views(&self) -> Views {
         self.handle.shared.views.clone()
+    }
+
+    /// Which log it is; `None` for one that was given no identity.
+    pub fn identity(&self) -> Option<LogIdentity> {
+        self.handle.shared.identity
     }
 
     /// The generation of this process.

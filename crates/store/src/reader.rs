@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use crate::{
-    Frame, FrameKind, LogError, Lsn,
+    Frame, FrameKind, LogError, LogIdentity, Lsn,
     files::{DiskFiles, LogFile, LogFiles},
     frame::codec::{self, Fault, HEADER_BYTES},
     limits::INSPECTIONS_MAX,
@@ -56,7 +56,7 @@ impl LogReader {
     pub fn of_directory(dir: impl Into<std::path::PathBuf>) -> Result<Self, LogError> {
         let files: Arc<dyn LogFiles> = Arc::new(DiskFiles::new(dir.into()));
         let found = inspect_running(&*files)?;
-        let (shared, _) = Shared::new(files, found.generation, found.bases, found.end, None);
+        let (shared, _) = Shared::new(files, found.generation, found, None);
         let start = shared.start();
         Ok(Self::new(Arc::new(shared), start))
     }
@@ -81,6 +81,11 @@ impl LogReader {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> tokio::task::JoinHandle<T> {
         self.shared.blocking(work)
+    }
+
+    /// Which log it is; `None` for one that was not given an identity yet.
+    pub fn identity(&self) -> Option<LogIdentity> {
+        self.shared.identity
     }
 
     /// The first frame that the log still has.

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use postrider_core::Generation;
 
 use crate::{
-    Frame, LogError, Lsn, Truncated,
+    Frame, LogError, LogIdentity, Lsn, Truncated,
     files::{LogFile, LogFiles},
     frame::codec::{self, Fault, HEADER_BYTES, InGroup, Stamp},
     limits::{OPEN_READ_BYTES, READ_BYTES},
@@ -42,6 +42,8 @@ pub(crate) struct Recovered {
     pub(crate) generation: Generation,
     /// The unfinished end that was cut off.
     pub(crate) truncated: Option<Truncated>,
+    /// Which log it is, if it has an identity.
+    pub(crate) identity: Option<LogIdentity>,
 }
 
 /// Reads a whole log and cuts off an unfinished end. What is left is durable.
@@ -93,6 +95,7 @@ fn scan(
             sequence: start.sequence,
             generation: Generation(0),
             truncated: None,
+            identity: start.identity,
         },
     };
     let last = bases.len().saturating_sub(1);

@@ -12,10 +12,11 @@ use postrider_core::Generation;
 use tokio::task::JoinHandle;
 
 use crate::{
-    LogError, Lsn,
+    LogError, LogIdentity, Lsn,
     durable::{Announce, DurableEnd},
     files::LogFiles,
     lock::{Fence, Fenced},
+    recovery::Recovered,
     view::Views,
 };
 
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) files: Arc<dyn LogFiles>,
     /// The generation of this process.
     pub(crate) generation: Generation,
+    /// Which log it is.
+    pub(crate) identity: Option<LogIdentity>,
     /// The snapshots of views.
     pub(crate) views: Views,
     bases: RwLock<Vec<Lsn>>,
@@ -50,19 +53,20 @@ enum End {
 }
 
 impl Shared {
-    /// The state of a log whose durable prefix ends at `durable`.
+    /// The state of a log that was found so, for a process of a generation.
     pub(crate) fn new(
         files: Arc<dyn LogFiles>,
         generation: Generation,
-        bases: Vec<Lsn>,
-        durable: Lsn,
+        found: Recovered,
         fence: Option<Arc<Fence>>,
     ) -> (Self, Announce) {
+        let Recovered { bases, end: durable, identity, .. } = found;
         let (announce, announced) = Announce::new(durable);
         let shared = Self {
             views: Views::new(files.views()),
             files,
             generation,
+            identity,
             bases: RwLock::new(bases),
             durable: AtomicU64::new(durable.0),
             announced,

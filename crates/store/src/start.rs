@@ -1,27 +1,31 @@
-//! Where a log begins after its beginning was deleted: a small file, durable before the first segment goes.
+//! The head of a log: which log it is, and where it begins after its beginning was deleted. A small file, durable before the first
+//! frame is written, and again before the first segment goes.
 //!
 //! ```text
 //!  0 magic [u8; 8]   8 version u32 (1)   12 position u64   20 sequence u64   28 CRC-32C u32 of bytes 0..28
+//!  0 magic [u8; 8]   8 version u32 (2)   12 position u64   20 sequence u64   28 identity u128   44 CRC-32C u32 of bytes 0..44
 //! ```
 //!
 //! All numbers are little-endian. Segments that begin before the position were to be deleted: those that are still there
 //! are left over from a crash. The segment at the position was durable when the file was written, and its first
-//! frame has that sequence: a log without it has lost something. A log without this file begins at 0.
+//! frame has that sequence: a log without it has lost something. A log without this file begins at 0. A log without an identity is
+//! an older one: its file is of version 1, if it has one.
 
-use crate::{LogError, Lsn, files::LogFiles};
+use crate::{LogError, LogIdentity, Lsn, files::LogFiles};
 
-/// The size of the file.
-const START_BYTES: usize = 32;
 const MAGIC: [u8; 8] = *b"postrsta";
-const VERSION: u32 = 1;
+/// The size of the checksum, the last field.
+const CRC_BYTES: usize = 4;
 
-/// The first frame that a log has to have.
+/// The first frame that a log has to have, and which log it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct LogStart {
     /// Where it is.
     pub(crate) at: Lsn,
     /// Its number.
     pub(crate) sequence: u64,
+    /// The log, if it has an identity.
+    pub(crate) identity: Option<LogIdentity>,
 }
 
 impl LogStart {
@@ -45,57 +49,90 @@ impl LogStart {
         })
     }
 
-    fn encode(self) -> [u8; START_BYTES] {
-        let mut start = [0; START_BYTES];
-        start[0..8].copy_from_slice(&MAGIC);
-        start[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        start[12..20].copy_from_slice(&self.at.0.to_le_bytes());
-        start[20..28].copy_from_slice(&self.sequence.to_le_bytes());
-        let crc = crc32c::crc32c(&start[..28]);
-        start[28..32].copy_from_slice(&crc.to_le_bytes());
+    fn encode(self) -> Vec<u8> {
+        let version: u32 = if self.identity.is_some() { 2 } else { 1 };
+        let mut start = MAGIC.to_vec();
+        start.extend(version.to_le_bytes());
+        start.extend(self.at.0.to_le_bytes());
+        start.extend(self.sequence.to_le_bytes());
+        start.extend(self.identity.iter().flat_map(|identity| identity.0.to_le_bytes()));
+        let crc = crc32c::crc32c(&start);
+        start.extend(crc.to_le_bytes());
         start
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let intact = bytes.len() == START_BYTES && bytes[..8] == MAGIC;
-        let number = |at: usize, count: usize| {
-            bytes[at..at + count].iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+        let damaged = || "it is not intact".to_owned();
+        let (fields, crc) = bytes.split_last_chunk::<CRC_BYTES>().ok_or_else(damaged)?;
+        if crc32c::crc32c(fields) != u32::from_le_bytes(*crc) {
+            return Err(damaged());
+        }
+        let fields = fields.strip_prefix(&MAGIC).ok_or_else(damaged)?;
+        let (version, fields) = fields.split_first_chunk().ok_or_else(damaged)?;
+        let version = u32::from_le_bytes(*version);
+        if version > 2 {
+            return Err(format!("it was written by a later version of Postrider ({version})"));
+        }
+        let (at, fields) = fields.split_first_chunk().ok_or_else(damaged)?;
+        let (sequence, rest) = fields.split_first_chunk().ok_or_else(damaged)?;
+        let identity = match version {
+            2 => Some(LogIdentity(u128::from_le_bytes(rest.try_into().map_err(|_| damaged())?))),
+            _ if rest.is_empty() => None,
+            _ => return Err(damaged()),
         };
-        if !intact || u64::from(crc32c::crc32c(&bytes[..28])) != number(28, 4) {
-            return Err("it is not intact".to_owned());
-        }
-        if number(8, 4) != u64::from(VERSION) {
-            return Err(format!(
-                "it was written by a later version of Postrider ({})",
-                number(8, 4)
-            ));
-        }
-        Ok(Self { at: Lsn(number(12, 8)), sequence: number(20, 8) })
+        Ok(Self {
+            at: Lsn(u64::from_le_bytes(*at)),
+            sequence: u64::from_le_bytes(*sequence),
+            identity,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{LogStart, Lsn};
+    use super::{LogIdentity, LogStart, Lsn};
 
-    const START: LogStart = LogStart { at: Lsn(0x0a0b), sequence: 5 };
+    const OLD: LogStart = LogStart { at: Lsn(0x0a0b), sequence: 5, identity: None };
+    const START: LogStart = LogStart { identity: Some(LogIdentity(0x1_0000_0c0d)), ..OLD };
 
     #[test]
     fn the_bytes_of_a_start_never_change_between_releases() {
-        let hex: String = START.encode().iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "706f737472737461010000000b0a0000000000000500000000000000cba8c7fe");
-        assert_eq!(LogStart::decode(&START.encode()), Ok(START));
+        let hex = |start: LogStart| -> String {
+            start.encode().iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        assert_eq!(hex(OLD), "706f737472737461010000000b0a0000000000000500000000000000cba8c7fe");
+        assert_eq!(
+            hex(START),
+            "706f737472737461020000000b0a00000000000005000000000000000d0c00000100000000000000000000005cb4b0df"
+        );
+        for start in [OLD, START] {
+            assert_eq!(LogStart::decode(&start.encode()), Ok(start));
+        }
     }
 
     #[test]
     fn no_flipped_bit_and_no_missing_byte_goes_unnoticed() {
-        for bit in 0..256 {
-            let mut bytes = START.encode();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(LogStart::decode(&bytes).is_err(), "bit {bit}");
+        for start in [OLD, START] {
+            let whole = start.encode();
+            for bit in 0..whole.len() * 8 {
+                let mut bytes = whole.clone();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                assert!(LogStart::decode(&bytes).is_err(), "bit {bit}");
+            }
+            for length in 0..whole.len() {
+                assert!(LogStart::decode(&whole[..length]).is_err(), "{length} bytes");
+            }
         }
-        for length in 0..32 {
-            assert!(LogStart::decode(&START.encode()[..length]).is_err(), "{length} bytes");
-        }
+    }
+
+    #[test]
+    fn a_later_version_is_named() {
+        let mut bytes = START.encode();
+        bytes[8] = 3;
+        let fields = bytes.len() - super::CRC_BYTES;
+        let crc = crc32c::crc32c(&bytes[..fields]);
+        bytes[fields..].copy_from_slice(&crc.to_le_bytes());
+        let reason = LogStart::decode(&bytes).unwrap_err();
+        assert_eq!(reason, "it was written by a later version of Postrider (3)");
     }
 }

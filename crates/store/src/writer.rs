@@ -73,7 +73,7 @@ impl Writer {
             .replace(base, &mut |file| file.write_all_at(&header, 0))
             .map_err(failed("create"))?;
         files.sync_names().map_err(failed("sync the directory of"))?;
-        let (shared, announce) = Shared::new(files, next.generation, recovered.bases, base, fence);
+        let (shared, announce) = Shared::new(files, next.generation, recovered, fence);
         shared.add_segment(base);
         Ok(Self {
             shared: Arc::new(shared),

@@ -8,7 +8,7 @@ use std::{
 use postrider_core::Clock;
 use postrider_store::{Log, LogError};
 
-use crate::{Dice, Event, Injected, SimClock, journal::Journal, time::SECOND};
+use crate::{Dice, Event, Injected, SimClock, Violation, journal::Journal, time::SECOND};
 
 /// All customers' devices, and the collector's memory of message ids. Clones share it.
 #[derive(Debug, Clone)]
@@ -50,16 +50,19 @@ impl Client {
     ///
     /// # Errors
     /// An event that was answered is not in the log, or one is there twice.
-    pub fn restart(&self, journal: &Journal) -> Result<(), String> {
+    pub fn restart(&self, journal: &Journal) -> Result<(), Violation> {
         let mut state = self.state();
         state.known.clear();
         for (place, event) in journal.events()? {
             if !state.known.insert(event.id.clone()) {
-                return Err(format!("event {} is accepted again at {place}", event.id));
+                let what = format!("event {} is accepted again at {place}", event.id);
+                return Err(Violation::twice(1, what));
             }
         }
-        if let Some(lost) = state.accepted.keys().find(|id| !state.known.contains(*id)) {
-            return Err(format!("event {lost} was accepted and is gone"));
+        let lost: Vec<_> = state.accepted.keys().filter(|id| !state.known.contains(*id)).collect();
+        if !lost.is_empty() {
+            let what = format!("events {lost:?} were accepted and are gone");
+            return Err(Violation::lost(lost.len() as u64, what));
         }
         let unanswered = std::mem::take(&mut state.posted);
         state.waiting.extend(unanswered.into_values());

@@ -9,7 +9,7 @@ use arrow::{
 use arrow_ipc::reader::StreamReader;
 use postrider_store::{EpochSealed, EventRecord, Frame, FrameKind, Log, TriggersRecord};
 
-use crate::Event;
+use crate::{Event, Violation};
 
 /// The frames, by number.
 #[derive(Debug, Default)]
@@ -44,17 +44,19 @@ impl Journal {
     ///
     /// # Errors
     /// Something durable is gone or was changed, or the log can't be read.
-    pub fn take(&mut self, log: &Log) -> Result<(), String> {
+    pub fn take(&mut self, log: &Log) -> Result<(), Violation> {
         let mut reader = log.reader(log.start());
         let mut next = None;
         while let Some(frame) = reader.next_frame().map_err(|error| error.to_string())? {
-            if next.is_some_and(|next| next != frame.sequence) {
-                return Err(format!("frame {next:?} is missing"));
+            if let Some(next) = next.filter(|next| *next != frame.sequence) {
+                let what = format!("frame {next} should be where {} is", frame.sequence);
+                return Err(Violation::differs(next, frame.sequence, what));
             }
             next = Some(frame.sequence + 1);
             match self.frames.get(&frame.sequence) {
                 Some(known) if *known != frame => {
-                    return Err(format!("frame {} was {known:?} and is {frame:?}", frame.sequence));
+                    let what = format!("frame {} was {known:?} and is {frame:?}", frame.sequence);
+                    return Err(Violation::lost(1, what));
                 }
                 Some(_) => {}
                 None => drop(self.frames.insert(frame.sequence, frame)),
@@ -62,7 +64,11 @@ impl Journal {
         }
         let known = self.frames.last_key_value().map(|(sequence, _)| sequence + 1);
         if known > next {
-            return Err(format!("the log had {known:?} frames and has {next:?}"));
+            let lost = known.unwrap_or_default() - next.unwrap_or_default();
+            return Err(Violation::lost(
+                lost,
+                format!("the log had {known:?} frames and has {next:?}"),
+            ));
         }
         Ok(())
     }

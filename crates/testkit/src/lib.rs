@@ -37,7 +37,7 @@ pub use disk::{DiskFaults, LifeFiles};
 pub use journal::{Journal, Row, Sealed};
 pub use life::{Death, Fate, Life};
 pub use oracle::{Counted, check};
-pub use report::{Injected, Report};
+pub use report::{Injected, Report, Violation};
 pub use shop::{Event, PIPELINE, Shop, Window, sql};
 pub use time::{SECOND, SimClock};
 pub use world::{Mode, Outcome, simulate};

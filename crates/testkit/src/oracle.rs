@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use postrider_store::SourceStatus;
 
 use crate::{
-    Event,
+    Event, Violation,
     journal::{Journal, Row, Sealed},
     shop::{DELAY, SINKS, Window},
 };
@@ -110,14 +110,15 @@ impl Windows {
 ///
 /// # Errors
 /// What is lost, twice, or otherwise wrong.
-pub fn check(journal: &Journal) -> Result<Counted, String> {
+pub fn check(journal: &Journal) -> Result<Counted, Violation> {
     let (events, epochs) = (journal.events()?, journal.epochs()?);
     let mut windows = SINKS.map(|(sink, kind)| Windows::new(sink, kind));
     let mut counted = Counted { events: events.len() as u64, ..Counted::default() };
     let mut source = Progress { end: 0, promised: i64::MIN, watermark: i64::MIN };
     for (sealed, number) in epochs.iter().zip(1..) {
         if sealed.seal.epoch != number {
-            return Err(format!("epoch {} is sealed where {number} should be", sealed.seal.epoch));
+            let what = format!("epoch {} is sealed where {number} should be", sealed.seal.epoch);
+            return Err(Violation::differs(number, sealed.seal.epoch, what));
         }
         let taken = source.take(sealed, &events)?;
         for sink in &mut windows {
@@ -127,24 +128,41 @@ pub fn check(journal: &Journal) -> Result<Counted, String> {
         counted.rows += sealed.seal.trigger_rows;
         counted.epochs += 1;
     }
-    if let Some((place, event)) = events.iter().find(|(place, _)| *place >= source.end) {
-        return Err(format!("event {} at {place} is in no epoch", event.id));
+    let left: Vec<_> = events.iter().filter(|(place, _)| *place >= source.end).collect();
+    if let Some((place, event)) = left.first() {
+        let what = format!("event {} at {place} is in no epoch", event.id);
+        return Err(Violation::lost(left.len() as u64, what));
     }
     if let Some(sink) = windows.iter().find(|sink| !sink.open.is_empty()) {
-        return Err(format!("windows of {} never fired: {:?}", sink.sink, sink.open));
+        let what = format!("windows of {} never fired: {:?}", sink.sink, sink.open);
+        return Err(Violation::lost(sink.open.len() as u64, what));
     }
     counted.late = windows.iter().map(|sink| sink.late).sum();
     Ok(counted)
 }
 
-fn compare(sealed: &Sealed, sink: &mut Windows) -> Result<(), String> {
+fn compare(sealed: &Sealed, sink: &mut Windows) -> Result<(), Violation> {
     let expected = sink.advance(sealed.seal.watermark);
     let found = sealed.rows.get(sink.sink).cloned().unwrap_or_default();
     if expected == found {
         return Ok(());
     }
     let epoch = sealed.seal.epoch;
-    Err(format!("epoch {epoch} of {}: expected {expected:?}, found {found:?}", sink.sink))
+    let what = format!("epoch {epoch} of {}: expected {expected:?}, found {found:?}", sink.sink);
+    Err(Violation { what, lost: without(&expected, &found), twice: without(&found, &expected) })
+}
+
+/// How many of some rows are not among the others.
+fn without(rows: &[Row], others: &[Row]) -> u64 {
+    let mut others = others.to_vec();
+    let is_left = |row: &&Row| match others.iter().position(|other| other == *row) {
+        Some(found) => {
+            others.swap_remove(found);
+            false
+        }
+        None => true,
+    };
+    rows.iter().filter(is_left).count() as u64
 }
 
 /// How far the source was read.
@@ -160,20 +178,21 @@ impl Progress {
         &mut self,
         sealed: &Sealed,
         events: &'a [(u64, Event)],
-    ) -> Result<Vec<&'a Event>, String> {
+    ) -> Result<Vec<&'a Event>, Violation> {
         let epoch = sealed.seal.epoch;
         let [seal] = &sealed.seal.sources[..] else {
-            return Err(format!("epoch {epoch} has not one source"));
+            return Err(format!("epoch {epoch} has not one source").into());
         };
         if seal.start_offset != self.end || seal.end_offset < self.end {
             let (start, end) = (seal.start_offset, seal.end_offset);
-            return Err(format!("epoch {epoch} is {start}..{end}, behind {}", self.end));
+            return Err(format!("epoch {epoch} is {start}..{end}, behind {}", self.end).into());
         }
         let range = seal.start_offset..seal.end_offset;
         let of_epoch = events.iter().filter(|(place, _)| range.contains(place));
         let taken: Vec<_> = of_epoch.map(|(_, event)| event).collect();
         if taken.len() as u64 != seal.rows {
-            return Err(format!("epoch {epoch} has {} rows, not {}", taken.len(), seal.rows));
+            let what = format!("epoch {epoch} has {} rows, not {}", taken.len(), seal.rows);
+            return Err(Violation::differs(seal.rows, taken.len() as u64, what));
         }
         self.end = seal.end_offset;
         let newest = taken.iter().map(|event| event.ts - DELAY).max();
@@ -182,7 +201,8 @@ impl Progress {
         let exact = seal.status() == SourceStatus::Active;
         if seal.watermark < least || (exact && seal.watermark != least) {
             let (found, status) = (seal.watermark, seal.status());
-            return Err(format!("epoch {epoch} has watermark {found}, {status:?}; least {least}"));
+            let what = format!("epoch {epoch} has watermark {found}, {status:?}; least {least}");
+            return Err(what.into());
         }
         self.watermark = seal.watermark;
         Ok(taken)

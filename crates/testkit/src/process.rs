@@ -17,14 +17,14 @@ use postrider_mail::{
     Dispatcher, DispatcherHandle, DispatcherOptions, MailError, NoObserver, Provider,
 };
 use postrider_store::{
-    CheckpointError, CheckpointStore, Housekeeping, KeepLog, Log, LogError, Lsn, PipelineNeeds,
-    ReadsFrom, Retention, SimulatedWriter, testing::Operation,
+    CheckpointError, CheckpointStore, Housekeeping, KeepLog, Log, LogError, LogIdentity, Lsn,
+    PipelineNeeds, ReadsFrom, Retention, SimulatedWriter, testing::Operation,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Dice, Fate, Life, LifeCarrier, LifeFiles, SimClock,
+    Dice, Fate, Life, LifeCarrier, LifeFiles, SimClock, Violation,
     shop::{PIPELINE, ShopTables},
     time::SECOND,
     world::World,
@@ -38,9 +38,6 @@ pub(crate) enum End {
     /// It stopped by itself, for a reason that a fault explains.
     Failed(String),
 }
-
-/// What a process does that must not be.
-pub(crate) type Violation = String;
 
 /// What the pipeline told.
 #[derive(Debug, Default)]
@@ -95,6 +92,7 @@ pub(crate) fn open_log(world: &World, life: &Life) -> Result<Log, LogError> {
     let mut dice = world.dice.split(1_000 + world.cycles);
     let writer = SimulatedWriter {
         segment_bytes: world.segment_bytes,
+        identity: Some(LogIdentity(dice.roll().into())),
         clock: Arc::new(world.clock.clone()),
         takes_ns: Box::new(move || dice.between(100_000, 5_000_000).cast_signed()),
     };
@@ -145,7 +143,7 @@ pub(crate) fn judge(error: &EngineError) -> Result<End, Violation> {
         }
         // A checkpoint that could not be read on this day, and a log that begins behind the others.
         EngineError::NoCheckpoint { .. } => Ok(End::Failed(error.to_string())),
-        error => Err(error.to_string()),
+        error => Err(error.to_string().into()),
     }
 }
 
@@ -183,6 +181,7 @@ impl Process {
             wall: Arc::clone(&clock),
             epoch_clock: clock,
             max_in_flight: 3,
+            snapshot_log_bytes: postrider_mail::SNAPSHOT_LOG_BYTES,
             observer: Arc::new(NoObserver),
         })
         .map_err(|error| error.to_string())?;
@@ -195,7 +194,7 @@ impl Process {
     pub(crate) async fn ended(&mut self) -> Result<Option<End>, Violation> {
         if self.pipeline.has_ended() {
             return match self.pipeline.finished().await {
-                Ok(_) => Err("the pipeline ended by itself".to_owned()),
+                Ok(_) => Err("the pipeline ended by itself".into()),
                 Err(error) => judge(&error).map(Some),
             };
         }
@@ -204,7 +203,7 @@ impl Process {
                 Ok(Err(error @ (MailError::Log(_) | MailError::View(_)))) => {
                     Ok(Some(End::Failed(error.to_string())))
                 }
-                ended => Err(format!("the dispatcher ended: {ended:?}")),
+                ended => Err(format!("the dispatcher ended: {ended:?}").into()),
             };
         }
         if self.log.durable().has_changed().is_err() {
@@ -214,7 +213,7 @@ impl Process {
     }
 
     /// Has the outbox written down, and deletes what nobody needs of the log.
-    pub(crate) async fn tidy(&self, now: i64) -> Result<u64, String> {
+    pub(crate) async fn tidy(&self, now: i64) -> Result<u64, Violation> {
         let oldest = self.told.oldest.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(oldest) = oldest else { return Ok(0) };
         // What can't be written now holds the log.
@@ -240,7 +239,7 @@ impl Process {
         self.pipeline.stop().await;
         self.pipeline.join().await.map_err(|error| error.to_string())?;
         if !self.mail.settle().await {
-            return Err("the dispatcher ended".to_owned());
+            return Err("the dispatcher ended".into());
         }
         self.stop_mail.cancel();
         let ended = self.mail_task.await.map_err(|error| error.to_string())?;

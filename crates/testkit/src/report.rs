@@ -1,13 +1,13 @@
-//! What runs found, in numbers: each test run's part of `reliability.json`.
+//! What runs found, in numbers.
 
 use std::{
     collections::BTreeMap,
-    fs, io,
-    path::Path,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use serde::Serialize;
+use postrider_reliability::{Campaign, Seeds};
+use serde_json::json;
 
 /// Faults that were injected, by kind. Clones share the counts.
 #[derive(Debug, Clone, Default)]
@@ -34,11 +34,56 @@ impl Injected {
     }
 }
 
+/// What must not be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Violation {
+    /// What is wrong.
+    pub what: String,
+    /// How much is missing, if that is what is wrong.
+    pub lost: u64,
+    /// How much is there more than once, or should not be there.
+    pub twice: u64,
+}
+
+impl Violation {
+    /// So much is missing.
+    pub fn lost(lost: u64, what: impl Into<String>) -> Self {
+        Self { what: what.into(), lost, twice: 0 }
+    }
+
+    /// So much is there more than once.
+    pub fn twice(twice: u64, what: impl Into<String>) -> Self {
+        Self { what: what.into(), lost: 0, twice }
+    }
+
+    /// There are so many where so many should be.
+    pub fn differs(found: u64, expected: u64, what: impl Into<String>) -> Self {
+        let (lost, twice) = (expected.saturating_sub(found), found.saturating_sub(expected));
+        Self { what: what.into(), lost, twice }
+    }
+}
+
+impl From<String> for Violation {
+    fn from(what: String) -> Self {
+        Self { what, ..Self::default() }
+    }
+}
+
+impl From<&str> for Violation {
+    fn from(what: &str) -> Self {
+        what.to_owned().into()
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
 /// What many runs came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// What was run.
-    pub name: String,
     /// The first seed, and how many there were from it on.
     pub first_seed: u64,
     /// How many seeds, cases or combinations.
@@ -49,14 +94,14 @@ pub struct Report {
     pub faults: BTreeMap<String, u64>,
     /// What happened beside, by kind: events, trigger rows, mails.
     pub facts: BTreeMap<String, u64>,
-    /// What must not be: a seed and what was wrong.
-    pub violations: Vec<String>,
+    /// What must not be, by seed.
+    pub violations: Vec<(u64, Violation)>,
 }
 
 impl Report {
-    /// Of runs of this name, from this seed on.
-    pub fn new(name: &str, first_seed: u64) -> Self {
-        Self { name: name.to_owned(), first_seed, ..Self::default() }
+    /// Of runs from this seed on.
+    pub fn new(first_seed: u64) -> Self {
+        Self { first_seed, ..Self::default() }
     }
 
     /// Adds another one to it.
@@ -71,14 +116,24 @@ impl Report {
         }
     }
 
-    /// Writes it to `<dir>/<name>.json`, if a directory is given: a part of `reliability.json`.
-    ///
-    /// # Errors
-    /// The file can't be written.
-    pub fn write(&self, dir: Option<&Path>) -> io::Result<()> {
-        let Some(dir) = dir else { return Ok(()) };
-        fs::create_dir_all(dir)?;
-        let text = serde_json::to_string_pretty(self)?;
-        fs::write(dir.join(format!("{}.json", self.name)), text + "\n")
+    /// Its entry in `reliability.json`.
+    pub fn campaign(&self) -> Campaign {
+        let sum = |of: fn(&Violation) -> u64| -> u64 {
+            self.violations.iter().map(|(_, violation)| of(violation)).sum()
+        };
+        let mut facts = self.facts.clone();
+        let campaign = Campaign {
+            cases: self.seeds,
+            seeds: Seeds { first: self.first_seed, count: self.seeds },
+            lost: sum(|violation| violation.lost),
+            twice: sum(|violation| violation.twice),
+            in_doubt: facts.remove("mails_in_doubt").unwrap_or_default(),
+            ..Campaign::default()
+        };
+        campaign
+            .fact("starts", self.cycles)
+            .fact("broken", self.violations.len())
+            .fact("faults", json!(self.faults))
+            .fact("counts", json!(facts))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use postrider_store::{Outbox, SendState};
 
-use crate::{oracle, process::Violation, world::World};
+use crate::{Violation, oracle, world::World};
 
 /// Checks everything; what was counted.
 pub(crate) fn of(world: &World) -> Result<BTreeMap<String, u64>, Violation> {
@@ -28,7 +28,10 @@ fn promises(world: &World) -> Result<(), Violation> {
         let found = epochs.iter().find(|sealed| sealed.seal.epoch == epoch);
         match found.map(|sealed| sealed.seal.trigger_rows) {
             Some(found) if found == rows => {}
-            found => return Err(format!("epoch {epoch} was announced with {rows}, has {found:?}")),
+            found => {
+                let what = format!("epoch {epoch} was announced with {rows}, has {found:?}");
+                return Err(Violation::differs(found.unwrap_or_default(), rows, what));
+            }
         }
     }
     Ok(())
@@ -42,10 +45,11 @@ fn mails(world: &World, rows: u64) -> Result<BTreeMap<String, u64>, Violation> {
     }
     let counts = outbox.counts();
     if !counts.conserved() || counts.trigger_rows != rows {
-        return Err(format!("{rows} trigger rows are not conserved: {counts:?}"));
+        let what = format!("{rows} trigger rows are not conserved: {counts:?}");
+        return Err(Violation::differs(counts.trigger_rows, rows, what));
     }
     if counts.pending() != 0 {
-        return Err(format!("rows were left: {counts:?}"));
+        return Err(Violation::lost(counts.pending(), format!("rows were left: {counts:?}")));
     }
     let accepted = world.carrier.accepted();
     for (send, entry) in outbox.sends() {
@@ -59,15 +63,19 @@ fn mails(world: &World, rows: u64) -> Result<BTreeMap<String, u64>, Violation> {
         };
         if !fits || (once && mails > 1) {
             let state = entry.state;
-            return Err(format!("send {send:?} of {} is {state:?} with {mails} mails", entry.sink));
+            let what = format!("send {send:?} of {} is {state:?} with {mails} mails", entry.sink);
+            let expected = u64::from(matches!(state, SendState::Accepted));
+            return Err(Violation::differs(mails as u64, expected, what));
         }
     }
     for (send, ids) in &accepted {
         if outbox.state(*send).is_none() {
-            return Err(format!("send {send:?} was mailed and nobody intended it"));
+            let what = format!("send {send:?} was mailed and nobody intended it");
+            return Err(Violation::twice(ids.len() as u64, what));
         }
         if ids.iter().any(|id| *id != ids[0]) {
-            return Err(format!("send {send:?} was mailed under several ids"));
+            let what = format!("send {send:?} was mailed under several ids");
+            return Err(Violation::twice(ids.len() as u64 - 1, what));
         }
     }
     let count = |kind: &str, count: u64| (kind.to_owned(), count);

@@ -7,8 +7,9 @@ use postrider_store::testing::{CachedFiles, Fault, FaultyStore, Operation};
 
 use crate::{
     Carrier, Client, Death, Dice, DiskFaults, Injected, Journal, Life, Report, Shop, SimClock,
+    Violation,
     plan::Plan,
-    process::{End, Process, Told, Violation, open_log},
+    process::{End, Process, Told, open_log},
     time::SECOND,
     verdict,
 };
@@ -62,7 +63,7 @@ pub(crate) struct World {
 pub fn simulate(shop: &Shop, mode: Mode, seed: u64) -> Outcome {
     let mut world = World::new(shop, mode, seed);
     let verdict = world.run();
-    let mut report = Report::new("", seed);
+    let mut report = Report::new(seed);
     report.seeds = 1;
     report.cycles = world.cycles;
     report.faults = world.injected.all();
@@ -71,7 +72,7 @@ pub fn simulate(shop: &Shop, mode: Mode, seed: u64) -> Outcome {
     }
     match verdict {
         Ok(facts) => report.facts = facts,
-        Err(violation) => report.violations.push(format!("seed {seed}: {violation}")),
+        Err(violation) => report.violations.push((seed, violation)),
     }
     let facts =
         [("checkpoints", world.told.checkpoints()), ("segments_deleted", world.segments_deleted)];
@@ -123,9 +124,9 @@ impl World {
         }
         self.calm_down();
         match self.live(Plan::LAST, &mut dice)? {
-            Some(End::Failed(reason)) => return Err(format!("with no fault left: {reason}")),
+            Some(End::Failed(reason)) => return Err(format!("with no fault left: {reason}").into()),
             Some(End::Finished) => {}
-            None => return Err("the last process died".to_owned()),
+            None => return Err("the last process died".into()),
         }
         verdict::of(self)
     }
@@ -163,7 +164,7 @@ impl World {
             tokio::select! {
                 biased;
                 () = life.died() => Ok(None),
-                () = clock.stuck() => Err("nobody can go on, and nobody waits for time".to_owned()),
+                () = clock.stuck() => Err("nobody can go on, and nobody waits for time".into()),
                 end = self.process(&life, plan, &mut doing) => match end {
                     // Whatever a dead process thinks, it can't tell anybody.
                     _ if life.is_dead() => Ok(None),
@@ -213,7 +214,7 @@ impl World {
             Err(end) => return Ok(end),
         };
         if !process.pipeline.settle().await {
-            return process.ended().await?.ok_or_else(|| "it ended without an end".to_owned());
+            return process.ended().await?.ok_or_else(|| "it ended without an end".into());
         }
         life.recovered();
         for _ in 0..plan.actions {
@@ -239,7 +240,7 @@ impl World {
             LogError::Files { .. } | LogError::Dead { .. } | LogError::DiskFull { .. } => {
                 Ok(End::Failed(error.to_string()))
             }
-            error => Err(error.to_string()),
+            error => Err(error.to_string().into()),
         }
     }
 

@@ -2,13 +2,18 @@
 
 use clap::Parser;
 
-/// Measures events a second from an NDJSON file through a filter and a one-minute tumble by customer into a
-/// blackhole, beside the same query in plain DataFusion in the same process. Prints JSON.
+use crate::bench::BenchQuery;
+
+/// Measures events a second from an NDJSON file through a query into a blackhole, beside the same query in plain
+/// DataFusion in the same process. Prints JSON.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Examples:\n  postrider bench\n  postrider bench --events 2000000 --rounds 5\n  postrider bench --state"
+    after_help = "Examples:\n  postrider bench\n  postrider bench --events 2000000 --rounds 5\n  postrider bench --query hop,session,join --parallelism 1\n  postrider bench --state"
 )]
 pub(crate) struct BenchArgs {
+    /// What to measure; several with commas
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["tumble"])]
+    pub(crate) query: Vec<BenchQuery>,
     /// Events in the generated file
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     pub(crate) events: u64,

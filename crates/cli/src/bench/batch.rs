@@ -2,17 +2,14 @@
 
 use std::{path::Path, sync::Arc};
 
-use arrow::{
-    array::AsArray,
-    datatypes::{DataType, Field, Int64Type, Schema, TimeUnit},
-};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::{
     execution::context::{SessionConfig, SessionContext},
     prelude::JsonReadOptions,
 };
 use futures::StreamExt;
 
-use super::Answer;
+use super::{Answer, counted, queries::BenchQuery};
 use crate::outcome::{Failure, Outcome};
 
 /// How it ran.
@@ -20,7 +17,7 @@ pub(super) const SETTINGS: &str = "SessionConfig::new() with target_partitions =
      threads, NDJSON file with the schema given, result streamed and counted; everything else default";
 
 /// Runs the query as a batch.
-pub(super) async fn run(path: &Path, threads: usize) -> Outcome<Answer> {
+pub(super) async fn run(query: BenchQuery, path: &Path, threads: usize) -> Outcome<Answer> {
     let text = |name| Field::new(name, DataType::Utf8, true);
     let schema = Arc::new(Schema::new(vec![
         text("event_id"),
@@ -37,19 +34,13 @@ pub(super) async fn run(path: &Path, threads: usize) -> Outcome<Answer> {
     let options = JsonReadOptions::default().schema(&schema).file_extension(".ndjson");
     let path = path.to_str().ok_or_else(|| Failure::failed("the path is no UTF-8"))?;
     context.register_json("events", path, options).await?;
-    let frame = context
-        .sql(
-            "SELECT customer_id, date_bin(INTERVAL '1 minute', ts) AS w, count(*) AS n, \
-             sum(amount) AS amount FROM events WHERE event_type <> 'heartbeat' GROUP BY 1, 2",
-        )
-        .await?;
+    let frame = context.sql(query.batch()).await?;
     let mut stream = frame.execute_stream().await?;
     let mut answer = Answer::default();
     while let Some(batch) = stream.next().await {
         let batch = batch?;
         answer.rows += batch.num_rows() as u64;
-        let events: i64 = batch.column(2).as_primitive::<Int64Type>().values().iter().sum();
-        answer.events += events.unsigned_abs();
+        answer.events += counted(&batch);
     }
     Ok(answer)
 }

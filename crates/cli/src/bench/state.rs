@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -16,7 +16,7 @@ use postrider_engine::{
     CheckpointFacts, EngineObserver, Pipeline, PipelineOptions, RecoveryFacts, SealFacts,
     SystemClock,
 };
-use postrider_store::{CheckpointError, Log, LogOptions};
+use postrider_store::{CheckpointError, Log};
 use serde_json::{Value, json};
 
 use self::table::{Rows, Tables};
@@ -26,7 +26,7 @@ use crate::{
     checkpoints::CheckpointSettings,
     console,
     outcome::{Failure, Outcome},
-    services::{block_on, cores},
+    services::{block_on, cores, log_options},
 };
 
 /// The query, as the report names it: nothing fires, so its state only grows and changes.
@@ -54,7 +54,7 @@ async fn measure(args: &BenchArgs) -> Outcome<Value> {
     drop(plain_dir);
     let side = Side::start(args, dir.path(), EVERY_NS, false).await?;
     let with = side.rate(args, seconds, true).await?;
-    let facts = std::mem::take(&mut *side.watch.lock());
+    let (filling, facts) = side.watch.taken();
     side.rows.stop();
     side.pipeline.settle().await;
     let last = side.pipeline.checkpoint().await.map_err(Failure::failed)?;
@@ -65,8 +65,8 @@ async fn measure(args: &BenchArgs) -> Outcome<Value> {
     side.pipeline.settle().await;
     let restart_seconds = restarted.elapsed().as_secs_f64();
     side.end().await;
-    #[expect(clippy::cast_precision_loss, reason = "seconds of a benchmark")]
-    let took = |facts: &CheckpointFacts| rounded(facts.took_ns as f64 / 1e9);
+    let took = |facts: &CheckpointFacts| seconds_of(facts.took_ns);
+    let paused = |facts: &CheckpointFacts| seconds_of(facts.paused_ns);
     Ok(json!({
         "query": QUERY,
         "keys": args.keys,
@@ -79,6 +79,8 @@ async fn measure(args: &BenchArgs) -> Outcome<Value> {
         "events_per_second_with_checkpoints": with.round(),
         "ratio": rounded(with / without),
         "checkpoints": facts.len(),
+        "pause_seconds_while_filling": filling.iter().map(paused).collect::<Vec<_>>(),
+        "pause_seconds": facts.iter().map(paused).collect::<Vec<_>>(),
         "checkpoint_seconds": facts.iter().map(took).collect::<Vec<_>>(),
         "checkpoint_bytes": facts.iter().map(|facts| facts.written_bytes).collect::<Vec<_>>(),
         "restart_seconds": rounded(restart_seconds),
@@ -103,7 +105,7 @@ impl Side {
              INSERT INTO results SELECT k, tumble(INTERVAL '30 days') AS w, count(*) AS n, sum(x) AS a, min(v) AS b,
                max(v) AS c, avg(x) AS d, sum(v) AS e FROM events GROUP BY k, w;";
         let program = postrider_sql::plan_program(sql, PipelineName("bench".to_owned()))?;
-        let log = Log::open(LogOptions::new(dir.join("log")))?.log;
+        let log = Log::open(log_options(&dir.join("log")))?.log;
         let wall: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let settings = CheckpointSettings::local(dir, every_ns)?;
         let checkpoints = settings.of(&program.name, log.generation(), &wall);
@@ -129,7 +131,7 @@ impl Side {
         if checkpointed {
             self.pipeline.checkpoint().await.map_err(Failure::failed)?;
         }
-        self.watch.lock().clear();
+        self.watch.filled.store(self.watch.lock().len(), Ordering::Relaxed);
         let (before, started) = (self.watch.rows.load(Ordering::Relaxed), Instant::now());
         tokio::time::sleep(Duration::from_secs(seconds.into())).await;
         let (after, took) = (self.watch.rows.load(Ordering::Relaxed), started.elapsed());
@@ -161,11 +163,20 @@ impl Side {
 struct Watch {
     rows: AtomicU64,
     checkpoints: Mutex<Vec<CheckpointFacts>>,
+    /// How many of them were taken before every key was there.
+    filled: AtomicUsize,
 }
 
 impl Watch {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<CheckpointFacts>> {
         self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was seen of checkpoints: while the state was filled, and then.
+    fn taken(&self) -> (Vec<CheckpointFacts>, Vec<CheckpointFacts>) {
+        let mut filling = std::mem::take(&mut *self.lock());
+        let facts = filling.split_off(self.filled.load(Ordering::Relaxed).min(filling.len()));
+        (filling, facts)
     }
 }
 
@@ -188,6 +199,11 @@ impl EngineObserver for Watch {
     fn checkpoint_failed(&self, _pipeline: &str, error: &CheckpointError) {
         console::error(&error.to_string());
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds of a benchmark")]
+fn seconds_of(nanoseconds: i64) -> f64 {
+    rounded(nanoseconds as f64 / 1e9)
 }
 
 /// Reads every file below a directory; the bytes, and the seconds it took.

@@ -8,10 +8,7 @@ use std::{
     },
 };
 
-use arrow::{
-    array::{AsArray, RecordBatch},
-    datatypes::{Int64Type, SchemaRef},
-};
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use postrider_connect::DeadLetterSink;
 use postrider_core::{Clock, DataSink, Diagnostics, PipelineName, Reject, SinkError, SinkPosition};
@@ -19,21 +16,17 @@ use postrider_engine::{
     Connectors, NoObserver, Pipeline, PipelineOptions, SourceParts, SystemClock,
 };
 use postrider_plan::Table;
-use postrider_store::{Log, LogOptions};
+use postrider_store::Log;
 
-use super::Answer;
-use crate::{outcome::Outcome, wiring::Wiring};
-
-/// The query, as the report names it.
-pub(super) const QUERY: &str = "SELECT customer_id, tumble(INTERVAL '1 minute'), count(*), sum(amount) \
-     FROM events WHERE event_type <> 'heartbeat' GROUP BY 1, 2";
+use super::{Answer, counted, queries::BenchQuery};
+use crate::{outcome::Outcome, services, wiring::Wiring};
 
 /// How it ran.
 pub(super) const SETTINGS: &str = "log on disk, an fsync for each epoch, watermark 5 seconds behind, \
      NDJSON file to a counting blackhole; parallelism = shards = runtime threads";
 
 /// Runs the query from the file to a sink that counts.
-pub(super) async fn run(path: &Path, threads: usize) -> Outcome<Answer> {
+pub(super) async fn run(query: BenchQuery, path: &Path, threads: usize) -> Outcome<Answer> {
     let dir = tempfile::tempdir()?;
     let sql = format!(
         "CREATE TABLE events (
@@ -42,13 +35,12 @@ pub(super) async fn run(path: &Path, threads: usize) -> Outcome<Answer> {
            WATERMARK FOR ts AS ts - INTERVAL '5 seconds'
          ) WITH (connector = 'single_file', path = '{}', format = 'json');
          CREATE TABLE results WITH (connector = 'blackhole');
-         INSERT INTO results
-         SELECT customer_id, tumble(INTERVAL '1 minute') AS w, count(*) AS n, sum(amount) AS amount
-         FROM events WHERE event_type <> 'heartbeat' GROUP BY customer_id, w;",
+         INSERT INTO results {};",
         path.display().to_string().replace('\'', "''"),
+        query.streaming(),
     );
     let program = postrider_sql::plan_program(&sql, PipelineName("bench".to_owned()))?;
-    let log = Log::open(LogOptions::new(dir.path()))?.log;
+    let log = Log::open(services::log_options(dir.path()))?.log;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let counts = Counts::default();
     let inner = Wiring {
@@ -73,7 +65,7 @@ pub(super) async fn run(path: &Path, threads: usize) -> Outcome<Answer> {
     Ok(Answer { rows: counts.0.load(Ordering::Relaxed), events: counts.1.load(Ordering::Relaxed) })
 }
 
-/// Rows, and the sum of their third column.
+/// Rows, and the sum of their column `n`.
 #[derive(Clone, Default)]
 struct Counts(Arc<AtomicU64>, Arc<AtomicU64>);
 
@@ -86,9 +78,7 @@ impl DataSink for Counts {
 
     async fn write(&mut self, rows: &RecordBatch) -> Result<(), SinkError> {
         self.0.fetch_add(rows.num_rows() as u64, Ordering::Relaxed);
-        let counted = rows.column(2).as_primitive::<Int64Type>();
-        let events: i64 = counted.values().iter().sum();
-        self.1.fetch_add(events.unsigned_abs(), Ordering::Relaxed);
+        self.1.fetch_add(counted(rows), Ordering::Relaxed);
         Ok(())
     }
 

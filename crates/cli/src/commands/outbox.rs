@@ -14,7 +14,7 @@ use arrow::{
 };
 use postrider_core::SendId;
 use postrider_store::{
-    Counts, DecisionRecord, Frame, FrameKind, IntentRecord, LogReader, Outbox, OutboxReader,
+    Counts, DecisionRecord, Frame, FrameKind, IntentRecord, LogReader, Lsn, Outbox, OutboxReader,
     RowRef, SendEntry, SendState,
 };
 
@@ -27,6 +27,9 @@ use crate::{
 
 /// The file in a state directory that whoever writes its log has locked.
 const LOCK_FILE: &str = "LOCK";
+
+/// How often a log is looked at whose beginning goes away.
+const LOOKS_MAX: usize = 10;
 
 /// The outbox of a log, and what became of each of its rows. Rows with the same dedupe key share a send.
 pub(crate) struct Sends {
@@ -175,10 +178,31 @@ fn open(dir: &Path) -> Outcome<Sends> {
             "there is no directory {shown}; give the --state-dir of a run"
         )));
     }
+    let begins = || -> Outcome<Lsn> { Ok(LogReader::of_directory(dir)?.start()) };
+    steadily(|| look(dir), begins)
+}
+
+/// One look, and where the log began.
+fn look(dir: &Path) -> Outcome<(Outcome<Sends>, Lsn)> {
     // A run that starts or ends while the log is read leaves its intents to the next look.
     let was_free = is_free(dir)?;
     let reader = LogReader::of_directory(dir)?;
-    Sends::read(&reader, || was_free && is_free(dir).unwrap_or(false))
+    let sends = Sends::read(&reader, || was_free && is_free(dir).unwrap_or(false));
+    Ok((sends, reader.start()))
+}
+
+/// Looks again if a look failed and the log begins elsewhere now: a live process deleted what was about to be read.
+fn steadily<T>(
+    mut look: impl FnMut() -> Outcome<(Outcome<T>, Lsn)>,
+    mut begins: impl FnMut() -> Outcome<Lsn>,
+) -> Outcome<T> {
+    for _ in 1..LOOKS_MAX {
+        match look()? {
+            (Err(_), from) if begins()? > from => {}
+            (outcome, _) => return outcome,
+        }
+    }
+    look()?.0
 }
 
 /// Whether no process writes to this log. The look itself is shared and takes no time, so it hinders no run.
@@ -229,4 +253,36 @@ pub(crate) fn fates(counts: &Counts, accepted: &str) -> String {
         }
     }
     parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Failure, LOOKS_MAX, Lsn, Outcome, steadily};
+
+    /// What comes of looks that fail so many times at a log, and how many there were. The log loses its beginning at every look
+    /// or at none.
+    fn looked(failing: usize, is_shortened: bool) -> (Outcome<&'static str>, usize) {
+        let mut looks = 0;
+        let look = || {
+            looks += 1;
+            if looks <= failing {
+                return Ok((Err(Failure::failed("position 5 of the log was deleted")), Lsn(5)));
+            }
+            Ok((Ok("all rows"), Lsn(5)))
+        };
+        let outcome = steadily(look, || Ok(Lsn(if is_shortened { 6 } else { 5 })));
+        (outcome, looks)
+    }
+
+    #[test]
+    fn a_log_that_loses_its_beginning_meanwhile_is_looked_at_again() {
+        assert!(matches!(looked(0, true), (Ok("all rows"), 1)));
+        assert!(matches!(looked(2, true), (Ok("all rows"), 3)));
+        assert!(matches!(looked(usize::MAX, true), (Err(_), LOOKS_MAX)));
+    }
+
+    #[test]
+    fn a_look_that_fails_for_another_reason_is_the_last() {
+        assert!(matches!(looked(1, false), (Err(_), 1)));
+    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use postrider_core::{Clock, format_duration};
 use postrider_engine::{Fate, OperatorPlan, RestoreFrom, SystemClock, UpgradePlan};
-use postrider_store::{LogReader, Manifest};
+use postrider_store::{LogReader, LogSpan, Lsn, Manifest};
 
 use super::state;
 use crate::{
@@ -43,7 +43,7 @@ pub(super) fn show(
         };
         let plan = UpgradePlan::new(&pipeline.program, manifest.as_ref())
             .map_err(|found| report::failure(&pipeline.path, &pipeline.program.sql, &found.0))?;
-        let log_was_cut = log_start(dir)?.is_some_and(|start| start > 0);
+        let log_was_cut = log(dir)?.is_some_and(|reader| reader.start() > Lsn(0));
         for line in describe(&name.0, &plan, now, Doing::Asked { log_was_cut }) {
             console::line(line);
         }
@@ -57,15 +57,9 @@ async fn newest(
     dir: &Path,
     from: Option<&RestoreFrom>,
 ) -> Outcome<Option<Manifest>> {
-    let start = log_start(dir)?;
     // Where a log ends is not looked at: a process that runs may have written more meanwhile.
-    let fits = |manifest: &Manifest| match start {
-        Some(start) if manifest.checkpoint.log_position < start => Err(format!(
-            "it goes on at {} of the log, which begins at {start}",
-            manifest.checkpoint.log_position
-        )),
-        _ => Ok(()),
-    };
+    let span = log(dir)?.map(|reader| LogSpan::of_reader(&reader));
+    let fits = |manifest: &Manifest| span.map_or(Ok(()), |span| span.fits(&manifest.checkpoint));
     if let Some(wanted) = from {
         let manifest = state::find(store, Some(wanted)).await?;
         return match fits(&manifest) {
@@ -80,12 +74,12 @@ async fn newest(
     Ok(recovery.recovered.map(|recovered| recovered.manifest))
 }
 
-/// Where the log of a directory begins; `None` if there is none.
-fn log_start(dir: &Path) -> Outcome<Option<u64>> {
+/// The log of a directory; `None` if there is none.
+fn log(dir: &Path) -> Outcome<Option<LogReader>> {
     if !dir.is_dir() {
         return Ok(None);
     }
-    Ok(Some(LogReader::of_directory(dir)?.start().0))
+    Ok(Some(LogReader::of_directory(dir)?))
 }
 
 /// A plan as lines.

@@ -11,7 +11,7 @@ use postrider_core::{Clock, PipelineName};
 use postrider_engine::{PipelineSummary, SystemClock};
 use postrider_mail::{FileProvider, Provider, SmtpOptions, SmtpProvider};
 use postrider_serve::WriteKey;
-use postrider_store::{KeyRole, Log, LogOptions};
+use postrider_store::{KeyRole, Log};
 use tokio::net::TcpListener;
 
 use super::{notes::Notes, plan};
@@ -191,7 +191,7 @@ impl State {
             let shown = "in memory (nothing acts on the world; give --state-dir to keep it)";
             return Ok(Self { log: Log::in_memory(), dir: None, shown: shown.to_owned() });
         };
-        let mut options = LogOptions::new(&dir);
+        let mut options = services::log_options(&dir);
         options.lease = args.lease_ms.map_or(options.lease, Duration::from_millis);
         options.segment_bytes = args.log.log_segment_bytes.unwrap_or(options.segment_bytes);
         let opened = Log::open(options)?;

@@ -28,6 +28,7 @@ const GAP: i64 = 60 * MINUTE;
 /// The rows that abandoned carts should give. `session` is the simulation's.
 const EXPECTED: &str = "
     SELECT user_id, 'cart:' || coalesce(last_value(cart_id ORDER BY ts), ''),
+           to_timestamp_nanos(max(ts)) + INTERVAL '1 hour',
            last_value(email ORDER BY ts), last_value(first_name ORDER BY ts),
            last_value(cart_id ORDER BY ts), last_value(product ORDER BY ts),
            last_value(items ORDER BY ts), last_value(cart_value ORDER BY ts)

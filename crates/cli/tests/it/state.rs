@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use postrider_store::{Log, LogOptions, Lsn, Outbox};
+
 use crate::process::{
     Finished, Running, Signal, eventually, json_lines, postrider, run, run_pipeline, write,
 };
@@ -38,7 +40,7 @@ impl Shop {
     /// Runs until a checkpoint is there and some rows went out, then stops.
     fn run_partly(&self) -> String {
         let mut command = run_pipeline(&self.file, &self.state);
-        command.args(["--checkpoint-every", "1"]);
+        command.args(["--checkpoint-every", "1", "--log-segment-bytes", "4096"]);
         let mut running = Running::start(command);
         eventually("a checkpoint", || self.manifests().len() > 1);
         running.stop(Signal::TERM)
@@ -57,6 +59,15 @@ impl Shop {
     fn newest(&self) -> u64 {
         let out = self.state(&["list", "--format", "json"]).ok();
         json_lines(&out)[0]["checkpoint"].as_u64().unwrap()
+    }
+
+    /// Deletes the log before the newest checkpoint, as housekeeping does once all others are gone.
+    fn cut_log(&self) {
+        let log = Log::open(LogOptions::new(&self.state)).unwrap().log;
+        Outbox::read(&log.reader(log.start())).unwrap().save(&log.views()).unwrap();
+        let shown = &json_lines(&self.state(&["show", "shop", "--format", "json"]).ok())[0];
+        let newest = Lsn(shown["log_position"].as_u64().unwrap());
+        assert!(log.truncate_before(newest).unwrap().segments > 0);
     }
 
     fn counts(&self) -> (usize, i64) {
@@ -214,4 +225,55 @@ fn a_savepoint_or_a_number_is_gone_back_to_without_a_row_twice() {
         let err = run(command).fails_with(2);
         assert!(err.contains(gone), "{err}");
     }
+}
+
+#[test]
+fn a_plan_says_that_a_rebuild_needs_log_that_is_gone() {
+    let shop = Shop::new();
+    shop.run_partly();
+    shop.cut_log();
+    let plan = || {
+        let mut command = run_pipeline(&shop.file, &shop.state);
+        command.arg("--plan");
+        run(command).ok()
+    };
+    assert!(!plan().contains("--accept-gap"), "nothing is rebuilt");
+    write(shop.dir.path(), "shop.sql", &sql("1 hour", "5 minutes"));
+    let out = plan();
+    assert!(out.contains("  rebuild  "), "{out}");
+    assert!(out.contains("the log no longer has its beginning"), "{out}");
+    assert!(out.contains("a run is refused without --accept-gap"), "{out}");
+}
+
+#[test]
+fn checkpoints_of_another_log_are_refused_planned_with_and_verified_as_such() {
+    let (shop, other) = (Shop::new(), Shop::new());
+    shop.run_partly();
+    other.run_partly();
+    fs::remove_dir_all(shop.state.join("checkpoints")).unwrap();
+    fs::rename(other.state.join("checkpoints"), shop.state.join("checkpoints")).unwrap();
+    let before = shop.manifests();
+    let named = |err: &str| {
+        assert!(err.contains(" of pipeline `shop` was taken of log "), "{err}");
+        assert!(err.contains("Give the --state-dir of that log"), "{err}");
+    };
+    named(&run(run_pipeline(&shop.file, &shop.state)).fails_with(75));
+    named(&shop.state(&["gc"]).fails_with(75));
+    let planned = |args: &[&str]| {
+        let mut command = run_pipeline(&shop.file, &shop.state);
+        command.arg("--plan").args(args);
+        run(command)
+    };
+    named(&planned(&[]).fails_with(75));
+    let newest = shop.newest().to_string();
+    let err = planned(&["--from-checkpoint", &newest]).fails_with(2);
+    assert!(err.contains("can't be restored: it was taken of log "), "{err}");
+
+    let verified = shop.state(&["verify"]);
+    let line = format!("checkpoint {newest} ");
+    let line = verified.out.lines().find(|found| found.contains(&line)).unwrap();
+    assert!(line.contains("foreign") && line.contains("it was taken of log "), "{line}");
+    let err = verified.fails_with(1);
+    assert!(err.contains("of another log: a run refuses them"), "{err}");
+    assert_eq!(shop.manifests(), before, "nothing was written");
 }

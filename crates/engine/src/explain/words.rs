@@ -59,13 +59,21 @@ impl Words {
     pub(super) fn new(flow: &Dataflow) -> Self {
         let mut results = BTreeMap::new();
         for stage in &flow.stages {
-            let OperatorSpec::Window(_, spec) = &stage.operator;
-            let mut fields: Vec<_> = spec.output_schema.fields().iter().collect();
-            if spec.window_index < fields.len() {
-                fields.remove(spec.window_index);
-            }
-            let words = stage.words.keys.iter().chain(&stage.words.aggregates);
-            results.extend(fields.iter().map(|field| field.name().clone()).zip(words.cloned()));
+            let (fields, words): (Vec<_>, Vec<_>) = match &stage.operator {
+                OperatorSpec::Window(_, spec) => {
+                    let fields = spec.output_schema.fields().iter().enumerate();
+                    let fields = fields.filter(|(index, _)| *index != spec.window_index);
+                    let words = stage.words.keys.iter().chain(&stage.words.aggregates);
+                    (fields.map(|(_, field)| field).collect(), words.collect())
+                }
+                OperatorSpec::Over(spec) => {
+                    let calls = spec.output_schema.fields().iter().skip(spec.width());
+                    (calls.collect(), stage.words.aggregates.iter().collect())
+                }
+                OperatorSpec::IntervalJoin(_) => continue,
+            };
+            let names = fields.into_iter().map(|field| field.name().clone());
+            results.extend(names.zip(words.into_iter().cloned()));
         }
         Self { results }
     }

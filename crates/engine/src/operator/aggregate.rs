@@ -11,7 +11,7 @@ use arrow::{
 };
 use datafusion::{
     common::{Result, exec_datafusion_err},
-    logical_expr::{EmitTo, GroupsAccumulator},
+    logical_expr::{Accumulator, EmitTo, GroupsAccumulator},
     physical_expr::aggregate::AggregateFunctionExpr,
     physical_plan::aggregates::{
         group_values::{GroupValues, new_group_values},
@@ -21,6 +21,7 @@ use datafusion::{
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
 use postrider_core::Batch;
 
+use super::distinct::{SortedDistinct, depends_on_order};
 use crate::chain::new_batch;
 
 /// One aggregate function and where its inputs stand in the incoming rows.
@@ -108,6 +109,13 @@ impl AggregateSpec {
                     return call.function.create_groups_accumulator();
                 }
                 let function = Arc::clone(&call.function);
+                if depends_on_order(&function)? {
+                    let make = move || {
+                        let sorted = SortedDistinct::new(Arc::clone(&function))?;
+                        Ok(Box::new(sorted) as Box<dyn Accumulator>)
+                    };
+                    return Ok(Box::new(GroupsAccumulatorAdapter::new(make)) as _);
+                }
                 let adapter = GroupsAccumulatorAdapter::new(move || function.create_accumulator());
                 Ok(Box::new(adapter) as Box<dyn GroupsAccumulator>)
             })

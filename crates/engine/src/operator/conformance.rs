@@ -1,22 +1,28 @@
 //! What every operator proves about its state, by one line at the end of this file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::{
     array::RecordBatch,
     buffer::BooleanBuffer,
     util::display::{ArrayFormatter, FormatOptions},
 };
+use datafusion::common::JoinType;
 use postrider_core::{Batch, Watermark};
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use super::{
-    Advanced, Operator, RestoredPart, StateSnapshot, reroute,
-    testing::{keyed, keyed_rows},
+    Advanced, Deferred, Operator, RestoredPart, StateSnapshot, reroute,
+    testing::{joined, keyed, keyed_rows, over},
 };
 use crate::exchange::{Route, split};
 
 const ROUTE: Route = Route::Hash { keys: 1 };
+/// How many keys rows have, NULL included.
+const KEYS: usize = 13;
 
 /// What happens to an operator.
 #[derive(Debug, Clone)]
@@ -26,6 +32,8 @@ enum Step {
     /// The watermark moves by this much.
     Advance(i64),
     Snapshot,
+    /// The work that snapshots left is done.
+    Work,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -35,14 +43,17 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => rows.prop_map(Step::Rows),
         4 => (0..60_i64).prop_map(Step::Advance),
         3 => Just(Step::Snapshot),
+        1 => Just(Step::Work),
     ];
     prop::collection::vec(step, 1..40)
 }
 
+type Rows = Arc<Deferred<Vec<RecordBatch>>>;
+
 /// The parts of one instance, as a checkpoint would keep them.
 #[derive(Debug, Clone, Default)]
 struct Kept {
-    parts: BTreeMap<u64, (Vec<RecordBatch>, Option<BooleanBuffer>)>,
+    parts: BTreeMap<u64, (Rows, Option<BooleanBuffer>)>,
     forgotten: BTreeSet<u64>,
 }
 
@@ -55,24 +66,39 @@ impl Kept {
             assert!(!self.forgotten.contains(&part.id), "part {} came back", part.id);
             let known = before.remove(&part.id).map(|(rows, _)| rows);
             let rows = match (part.new, known) {
-                (Some(new), None) => new,
+                (Some(new), None) => Arc::new(new),
                 (None, Some(known)) => known,
                 (new, _) => panic!("part {} new: {}", part.id, new.is_some()),
             };
-            let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
-            assert_eq!(count as u64, part.rows);
-            assert!(part.dead.as_ref().is_none_or(|dead| dead.len() == count));
             self.parts.insert(part.id, (rows, part.dead));
         }
         self.forgotten.extend(before.into_keys());
     }
 
+    /// Does what was left to do.
+    fn work(&self) {
+        for (id, (rows, dead)) in &self.parts {
+            let count: usize = rows.get().unwrap().iter().map(RecordBatch::num_rows).sum();
+            assert!(count > 0, "part {id} is empty");
+            assert!(dead.as_ref().is_none_or(|dead| dead.len() == count), "part {id}");
+        }
+    }
+
+    /// The rows that still count.
+    fn live_rows(&self) -> usize {
+        let live = self.parts.values().map(|(rows, dead)| {
+            let rows: usize = rows.get().unwrap().iter().map(RecordBatch::num_rows).sum();
+            rows - dead.as_ref().map_or(0, BooleanBuffer::count_set_bits)
+        });
+        live.sum()
+    }
+
     fn restored(&self) -> Vec<RestoredPart> {
         let parts = self.parts.iter();
         parts
-            .map(|(&id, (batches, dead))| RestoredPart {
+            .map(|(&id, (rows, dead))| RestoredPart {
                 id,
-                batches: batches.clone(),
+                batches: rows.get().unwrap().clone(),
                 dead: dead.clone(),
             })
             .collect()
@@ -85,16 +111,20 @@ type Shown = Vec<(Vec<String>, u64, Option<Watermark>)>;
 /// Instances of an operator and their kept states.
 struct Run<'a> {
     build: &'a dyn Fn() -> Box<dyn Operator>,
+    inputs: usize,
     shards: Vec<(Box<dyn Operator>, Kept)>,
     watermark: Watermark,
     snapshots: u64,
+    /// Leaves the work of snapshots to who needs its outcome.
+    is_idle: bool,
     shown: Shown,
 }
 
 impl<'a> Run<'a> {
-    fn new(build: &'a dyn Fn() -> Box<dyn Operator>, shards: usize) -> Self {
+    fn new(build: &'a dyn Fn() -> Box<dyn Operator>, inputs: usize, shards: usize) -> Self {
         let shards = (0..shards).map(|_| (build(), Kept::default())).collect();
-        Self { build, shards, watermark: Watermark(0), snapshots: 0, shown: Vec::new() }
+        let shown = Vec::new();
+        Self { build, inputs, shards, watermark: Watermark(0), snapshots: 0, is_idle: false, shown }
     }
 
     /// The same instances anew, from what was kept.
@@ -108,7 +138,8 @@ impl<'a> Run<'a> {
         let shards = states.into_iter().map(|parts| {
             let mut kept = Kept::default();
             for part in &parts {
-                kept.parts.insert(part.id, (part.batches.clone(), part.dead.clone()));
+                let rows = Arc::new(Deferred::done(part.batches.clone()));
+                kept.parts.insert(part.id, (rows, part.dead.clone()));
             }
             let mut operator = (self.build)();
             operator.restore(self.snapshots, parts, self.watermark).unwrap();
@@ -118,20 +149,23 @@ impl<'a> Run<'a> {
             shards: shards.collect(),
             shown: self.shown.clone(),
             build: self.build,
+            inputs: self.inputs,
             watermark: self.watermark,
             snapshots: self.snapshots,
+            is_idle: self.is_idle,
         }
     }
 
     fn step(&mut self, step: &Step) {
-        let mut rows = Vec::new();
+        let (mut rows, mut completed) = (Vec::new(), Vec::new());
         match step {
             Step::Rows(rows) => {
                 let rows: Vec<_> =
                     rows.iter().map(|&(key, by, v)| (key, self.watermark.0 + by, v)).collect();
-                let parts = split(&keyed_rows(&rows), ROUTE, self.shards.len()).unwrap();
-                for ((operator, _), part) in self.shards.iter_mut().zip(parts) {
-                    part.iter().for_each(|batch| operator.process(batch).unwrap());
+                for input in 0..self.inputs {
+                    let own = |(_, _, v): &&(_, _, i64)| *v as usize % self.inputs == input;
+                    let own: Vec<_> = rows.iter().filter(own).copied().collect();
+                    completed.extend(self.process(input, &keyed_rows(&own)));
                 }
             }
             Step::Advance(by) => {
@@ -146,10 +180,33 @@ impl<'a> Run<'a> {
                     kept.take(self.snapshots, operator.snapshot(self.snapshots).unwrap());
                 }
             }
+            Step::Work if self.is_idle => {}
+            Step::Work => self.shards.iter().for_each(|(_, kept)| kept.work()),
         }
         let late = self.shards.iter_mut().map(|(operator, _)| operator.take_late_rows()).sum();
         let timer = self.shards.iter_mut().filter_map(|(operator, _)| operator.next_timer()).min();
+        completed.sort();
+        rows.extend(completed);
         self.shown.push((rows, late, timer));
+    }
+
+    /// What rows of an input complete at once.
+    fn process(&mut self, input: usize, batch: &Batch) -> Vec<String> {
+        let parts = split(batch, ROUTE, self.shards.len()).unwrap();
+        let mut out = Vec::new();
+        for ((operator, _), part) in self.shards.iter_mut().zip(parts) {
+            let Some(part) = part else { continue };
+            let mut from = 0;
+            while from < part.rows.num_rows() {
+                let rest = part.rows.num_rows() - from;
+                let rest = Batch {
+                    rows: part.rows.slice(from, rest),
+                    times: part.times.slice(from, rest),
+                };
+                from += operator.process(input, &rest, &mut out).unwrap();
+            }
+        }
+        out.iter().flat_map(texts).collect()
     }
 
     fn advance(&mut self) -> Vec<String> {
@@ -178,16 +235,26 @@ fn texts(batch: &Batch) -> Vec<String> {
     (0..batch.rows.num_rows()).map(|number| row(number).join(" | ")).collect()
 }
 
-fn check(build: &dyn Fn() -> Box<dyn Operator>, steps: &[Step], at: usize, shards: [usize; 2]) {
+fn check(
+    build: &dyn Fn() -> Box<dyn Operator>,
+    inputs: usize,
+    steps: &[Step],
+    at: usize,
+    shards: [usize; 2],
+    lasting: usize,
+) {
     let mut steps = steps.to_vec();
     // The last of them show everything.
     steps.extend([Step::Snapshot, Step::Advance(10_000)]);
-    let whole = Run::new(build, 1).all(&steps);
-    assert_eq!(Run::new(build, shards[0]).all(&steps).shown, whole.shown, "{shards:?}");
+    let whole = Run::new(build, inputs, 1).all(&steps);
+    assert_eq!(Run::new(build, inputs, shards[0]).all(&steps).shown, whole.shown, "{shards:?}");
+    // Nobody can tell when the work of snapshots was done.
+    let idle = Run { is_idle: true, ..Run::new(build, inputs, 1) };
+    assert_eq!(idle.all(&steps).shown, whole.shown, "work left undone");
     // A restart behind the snapshot, also on another number of shards.
     let at = steps[..at % steps.len()].iter().rposition(|step| matches!(step, Step::Snapshot));
     if let Some(at) = at {
-        let before = Run::new(build, shards[0]).all(&steps[..=at]);
+        let before = Run::new(build, inputs, shards[0]).all(&steps[..=at]);
         for shards in shards {
             let after = before.restored(shards).all(&steps[at + 1..]);
             assert_eq!(after.shown, whole.shown, "{} -> {shards} shards", before.shards.len());
@@ -196,26 +263,30 @@ fn check(build: &dyn Fn() -> Box<dyn Operator>, steps: &[Step], at: usize, shard
     let mut empty = whole;
     empty.step(&Step::Snapshot);
     for (operator, kept) in &mut empty.shards {
-        assert!(kept.parts.is_empty(), "{:?}", kept.parts);
         assert_eq!(operator.next_timer(), None);
+        if lasting == 0 {
+            assert!(kept.parts.is_empty(), "{:?}", kept.parts);
+        }
+        assert!(kept.live_rows() <= KEYS * lasting, "{} rows are kept", kept.live_rows());
         assert!(operator.memory() < 64 << 10, "{} bytes of nothing", operator.memory());
     }
 }
 
-fn prove(build: impl Fn() -> Box<dyn Operator>) {
+/// `lasting` is how many state rows of a key there may be when nothing is open any more.
+fn prove(inputs: usize, lasting: usize, build: impl Fn() -> Box<dyn Operator>) {
     let strategy = (steps(), any::<usize>(), 1..4_usize, 1..5_usize);
     let run = |(steps, at, from, to): (Vec<Step>, usize, usize, usize)| {
-        check(&build, &steps, at, [from, to]);
+        check(&build, inputs, &steps, at, [from, to], lasting);
         Ok(())
     };
     TestRunner::new(ProptestConfig::with_cases(64)).run(&strategy, run).unwrap();
-    let full = many_keys(&build);
+    let full = many_keys(inputs, &build);
     assert!(full > 20 * 2_000, "{full} bytes for 2,000 keys");
 }
 
 /// The memory that 2,000 keys take.
-fn many_keys(build: &dyn Fn() -> Box<dyn Operator>) -> usize {
-    let mut run = Run::new(build, 1);
+fn many_keys(inputs: usize, build: &dyn Fn() -> Box<dyn Operator>) -> usize {
+    let mut run = Run::new(build, inputs, 1);
     run.step(&Step::Rows((0..2_000).map(|key| (Some(key), 50, key)).collect()));
     run.step(&Step::Snapshot);
     run.shards.iter().map(|(operator, _)| operator.memory()).sum()
@@ -226,7 +297,27 @@ macro_rules! conformance {
     ($($name:ident: $operator:expr;)*) => {
         $(#[test]
         fn $name() {
-            prove(|| Box::new($operator));
+            prove(1, 0, || Box::new($operator));
+        })*
+    };
+}
+
+/// Two inputs: a row goes to the one that its value says.
+macro_rules! conformance_of_joins {
+    ($($name:ident: $operator:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            prove(2, 0, || Box::new($operator));
+        })*
+    };
+}
+
+/// Operators that keep something of each key for ever: at most so many rows.
+macro_rules! conformance_for_ever {
+    ($($name:ident: $rows:literal, $operator:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            prove(1, $rows, || Box::new($operator));
         })*
     };
 }
@@ -235,4 +326,38 @@ conformance! {
     tumbling_windows: super::SlicingWindows::new(40, 40, keyed());
     hopping_windows: super::SlicingWindows::new(10, 45, keyed());
     sessions: super::SessionWindows::new(15, keyed()).unwrap();
+    sessions_that_move_slowly: super::SessionWindows::new(15, keyed()).unwrap().moving(1);
+    over_a_range: over(
+        "count(*) OVER w, sum(v) OVER w, sum(x) OVER w, max(s) OVER w, first_value(s) OVER w,
+         sum(x) OVER (PARTITION BY k ORDER BY ts RANGE BETWEEN INTERVAL '70 nanoseconds' PRECEDING AND INTERVAL '5 nanoseconds' PRECEDING)",
+        "k ORDER BY ts RANGE INTERVAL '25 nanoseconds' PRECEDING",
+    );
+}
+
+conformance_for_ever! {
+    over_everything: 1, over(
+        "row_number() OVER w, rank() OVER w, dense_rank() OVER w, sum(x) OVER w, stddev(x) OVER w, covar_samp(x, v) OVER w,
+         array_agg(v) OVER w, count(DISTINCT s) OVER w, count(*) FILTER (WHERE v % 2 = 0) OVER w,
+         max(s) OVER (PARTITION BY k ORDER BY ts, s DESC ROWS UNBOUNDED PRECEDING), avg(x) OVER (PARTITION BY k ORDER BY ts, s DESC)",
+        "k ORDER BY ts, s DESC",
+    );
+    over_some_rows: 8, over(
+        "lag(v) OVER w, lag(v, 2, 7) IGNORE NULLS OVER w, first_value(v) IGNORE NULLS OVER w, last_value(v) IGNORE NULLS OVER w,
+         nth_value(x, 3) OVER w, sum(x) OVER (PARTITION BY k ORDER BY ts ROWS 2 PRECEDING)",
+        "k ORDER BY ts",
+    );
+    over_rows_in_a_range_and_others: 8, over(
+        "first_value(v) IGNORE NULLS OVER w, lag(x, 3) OVER w, row_number() OVER w,
+         sum(x) OVER (PARTITION BY k ORDER BY ts RANGE INTERVAL '40 nanoseconds' PRECEDING)",
+        "k ORDER BY ts",
+    );
+}
+
+conformance_of_joins! {
+    inner_interval_join: super::IntervalJoin::new(joined(JoinType::Inner));
+    left_interval_join: super::IntervalJoin::new(joined(JoinType::Left));
+    right_interval_join: super::IntervalJoin::new(joined(JoinType::Right));
+    full_interval_join: super::IntervalJoin::new(joined(JoinType::Full));
+    semi_interval_join: super::IntervalJoin::new(joined(JoinType::LeftSemi));
+    anti_interval_join: super::IntervalJoin::new(joined(JoinType::LeftAnti));
 }

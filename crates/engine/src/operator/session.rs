@@ -22,12 +22,12 @@ use postrider_core::{Batch, Watermark};
 
 use self::{
     parts::PartStore,
-    table::{Session, SessionId, SessionTable},
+    table::{Session, SessionId, SessionTable, decode},
 };
 use super::{Advanced, Operator, RestoredPart, StateSnapshot, aggregate::AggregateSpec};
 use crate::{
     exchange::pick,
-    limits::{ADVANCE_ROWS, SESSION_PARTS},
+    limits::{ADVANCE_ROWS, SESSION_MOVE_ROWS, SESSION_PARTS},
 };
 
 /// Session windows of one shard.
@@ -40,6 +40,8 @@ pub(super) struct SessionWindows {
     timers: BinaryHeap<Reverse<(i64, SessionId)>>,
     /// Sessions that took rows since the newest snapshot, and perhaps others that have closed.
     touched: Vec<SessionId>,
+    /// How many rows that a snapshot merged are followed between two batches.
+    move_rows: usize,
     watermark: Watermark,
     late_rows: u64,
 }
@@ -53,9 +55,17 @@ impl SessionWindows {
             gap,
             timers: BinaryHeap::new(),
             touched: Vec::new(),
+            move_rows: SESSION_MOVE_ROWS,
             watermark: Watermark::MIN,
             late_rows: 0,
         })
+    }
+
+    /// Follows moved rows in smaller steps, so that much happens between two of them.
+    #[cfg(test)]
+    pub(super) const fn moving(mut self, rows: usize) -> Self {
+        self.move_rows = rows;
+        self
     }
 
     /// Finds the session of each row, opening, extending and merging as needed. Returns the rows
@@ -109,7 +119,7 @@ impl SessionWindows {
         }
         let lists = crowded.iter().map(|&id| std::mem::take(&mut self.table.session_mut(id).parts));
         let lists: Vec<_> = lists.collect();
-        let store = self.parts.fold(&lists)?;
+        let store = self.parts.fold(lists)?;
         for (row, id) in (0_u32..).zip(crowded) {
             self.table.session_mut(id).parts.push(parts::Part { store, row });
         }
@@ -119,8 +129,9 @@ impl SessionWindows {
     /// The rows of sessions that closed.
     fn emit(&mut self, mut closed: Vec<Session>) -> Result<Batch> {
         let lists: Vec<_> = closed.iter_mut().map(|c| std::mem::take(&mut c.parts)).collect();
-        let values = self.parts.evaluate(&lists)?;
-        let keys = self.table.decode(&closed)?;
+        let values = self.parts.plan(lists).values()?;
+        let keys = closed.iter().map(|session| session.key().as_ref());
+        let keys = decode(&self.table.converter(), keys)?;
         let starts = closed.iter().map(|session| session.start);
         let ends = closed.iter().map(|session| session.last.saturating_add(self.gap));
         self.spec.output(
@@ -159,8 +170,8 @@ struct Placed {
     crowded: Vec<SessionId>,
 }
 
-impl Operator for SessionWindows {
-    fn process(&mut self, batch: &Batch) -> Result<()> {
+impl SessionWindows {
+    pub(super) fn take_rows(&mut self, batch: &Batch) -> Result<()> {
         let store = self.parts.next_store();
         let placed = self.place(batch, store)?;
         if placed.rows.is_empty() {
@@ -175,13 +186,23 @@ impl Operator for SessionWindows {
         }
         self.fold(placed.crowded)?;
         if self.parts.wants_compaction() {
-            self.parts.compact(self.table.open_sessions())?;
+            self.touched.retain(|&id| self.table.is_open(id));
+            self.parts.compact(&mut self.table, &self.touched)?;
         }
+        self.parts.follow_move(&mut self.table, self.move_rows);
         Ok(())
+    }
+}
+
+impl Operator for SessionWindows {
+    fn process(&mut self, _input: usize, batch: &Batch, _out: &mut Vec<Batch>) -> Result<usize> {
+        self.take_rows(batch)?;
+        Ok(batch.rows.num_rows())
     }
 
     fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<Advanced> {
         self.watermark = self.watermark.max(watermark);
+        self.parts.follow_move(&mut self.table, self.move_rows);
         let mut closed = Vec::new();
         let mut advanced = Advanced::Partly;
         while closed.len() < ADVANCE_ROWS {

@@ -22,7 +22,7 @@ use arrow::array::{TimestampNanosecondArray, UInt32Array};
 use datafusion::common::Result;
 use postrider_core::{Batch, Watermark};
 
-use self::settled::{Partial, Slice};
+use self::settled::Slice;
 use super::{
     Advanced, Operator, RestoredPart, StateSnapshot,
     aggregate::{AggregateSpec, AggregateTable},
@@ -78,8 +78,6 @@ pub(super) struct SlicingWindows {
     late_rows: u64,
     /// The newest snapshot; 0 before the first.
     snapshot: u64,
-    /// The rows of each part that was listed last.
-    parts: BTreeMap<u64, u64>,
     /// Whether a partial state that is merged alone stays as it is.
     exact: bool,
 }
@@ -97,7 +95,6 @@ impl SlicingWindows {
             watermark: Watermark::MIN,
             late_rows: 0,
             snapshot: 0,
-            parts: BTreeMap::new(),
         }
     }
 
@@ -187,9 +184,9 @@ impl SlicingWindows {
         let mut merged = AggregateTable::new(&self.spec)?;
         let slices = self.slices_of(window);
         for (_, slice) in self.slices.range_mut(slices) {
-            slice.settle()?;
-            for Partial { keys, states, rows } in slice.partials() {
-                merged.merge(keys, states, *rows)?;
+            slice.settle();
+            for settled in slice.all_settled() {
+                settled.merge_into(&mut merged)?;
             }
         }
         Ok(merged)
@@ -223,8 +220,8 @@ impl SlicingWindows {
     }
 }
 
-impl Operator for SlicingWindows {
-    fn process(&mut self, batch: &Batch) -> Result<()> {
+impl SlicingWindows {
+    pub(super) fn take_rows(&mut self, batch: &Batch) -> Result<()> {
         let times = batch.times.values();
         let Some(&first) = times.first() else { return Ok(()) };
         let slice = Span::around(first, self.slice);
@@ -236,6 +233,13 @@ impl Operator for SlicingWindows {
             return Ok(());
         }
         self.add(slice.number, batch)
+    }
+}
+
+impl Operator for SlicingWindows {
+    fn process(&mut self, _input: usize, batch: &Batch, _out: &mut Vec<Batch>) -> Result<usize> {
+        self.take_rows(batch)?;
+        Ok(batch.rows.num_rows())
     }
 
     fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<Advanced> {

@@ -13,24 +13,23 @@ use arrow::{
 };
 use datafusion::common::Result;
 
+use super::deferred::Deferred;
 use crate::exchange::{Route, rows_by_route};
 
 /// The whole state of an operator instance at a snapshot, as the list of its parts.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct StateSnapshot {
     /// Every part that the state consists of, ascending by id.
     pub(crate) parts: Vec<StatePart>,
 }
 
 /// One part, as a snapshot lists it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct StatePart {
     /// Its number within the operator instance: that of the snapshot which made it. Never used again for other rows.
     pub(crate) id: u64,
-    /// How many rows it has, those that no longer count included.
-    pub(crate) rows: u64,
-    /// The rows, the first time it is listed.
-    pub(crate) new: Option<Vec<RecordBatch>>,
+    /// The rows, the first time it is listed. Making them costs more than the flow should stop for.
+    pub(crate) new: Option<Deferred<Vec<RecordBatch>>>,
     /// Which rows no longer count, if there are such.
     pub(crate) dead: Option<BooleanBuffer>,
 }
@@ -47,11 +46,6 @@ pub(crate) struct RestoredPart {
 }
 
 impl RestoredPart {
-    /// How many rows there are, those that no longer count included.
-    pub(crate) fn rows(&self) -> usize {
-        self.batches.iter().map(RecordBatch::num_rows).sum()
-    }
-
     /// The rows that count, without the bitmap.
     fn live(self) -> Result<Self> {
         let Some(dead) = self.dead else { return Ok(self) };

@@ -10,15 +10,27 @@ use arrow::{
     datatypes::{DataType, Field, Int64Type, Schema, TimestampNanosecondType},
 };
 use datafusion::{
+    common::JoinType,
     functions_aggregate::{
-        array_agg::array_agg_udaf, count::count_udaf, covariance::covar_samp_udaf,
-        min_max::max_udaf, stddev::stddev_udaf, sum::sum_udaf,
+        array_agg::array_agg_udaf, average::avg_udaf, count::count_udaf,
+        covariance::covar_samp_udaf, min_max::max_udaf, stddev::stddev_udaf, sum::sum_udaf,
     },
-    physical_expr::{aggregate::AggregateExprBuilder, expressions::col},
+    logical_expr::{AggregateUDF, Operator},
+    physical_expr::{
+        PhysicalExpr,
+        aggregate::AggregateExprBuilder,
+        expressions::{Column, binary, col, lit},
+    },
 };
-use postrider_core::Batch;
+use postrider_core::{Batch, PipelineName, Watermark};
+use postrider_plan::TimeBounds;
 
-use super::aggregate::{AggregateCall, AggregateSpec, window_fields};
+use super::{
+    Advanced, IntervalJoinSpec, Operator as StatefulOperator, OperatorSpec, RestoredPart,
+    StateSnapshot,
+    aggregate::{AggregateCall, AggregateSpec, window_fields},
+};
+use crate::chain::Chain;
 
 /// Counts the rows of each window, without a key.
 pub(super) fn counts() -> AggregateSpec {
@@ -75,39 +87,54 @@ fn keyed_schema() -> Arc<Schema> {
     ]))
 }
 
-/// Aggregates of every sort for each key: whole numbers, floats whose sum depends on the order, a merge that rounds, text, lists.
+/// Aggregates of every sort for each key: whole numbers, floats whose sum depends on the order, also of distinct ones, a merge that
+/// rounds, text, lists.
 pub(super) fn keyed() -> AggregateSpec {
-    let rows = keyed_schema();
-    let calls: Vec<_> = [
-        (count_udaf(), 1),
-        (sum_udaf(), 1),
-        (sum_udaf(), 2),
-        (stddev_udaf(), 2),
-        (max_udaf(), 3),
-        (array_agg_udaf(), 1),
-        (count_udaf(), 3),
+    keyed_by(&[
+        (count_udaf(), 1, false),
+        (sum_udaf(), 1, false),
+        (sum_udaf(), 2, false),
+        (stddev_udaf(), 2, false),
+        (max_udaf(), 3, false),
+        (array_agg_udaf(), 1, false),
+        (count_udaf(), 3, true),
+        (sum_udaf(), 2, true),
+        (avg_udaf(), 2, true),
         // DataFusion has no grouped form of it.
-        (covar_samp_udaf(), 2),
-    ]
-    .into_iter()
-    .map(|(function, column)| {
-        let name = rows.field(column).name().clone();
-        let distinct = function.name() == "count" && column == 3;
+        (covar_samp_udaf(), 2, false),
+    ])
+}
+
+/// Aggregates for each key that cost little.
+pub(super) fn keyed_cheaply() -> AggregateSpec {
+    keyed_by(&[
+        (count_udaf(), 1, false),
+        (sum_udaf(), 1, false),
+        (max_udaf(), 1, false),
+        (sum_udaf(), 2, false),
+    ])
+}
+
+/// Functions, each of a column of [`keyed_rows`] and perhaps of its distinct values, for each key.
+fn keyed_by(functions: &[(Arc<AggregateUDF>, usize, bool)]) -> AggregateSpec {
+    let rows = keyed_schema();
+    let call = |(function, column, distinct): &(Arc<AggregateUDF>, usize, bool)| {
+        let name = rows.field(*column).name().clone();
         let arguments = if function.name() == "covar_samp" { 2 } else { 1 };
         let expressions = (0..arguments).map(|_| col(&name, &rows).unwrap()).collect();
-        let mut builder = AggregateExprBuilder::new(function, expressions)
+        let mut builder = AggregateExprBuilder::new(Arc::clone(function), expressions)
             .schema(Arc::clone(&rows))
             .alias(format!("a{column}"));
-        if distinct {
+        if *distinct {
             builder = builder.distinct();
         }
         AggregateCall {
             function: Arc::new(builder.build().unwrap()),
-            arguments: vec![column; arguments],
+            arguments: vec![*column; arguments],
             filter: None,
         }
-    })
-    .collect();
+    };
+    let calls: Vec<_> = functions.iter().map(call).collect();
     let mut output = vec![
         Field::new("k", DataType::Int64, true),
         Field::new("w", DataType::Struct(window_fields()), false),
@@ -135,5 +162,100 @@ pub(super) fn keyed_rows(rows: &[(Option<i64>, i64, i64)]) -> Batch {
     Batch {
         rows: RecordBatch::try_new(keyed_schema(), columns).unwrap(),
         times: TimestampNanosecondArray::from_iter_values(rows.iter().map(|(_, time, _)| *time)),
+    }
+}
+
+/// A join of [`keyed_rows`] with themselves on their key, from 10 before to 25 after the left row, unless both values are
+/// multiples of seven.
+pub(super) fn joined(kind: JoinType) -> IntervalJoinSpec {
+    let rows = keyed_schema();
+    let both: Vec<_> = rows.fields().iter().chain(rows.fields()).cloned().collect();
+    let pairs = Arc::new(Schema::new(both));
+    let seventh = |column: usize| {
+        let value: Arc<dyn PhysicalExpr> = Arc::new(Column::new("v", column));
+        let rest = binary(value, Operator::Modulo, lit(7_i64), &pairs).unwrap();
+        binary(rest, Operator::NotEq, lit(0_i64), &pairs).unwrap()
+    };
+    let filter = binary(seventh(1), Operator::Or, seventh(5), &pairs).unwrap();
+    let alone = matches!(kind, JoinType::LeftSemi | JoinType::LeftAnti);
+    let nullable = pairs.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let output: Vec<_> = nullable.take(if alone { 4 } else { 8 }).collect();
+    let columns: Arc<[usize]> = (0..4).collect();
+    IntervalJoinSpec {
+        kind,
+        keys: 1,
+        inputs: [Arc::clone(&rows), rows],
+        columns: [Arc::clone(&columns), columns],
+        bounds: TimeBounds { from_ns: -10, to_ns: 25 },
+        filter: Some(filter),
+        pair_schema: pairs,
+        output_schema: Arc::new(Schema::new(output)),
+    }
+}
+
+/// Window functions over [`keyed_rows`], of which `w` is over `PARTITION BY` and so on, as SQL plans them.
+pub(super) fn over(calls: &str, window: &str) -> Timed {
+    let sql = format!(
+        "CREATE TABLE t (k BIGINT, v BIGINT, x DOUBLE, s TEXT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts)
+           WITH (connector = 'generator', rows = 1);
+         SELECT k, v, x, s, ts, {calls} FROM t WINDOW w AS (PARTITION BY {window});"
+    );
+    let program = postrider_sql::plan_program(&sql, PipelineName("test".to_owned()));
+    let program = program.unwrap_or_else(|errors| panic!("{errors}"));
+    let flow = crate::planner::plan_dataflow(&program).unwrap_or_else(|errors| panic!("{errors}"));
+    let [stage] = flow.stages.as_slice() else { panic!("{} stages", flow.stages.len()) };
+    assert!(matches!(stage.operator, OperatorSpec::Over(_)));
+    Timed(stage.operator.build().unwrap(), flow.sources[0].outputs[0].chain.clone())
+}
+
+/// An operator behind a source whose rows have their time as their last column.
+pub(super) struct Timed(Box<dyn StatefulOperator>, Chain);
+
+impl StatefulOperator for Timed {
+    fn process(
+        &mut self,
+        input: usize,
+        batch: &Batch,
+        out: &mut Vec<Batch>,
+    ) -> datafusion::common::Result<usize> {
+        let mut columns: Vec<(&str, ArrayRef)> =
+            ["k", "v", "x", "s"].into_iter().zip(batch.rows.columns().to_vec()).collect();
+        columns.push(("ts", Arc::new(batch.times.clone())));
+        let rows = RecordBatch::try_from_iter(columns).unwrap();
+        let batch = self.1.run(&Batch { rows, times: batch.times.clone() })?;
+        batch.map_or(Ok(0), |batch| self.0.process(input, &batch, out))
+    }
+
+    fn advance(
+        &mut self,
+        watermark: Watermark,
+        out: &mut Vec<Batch>,
+    ) -> datafusion::common::Result<Advanced> {
+        self.0.advance(watermark, out)
+    }
+
+    fn next_timer(&mut self) -> Option<Watermark> {
+        self.0.next_timer()
+    }
+
+    fn take_late_rows(&mut self) -> u64 {
+        self.0.take_late_rows()
+    }
+
+    fn snapshot(&mut self, number: u64) -> datafusion::common::Result<StateSnapshot> {
+        self.0.snapshot(number)
+    }
+
+    fn restore(
+        &mut self,
+        number: u64,
+        parts: Vec<RestoredPart>,
+        watermark: Watermark,
+    ) -> datafusion::common::Result<()> {
+        self.0.restore(number, parts, watermark)
+    }
+
+    fn memory(&self) -> usize {
+        self.0.memory()
     }
 }

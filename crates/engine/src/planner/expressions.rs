@@ -14,7 +14,7 @@ use datafusion::{
 use postrider_core::{Diagnostic, Diagnostics};
 use postrider_plan::WindowAggregate;
 
-use super::row_time::StepInput;
+use super::step_input::StepInput;
 use crate::{
     chain::ChainStep,
     operator::{AggregateCall, AggregateSpec},
@@ -46,7 +46,7 @@ pub(super) fn aggregate_inputs(
     let exprs = node.group_exprs.iter().chain(&node.aggr_exprs);
     let step_input = StepInput::of(exprs, node.input.schema())?;
     let input = step_input.schema();
-    let mut columns = Columns { exprs: Vec::new(), fields: Vec::new(), input: input.as_arrow() };
+    let mut columns = Columns::new(input.as_arrow());
     for expr in &node.group_exprs {
         columns.push(physical(&step_input.resolve(expr)?, input)?)?;
     }
@@ -92,21 +92,35 @@ pub(super) fn aggregate_inputs(
         window_index: node.window_index,
         output_schema: Arc::new(node.schema.as_arrow().clone()),
     };
-    let schema = Arc::new(Schema::new(columns.fields));
     let mut steps: Vec<_> = step_input.step().into_iter().collect();
-    steps.push(ChainStep::Project(columns.exprs.into(), schema));
+    steps.push(columns.finish().0);
     Ok((steps, spec))
 }
 
-/// The columns of the projection in front of a window, each expression once.
-struct Columns<'a> {
+/// The columns of the projection in front of a stage, each expression once.
+pub(super) struct Columns<'a> {
     exprs: Vec<Arc<dyn PhysicalExpr>>,
     fields: Vec<Field>,
     input: &'a Schema,
 }
 
-impl Columns<'_> {
-    fn push(&mut self, expr: Arc<dyn PhysicalExpr>) -> Result<usize, Diagnostics> {
+impl<'a> Columns<'a> {
+    /// No column yet, over these.
+    pub(super) fn new(input: &'a Schema) -> Self {
+        Self { exprs: Vec::new(), fields: Vec::new(), input }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.exprs.len()
+    }
+
+    /// The projection, and its columns.
+    pub(super) fn finish(self) -> (ChainStep, Arc<Schema>) {
+        let schema = Arc::new(Schema::new(self.fields));
+        (ChainStep::Project(self.exprs.into(), Arc::clone(&schema)), schema)
+    }
+
+    pub(super) fn push(&mut self, expr: Arc<dyn PhysicalExpr>) -> Result<usize, Diagnostics> {
         if let Some(known) = self.exprs.iter().position(|other| other.as_ref() == expr.as_ref()) {
             return Ok(known);
         }

@@ -101,12 +101,14 @@ impl Builder<'_> {
             sealed_epoch: self.resume.sealed_epoch,
             sink_positions: self.resume.sink_positions.clone(),
             fire_series: self.resume.fire_series,
+            recorded: Arc::default(),
             recovery: std::mem::take(&mut self.resume.facts),
             summary: crate::PipelineSummary::default(),
         };
+        let recorded = Arc::clone(&coordinator.recorded);
         let coordinator = AbortOnDropHandle::new(self.tracker.spawn(coordinator.run()));
         let (name, tasks, tracker) = (program.name.clone(), self.tasks, self.tracker);
-        Ok(Pipeline { commands, coordinator, name, tasks, tracker })
+        Ok(Pipeline { commands, coordinator, name, tasks, tracker, recorded })
     }
 
     fn shape(&self) -> Shape {
@@ -129,6 +131,7 @@ impl Builder<'_> {
         kept.compress = checkpoints.compress;
         let (jobs, receiver) = mpsc::channel::<CheckpointJob>(CHECKPOINT_JOBS);
         let task = Checkpointer {
+            pipeline: self.options.program.name.0.clone(),
             store: Arc::new(checkpoints.store),
             retention: checkpoints.retention,
             sources: self.shape().sources,

@@ -1,7 +1,7 @@
 //! Checkpoints: what stages hand over at a barrier, written in the background while the flow goes on.
 //!
-//! Flow: 1. the coordinator marks a barrier  2. stages snapshot their operators there, which costs what changed  3. the epoch is sealed,
-//! and says so  4. the snapshot goes to the task here, which encodes and writes the parts that are new, and commits a manifest
+//! Flow: 1. the coordinator marks a barrier  2. stages snapshot their operators there, which costs little  3. the epoch is sealed,
+//! and says so  4. the snapshot goes to the task here, which makes, encodes and writes the parts that are new, and commits a manifest
 //! 5. the task tells the coordinator, which only then marks another barrier.
 //!
 //! While the object store can't be reached the pipeline goes on: what could not be written is kept and written by the next
@@ -21,7 +21,7 @@ use tokio::{runtime::RuntimeFlavor, sync::mpsc};
 
 pub(crate) use self::kept::Kept;
 use super::report::Report;
-use crate::operator::StateSnapshot;
+use crate::{EngineError, operator::StateSnapshot};
 
 /// Where and how often checkpoints of a pipeline are written.
 pub struct Checkpoints {
@@ -80,8 +80,20 @@ pub struct CheckpointFacts {
     pub memory: usize,
     /// From the seal to the commit.
     pub took_ns: i64,
+    /// The longest that an operator stopped the flow for it (wall clock).
+    pub paused_ns: i64,
     /// What the oldest checkpoint that is kept, or an older savepoint, reads of the log and of sources; `None` if that is not known.
     pub oldest: Option<ReadsFrom>,
+}
+
+/// What an operator hands over at a barrier.
+#[derive(Debug)]
+pub(crate) struct HandedOver {
+    pub(crate) snapshot: StateSnapshot,
+    /// Bytes of memory that the operator takes.
+    pub(crate) memory: usize,
+    /// How long it took no rows for it (wall clock).
+    pub(crate) paused_ns: i64,
 }
 
 /// What one stage instance handed over.
@@ -89,9 +101,7 @@ pub struct CheckpointFacts {
 pub(crate) struct StageSnapshot {
     pub(crate) stage: usize,
     pub(crate) shard: usize,
-    pub(crate) snapshot: StateSnapshot,
-    /// Bytes of memory that the operator takes.
-    pub(crate) memory: usize,
+    pub(crate) handed: HandedOver,
 }
 
 /// What the task is asked for.
@@ -101,6 +111,24 @@ pub(crate) struct CheckpointJob {
     /// The rest of the checkpoint, its operators without their parts; `None` while an epoch is replayed, whose snapshot is only
     /// taken note of.
     pub(crate) contents: Option<CheckpointContents>,
+}
+
+/// What a checkpoint costs up to here.
+struct Cost {
+    started: i64,
+    memory: usize,
+    paused_ns: i64,
+}
+
+impl Cost {
+    fn of(job: &CheckpointJob, started: i64) -> Self {
+        let handed = || job.snapshots.iter().map(|stage| &stage.handed);
+        Self {
+            started,
+            memory: handed().map(|handed| handed.memory).sum(),
+            paused_ns: handed().map(|handed| handed.paused_ns).max().unwrap_or(0),
+        }
+    }
 }
 
 /// Does work that takes long while the other tasks of this worker go on elsewhere. With one thread there is no elsewhere.
@@ -113,6 +141,7 @@ fn beside_others<T>(work: impl FnOnce() -> T) -> T {
 
 /// The task that writes the checkpoints of a pipeline.
 pub(crate) struct Checkpointer {
+    pub(crate) pipeline: String,
     pub(crate) store: Arc<CheckpointStore>,
     pub(crate) retention: Retention,
     /// The tables of the pipeline's sources.
@@ -127,24 +156,31 @@ impl Checkpointer {
     /// Takes jobs until the coordinator is gone.
     pub(crate) async fn run(mut self) {
         while let Some(job) = self.jobs.recv().await {
-            let memory = job.snapshots.iter().map(|stage| stage.memory).sum();
-            for stage in job.snapshots {
-                self.kept.take(&stage);
+            let cost = Cost::of(&job, self.wall.now().0);
+            if let Err(error) = self.take(job.snapshots) {
+                let (pipeline, message) = (self.pipeline, error.strip_backtrace());
+                let failed = Report::Failed(EngineError::Compute { pipeline, message });
+                // The coordinator may be gone as well: then nobody needs to know.
+                drop(self.reports.send(failed).await);
+                break;
             }
             let Some(contents) = job.contents else { continue };
-            let outcome = self.write(contents, memory).await;
+            let outcome = self.write(contents, cost).await;
             if self.reports.send(Report::Checkpoint(outcome)).await.is_err() {
                 break;
             }
         }
     }
 
+    fn take(&mut self, snapshots: Vec<StageSnapshot>) -> datafusion::common::Result<()> {
+        beside_others(|| snapshots.into_iter().try_for_each(|stage| self.kept.take(stage)))
+    }
+
     async fn write(
         &mut self,
         mut contents: CheckpointContents,
-        memory: usize,
+        cost: Cost,
     ) -> Result<CheckpointFacts, CheckpointError> {
-        let started = self.wall.now().0;
         let (epoch, log_position) = (contents.epoch, contents.log_position);
         let mut writer = self.store.writer(epoch);
         beside_others(|| {
@@ -166,8 +202,9 @@ impl Checkpointer {
             written_bytes,
             state_bytes: all().map(|part| part.blob.bytes).sum(),
             state_rows: all().map(|part| part.rows).sum(),
-            memory,
-            took_ns: self.wall.now().0 - started,
+            memory: cost.memory,
+            took_ns: self.wall.now().0 - cost.started,
+            paused_ns: cost.paused_ns,
             oldest: None,
         };
         self.kept.committed(&written);

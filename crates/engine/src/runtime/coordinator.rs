@@ -11,7 +11,7 @@ mod upgrade;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use bytes::Bytes;
@@ -91,6 +91,8 @@ pub(crate) struct Coordinator {
     pub(crate) sealed_epoch: u64,
     pub(crate) sink_positions: BTreeMap<String, u64>,
     pub(crate) fire_series: u32,
+    /// Set once the log says of which program and fire series the epochs of this start are.
+    pub(crate) recorded: Arc<AtomicBool>,
     /// What the restart did so far.
     pub(crate) recovery: RecoveryFacts,
     pub(crate) summary: PipelineSummary,

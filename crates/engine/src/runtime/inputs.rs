@@ -18,10 +18,10 @@ use crate::watermark::{Combiner, Progress};
 /// What comes next.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// Rows of the current epoch.
-    Batch(Batch),
+    /// Rows of the current epoch, and the input they belong to.
+    Batch(usize, Batch),
     /// All rows of the current epoch that the instances of one stage sent, to be put in order.
-    Gathered(Vec<Batch>),
+    Gathered(usize, Vec<Batch>),
     /// The epoch is over on every channel.
     EpochEnd(Progress, Barrier),
 }
@@ -29,6 +29,8 @@ pub(crate) enum Input {
 /// A channel into a task.
 #[derive(Debug)]
 pub(crate) struct Way {
+    /// The input of the operator that it leads to.
+    pub(crate) port: usize,
     /// The stage whose instances' rows are gathered; they come one after the other.
     pub(crate) stage: Option<usize>,
     pub(crate) receiver: Receiver<Message>,
@@ -61,15 +63,16 @@ impl Inputs {
     pub(crate) async fn next(&mut self) -> Option<Input> {
         loop {
             while let Some(channel) = self.channels.get_mut(self.turn) {
+                let port = channel.way.port;
                 if let Some(stage) = channel.way.stage {
-                    match self.gather(stage) {
+                    match self.gather(port, stage) {
                         Some(batches) if batches.is_empty() => continue,
-                        Some(batches) => return Some(Input::Gathered(batches)),
+                        Some(batches) => return Some(Input::Gathered(port, batches)),
                         None => break,
                     }
                 }
                 if let Some(batch) = channel.waiting.pop_front() {
-                    return Some(Input::Batch(batch));
+                    return Some(Input::Batch(port, batch));
                 }
                 if channel.barrier.is_none() {
                     break;
@@ -91,15 +94,15 @@ impl Inputs {
     }
 
     /// Takes all rows of a stage whose turn it is, once every instance reached its barrier.
-    fn gather(&mut self, stage: usize) -> Option<Vec<Batch>> {
-        let of_stage = |channel: &&mut Channel| channel.way.stage == Some(stage);
+    fn gather(&mut self, port: usize, stage: usize) -> Option<Vec<Batch>> {
+        let is_it = |way: &Way| way.port == port && way.stage == Some(stage);
         let from = self.turn;
-        let instances = self.channels[from..].iter().take_while(|c| c.way.stage == Some(stage));
+        let instances = self.channels[from..].iter().take_while(|c| is_it(&c.way));
         if instances.clone().any(|channel| channel.barrier.is_none()) {
             return None;
         }
         self.turn += instances.count();
-        let instances = self.channels[from..].iter_mut().take_while(of_stage);
+        let instances = self.channels[from..].iter_mut().take_while(|c| is_it(&c.way));
         Some(instances.flat_map(|channel| channel.waiting.drain(..)).collect())
     }
 

@@ -4,10 +4,9 @@ use arrow::array::RecordBatch;
 use postrider_core::{Epoch, Position, Reject, SinkPosition, Watermark};
 use postrider_store::CheckpointError;
 
-use super::checkpoint::CheckpointFacts;
+use super::checkpoint::{CheckpointFacts, HandedOver};
 use crate::{
     EngineError,
-    operator::StateSnapshot,
     watermark::{IdleClock, Progress},
 };
 
@@ -41,8 +40,8 @@ pub(crate) struct StageReport {
     pub(crate) late_rows: u64,
     pub(crate) next_timer: Option<Watermark>,
     pub(crate) watermark: Watermark,
-    /// What the operator handed over, if the barrier asked for it, and the bytes of memory that it takes.
-    pub(crate) snapshot: Option<(StateSnapshot, usize)>,
+    /// What the operator handed over, if the barrier asked for it.
+    pub(crate) handed: Option<HandedOver>,
     /// Results that could not be computed further.
     pub(crate) rejects: Vec<Reject>,
 }

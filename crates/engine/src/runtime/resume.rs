@@ -9,7 +9,7 @@ use std::{
 };
 
 use postrider_store::{
-    CheckpointError, Log, Lsn, Manifest, Recovered,
+    CheckpointError, LogSpan, Lsn, Manifest, Misfit, Recovered,
     failpoint::{self, Failpoint},
 };
 
@@ -146,18 +146,26 @@ async fn take_over(
     checkpoints: &Checkpoints,
 ) -> Result<TakenOver, EngineError> {
     checkpoints.store.self_test().await?;
-    let log = options.log.clone();
+    let span = LogSpan::of(&options.log);
+    let end = options.log.durable().borrow().0;
     // The furthest that a checkpoint is ahead of the log.
     let ahead = AtomicU64::new(0);
-    let fits = |manifest: &Manifest| fits(&log, manifest, &ahead);
+    let fits = |manifest: &Manifest| {
+        if manifest.checkpoint.log_position > end {
+            ahead.fetch_max(manifest.checkpoint.log_position, Ordering::Relaxed);
+        }
+        span.fits(&manifest.checkpoint)
+    };
     let store = &checkpoints.store;
     let recovery = match &checkpoints.restore {
         None => store.take_over(&fits).await?,
         Some(RestoreFrom::Savepoint(name)) => store.take_over_savepoint(name, &fits).await?,
         Some(RestoreFrom::Number(wanted)) => {
-            let check = |manifest: &Manifest| match manifest.id == *wanted {
-                true => fits(manifest),
-                false => Err(format!("number {wanted} was asked for")),
+            let check = |manifest: &Manifest| match fits(manifest) {
+                Ok(()) | Err(Misfit::Unfit(_)) if manifest.id != *wanted => {
+                    Err(Misfit::Unfit(format!("number {wanted} was asked for")))
+                }
+                fits => fits,
             };
             let mut recovery = store.take_over(&check).await?;
             recovery.skipped.retain(|(id, _)| id == wanted);
@@ -173,7 +181,7 @@ async fn take_over(
         (None, None) if ahead.load(Ordering::Relaxed) > 0 => Err(EngineError::LostLog {
             pipeline: options.program.name.0.clone(),
             position: ahead.into_inner(),
-            end: options.log.durable().borrow().0,
+            end,
         }),
         (_, recovered) => {
             let skipped = recovery.skipped.into_iter();
@@ -189,18 +197,4 @@ fn why_not(skipped: Option<&(u64, CheckpointError)>) -> String {
         Some((_, CheckpointError::Damaged { path, reason })) => format!("{path}: {reason}"),
         Some((_, error)) => error.to_string(),
     }
-}
-
-/// Whether the log has what comes behind a checkpoint.
-fn fits(log: &Log, manifest: &Manifest, ahead: &AtomicU64) -> Result<(), String> {
-    let (start, position) = (log.start().0, manifest.checkpoint.log_position);
-    let end = log.durable().borrow().0;
-    if position < start {
-        return Err(format!("it goes on at {position} of the log, which begins at {start}"));
-    }
-    if position > end {
-        ahead.fetch_max(position, Ordering::Relaxed);
-        return Err(format!("it goes on at {position} of the log, which ends at {end}"));
-    }
-    Ok(())
 }

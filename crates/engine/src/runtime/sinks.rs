@@ -1,11 +1,12 @@
 //! The tasks of sinks: data sinks write, action sinks hand their rows to the log.
 
 use arrow::array::RecordBatch;
-use postrider_core::{DataSink, Epoch, EpochKind, SinkError};
+use postrider_core::{Epoch, EpochKind};
 use postrider_store::failpoint::{self, Failpoint};
 use tokio::sync::mpsc;
 
 use super::{
+    fenced::FencedSink,
     inputs::{Input, Inputs},
     report::{Report, SinkReport},
 };
@@ -14,7 +15,7 @@ use crate::EngineError;
 /// What a sink task does with rows.
 pub(crate) enum SinkWork {
     /// Writes them. Epochs up to `replay_until` were written before and are discarded.
-    Data { sink: Box<dyn DataSink>, replay_until: Epoch },
+    Data { sink: FencedSink, replay_until: Epoch },
     /// Hands them over at the barrier. What completes only because the input ended is not acted on,
     /// unless the sink asked for it.
     Action { fire_at_end: bool },
@@ -23,7 +24,6 @@ pub(crate) enum SinkWork {
 /// The task of one sink.
 pub(crate) struct SinkTask {
     pub(crate) sink: usize,
-    pub(crate) name: String,
     pub(crate) work: SinkWork,
     /// The epoch that the inputs go on behind.
     pub(crate) epoch: Epoch,
@@ -35,19 +35,18 @@ impl SinkTask {
     /// Takes epochs until the inputs close.
     pub(crate) async fn run(mut self) {
         if let Err(error) = self.serve().await {
-            let failed = Report::Failed(EngineError::Sink { sink: self.name, error });
             // The coordinator may be gone as well: then nobody needs to know.
-            drop(self.reports.send(failed).await);
+            drop(self.reports.send(Report::Failed(error)).await);
         }
     }
 
-    async fn serve(&mut self) -> Result<(), SinkError> {
+    async fn serve(&mut self) -> Result<(), EngineError> {
         let mut rows: Vec<RecordBatch> = Vec::new();
         let mut current = self.epoch;
         while let Some(input) = self.inputs.next().await {
             let (batches, end) = match input {
-                Input::Batch(batch) => (vec![batch], None),
-                Input::Gathered(batches) => (batches, None),
+                Input::Batch(_, batch) => (vec![batch], None),
+                Input::Gathered(_, batches) => (batches, None),
                 Input::EpochEnd(progress, barrier) => (Vec::new(), Some((progress, barrier))),
             };
             for batch in batches {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use arrow::{array::RecordBatch, datatypes::Schema};
 use arrow_json::LineDelimitedWriter;
 use datafusion::common::{DataFusionError, Result as DataFusionResult};
-use postrider_core::{Batch, Epoch, Position, Reject, Watermark};
+use postrider_core::{Batch, Clock, Epoch, Position, Reject, Watermark};
 use tokio::sync::mpsc;
 
 use super::{
+    checkpoint::HandedOver,
     inputs::{Input, Inputs},
     links::{Closed, Links, Routed, Router},
     report::{Report, StageReport},
@@ -18,7 +19,8 @@ use crate::{
     EngineError,
     chain::new_batch,
     exchange::in_order,
-    operator::{Advanced, Operator, OperatorSpec, StateSnapshot},
+    operator::{Advanced, Operator, OperatorSpec},
+    watermark::Progress,
 };
 
 /// The task of one stage instance.
@@ -34,6 +36,7 @@ pub(crate) struct Stage {
     pub(crate) router: Router,
     pub(crate) links: Links,
     pub(crate) reports: mpsc::Sender<Report>,
+    pub(crate) wall: Arc<dyn Clock>,
     /// What people call the columns of a result.
     pub(crate) names: Arc<[String]>,
     /// Results of this epoch that could not be computed further.
@@ -70,15 +73,14 @@ impl Stage {
 
     async fn serve(&mut self) -> Result<(), Stop> {
         self.restore(None)?;
-        let mut finished = Vec::new();
         while let Some(input) = self.inputs.next().await {
             let (progress, barrier) = match input {
-                Input::Batch(batch) => {
-                    self.operator.process(&batch)?;
+                Input::Batch(port, batch) => {
+                    self.process(port, &batch).await?;
                     continue;
                 }
-                Input::Gathered(batches) => {
-                    self.operator.process(&in_order(&batches)?)?;
+                Input::Gathered(port, batches) => {
+                    self.process(port, &in_order(&batches)?).await?;
                     continue;
                 }
                 Input::EpochEnd(progress, barrier) => (progress, barrier),
@@ -86,23 +88,60 @@ impl Stage {
             // Sent as they come: all that a watermark finishes may be more than fits into memory.
             let mut advanced = Advanced::Partly;
             while advanced == Advanced::Partly {
+                let mut finished = Vec::new();
                 advanced = self.operator.advance(progress.watermark(), &mut finished)?;
-                for batch in finished.drain(..) {
-                    let routed = self.route(&batch, barrier.epoch)?;
-                    self.links.send(routed).await?;
-                }
+                self.send(finished).await?;
             }
-            self.links.end_epoch(progress, barrier).await?;
-            let snapshot = match barrier.checkpoint {
+            let promised = self.promised(progress);
+            self.links.end_epoch(promised, barrier).await?;
+            let handed = match barrier.checkpoint {
                 // What it is here nobody goes on from.
                 Some(_) if self.start.is_some() => None,
-                Some(number) => Some((self.operator.snapshot(number)?, self.operator.memory())),
+                Some(number) => Some(self.hand_over(number)?),
                 None => None,
             };
             self.restore(Some(barrier.epoch))?;
-            self.report(barrier.epoch, progress.watermark(), snapshot).await?;
+            self.report(barrier.epoch, progress.watermark(), handed).await?;
         }
         Ok(())
+    }
+
+    fn hand_over(&mut self, number: u64) -> DataFusionResult<HandedOver> {
+        let started = self.wall.now().0;
+        let snapshot = self.operator.snapshot(number)?;
+        let memory = self.operator.memory();
+        Ok(HandedOver { snapshot, memory, paused_ns: self.wall.now().0 - started })
+    }
+
+    async fn process(&mut self, port: usize, batch: &Batch) -> Result<(), Stop> {
+        let (mut from, rows) = (0, batch.rows.num_rows());
+        while from < rows {
+            let rest = Batch {
+                rows: batch.rows.slice(from, rows - from),
+                times: batch.times.slice(from, rows - from),
+            };
+            let mut completed = Vec::new();
+            from += self.operator.process(port, &rest, &mut completed)?.max(1);
+            self.send(completed).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, results: Vec<Batch>) -> Result<(), Stop> {
+        for batch in results {
+            let routed = self.route(&batch)?;
+            self.links.send(routed).await?;
+        }
+        Ok(())
+    }
+
+    /// What those behind may rely on. Inputs that are finished leave windows open until everything has ended: then their
+    /// results are still to come, and hold others back.
+    fn promised(&mut self, progress: Progress) -> Progress {
+        match (progress, self.operator.next_timer()) {
+            (Progress::Finished(watermark), Some(_)) => Progress::Active(watermark),
+            _ => progress,
+        }
     }
 
     /// Takes what was kept, if its moment has come.
@@ -117,7 +156,7 @@ impl Stage {
 
     /// Runs results through the outputs. If one can't be computed, such as a quotient of two aggregates, they are taken
     /// one by one, so that only that one becomes a dead letter: a replay would meet it again and again.
-    fn route(&mut self, batch: &Batch, epoch: Epoch) -> DataFusionResult<Vec<Routed>> {
+    fn route(&mut self, batch: &Batch) -> DataFusionResult<Vec<Routed>> {
         if let Ok(routed) = self.router.route(batch) {
             return Ok(routed);
         }
@@ -126,7 +165,7 @@ impl Stage {
             let one = Batch { rows: batch.rows.slice(row, 1), times: batch.times.slice(row, 1) };
             match self.router.route(&one) {
                 Ok(routed) => all.extend(routed),
-                Err(error) => self.reject(&one, epoch, &error)?,
+                Err(error) => self.reject(&one, &error)?,
             }
         }
         Ok(all)
@@ -144,19 +183,15 @@ impl Stage {
         )
     }
 
-    fn reject(
-        &mut self,
-        row: &Batch,
-        epoch: Epoch,
-        error: &DataFusionError,
-    ) -> DataFusionResult<()> {
+    fn reject(&mut self, row: &Batch, error: &DataFusionError) -> DataFusionResult<()> {
         let mut json = LineDelimitedWriter::new(Vec::new());
         json.write(&self.named(&row.rows)?)?;
         json.finish()?;
         let mut raw = json.into_inner();
         raw.truncate(raw.trim_ascii_end().len());
         self.rejects.push(Reject {
-            position: Position { part: format!("epoch {}", epoch.0), offset: self.shard as u64 },
+            // Its epoch is known once that is over.
+            position: Position { part: String::new(), offset: self.shard as u64 },
             reason: "compute_error",
             message: error.strip_backtrace(),
             raw: raw.into(),
@@ -168,8 +203,12 @@ impl Stage {
         &mut self,
         epoch: Epoch,
         watermark: Watermark,
-        snapshot: Option<(StateSnapshot, usize)>,
+        handed: Option<HandedOver>,
     ) -> Result<(), Closed> {
+        let mut rejects = std::mem::take(&mut self.rejects);
+        for reject in &mut rejects {
+            reject.position.part = format!("epoch {}", epoch.0);
+        }
         let report = StageReport {
             stage: self.stage,
             shard: self.shard,
@@ -177,8 +216,8 @@ impl Stage {
             late_rows: self.operator.take_late_rows(),
             next_timer: self.operator.next_timer(),
             watermark,
-            snapshot,
-            rejects: std::mem::take(&mut self.rejects),
+            handed,
+            rejects,
         };
         self.reports.send(Report::Stage(report)).await.map_err(|_| Closed)
     }

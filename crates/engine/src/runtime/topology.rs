@@ -62,26 +62,32 @@ struct Wiring<'a> {
 
 impl Wiring<'_> {
     /// Gives one producing task a channel to every instance of every target; several outputs to the
-    /// same target share it.
+    /// same input of a target share it.
     fn connect(&mut self, from: Option<usize>, outputs: &[Output]) -> (Router, Links) {
-        let mut targets: Vec<Target> = outputs.iter().map(|output| output.target).collect();
+        let input = |output: &Output| (output.target, output.port);
+        let mut targets: Vec<(Target, usize)> = outputs.iter().map(input).collect();
         targets.sort_unstable();
         targets.dedup();
         let links: Vec<Vec<Sender<Message>>> =
-            targets.iter().map(|target| self.channels(from, *target)).collect();
+            targets.iter().map(|(target, port)| self.channels(from, *target, *port)).collect();
         let routed = outputs.iter().map(|output| RoutedOutput {
             chain: output.chain.clone(),
             route: match output.target {
                 Target::Sink(_) => Route::First,
                 Target::Stage(_) => output.route,
             },
-            link: targets.iter().position(|target| *target == output.target).unwrap_or(0),
+            link: targets.iter().position(|target| *target == input(output)).unwrap_or(0),
         });
         let shards = links.iter().map(Vec::len).collect();
         (Router { outputs: routed.collect::<Arc<[_]>>(), shards }, Links(links))
     }
 
-    fn channels(&mut self, from: Option<usize>, target: Target) -> Vec<Sender<Message>> {
+    fn channels(
+        &mut self,
+        from: Option<usize>,
+        target: Target,
+        port: usize,
+    ) -> Vec<Sender<Message>> {
         // A sink takes rows as they come: trigger rows are a multiset.
         let stage = from.filter(|_| matches!(target, Target::Stage(_)));
         let mut senders = Vec::new();
@@ -90,7 +96,7 @@ impl Wiring<'_> {
             if let Some(inputs) =
                 self.inputs.get_mut(&target).and_then(|inputs| inputs.get_mut(instance))
             {
-                inputs.push(Way { stage, receiver });
+                inputs.push(Way { port, stage, receiver });
             }
             senders.push(sender);
         }

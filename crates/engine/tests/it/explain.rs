@@ -83,3 +83,26 @@ fn a_dot_in_a_name_stays() {
     assert!(text.contains("  keyed by   a.b\n"), "{text}");
     assert!(text.contains("where a.b > 'x.y', "), "{text}");
 }
+
+#[test]
+fn rows_that_look_back_say_what_at_and_what_is_kept_for_them() {
+    let text = explain(
+        "SELECT email, lag(n) OVER w AS before, sum(price) OVER week AS week, avg(n) FILTER (WHERE n > 0) OVER last AS last
+         FROM visits WINDOW w AS (PARTITION BY email ORDER BY ts), week AS (PARTITION BY email ORDER BY ts RANGE INTERVAL '7 days' PRECEDING),
+           last AS (PARTITION BY email ORDER BY ts ROWS 2 PRECEDING)
+         QUALIFY count(*) OVER w = 3",
+    );
+    for line in [
+        "stage 1 each row beside those before it, in the order of ts",
+        "keyed by   email",
+        "computes   lag(n)",
+        "           sum(price) of the last 7 days",
+        "           avg(n) where n > 0 of the row and 2 before",
+        "           count(*) so far",
+        "state      rows until the watermark reaches them; then for 7 days more; for ever the last 2 rows, partial aggregates of all rows of each email",
+        "timers     one for each key with rows that wait, fired by the watermark",
+        "-> compute columns, where count(*) so far = 3, compute columns, to o",
+    ] {
+        assert!(text.lines().any(|found| found.trim() == line.trim()), "{line}\n{text}");
+    }
+}

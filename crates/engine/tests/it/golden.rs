@@ -8,7 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use postrider_store::Outbox;
+use postrider_core::Generation;
+use postrider_store::{Manifest, Outbox};
 
 use crate::{checkpoints::tables, state::State};
 
@@ -17,10 +18,10 @@ fn golden() -> PathBuf {
 }
 
 fn state<'a>(dir: &'a Path, sql: &'a str) -> State<'a> {
-    State { dir, sql, every_ns: 0, accept_gap: false, refire: false }
+    State { dir, sql, every_ns: 0, accept_gap: false, refire: false, restore: None }
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
@@ -51,6 +52,15 @@ fn write(dir: &Path) {
     fs::write(dir.join("rows.txt"), state.trigger_rows().join("\n")).unwrap();
 }
 
+fn newest_manifest(state: &State<'_>) -> Manifest {
+    let store = state.checkpoints(Generation(0));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let newest = store.manifests().await.unwrap().pop().unwrap();
+        store.load(newest).await.unwrap()
+    })
+}
+
 #[test]
 fn what_earlier_versions_wrote_is_restored() {
     if let Ok(number) = std::env::var("POSTRIDER_NEW_GOLDEN") {
@@ -70,12 +80,16 @@ fn what_earlier_versions_wrote_is_restored() {
             let log = state.log();
             let outbox = Outbox::restore(&log.reader(log.start())).unwrap();
             assert!(outbox.found.is_some(), "the snapshot of the outbox is used");
+            let identity = log.identity();
+            assert!(identity.is_some(), "a log from before identities gets one");
             drop(log);
             let (ended, watch) = state.run(tables(1_200), shards, 0);
             ended.unwrap().unwrap();
             let facts = watch.recovered.lock().unwrap().clone().unwrap();
             assert!(facts.restored.manifest.is_some() && facts.restored.rows > 0, "{facts:?}");
             assert!(watch.upgrade.lock().unwrap().is_none(), "the program is the same");
+            let written = newest_manifest(&state);
+            assert_eq!(written.checkpoint.log_identity, identity, "and its checkpoints say so");
             assert!(state.trigger_rows().join("\n") == rows, "{} on {shards}", dir.display());
         }
         found += 1;

@@ -10,14 +10,14 @@ use std::{
 
 use arrow::array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
-use postrider_core::{ClockTime, PipelineName};
+use postrider_core::{ClockTime, Generation, PipelineName};
 use postrider_engine::{
     CheckpointFacts, Checkpoints, EngineError, EngineObserver, ManualClock, Pipeline,
-    PipelineOptions, PipelineSummary, RecoveryFacts, SealFacts, UpgradePlan,
+    PipelineOptions, PipelineSummary, RecoveryFacts, RestoreFrom, SealFacts, UpgradePlan,
 };
 use postrider_store::{
-    CheckpointStore, EpochSealed, FrameKind, Log, LogOptions, Retention, TriggersRecord,
-    local_checkpoints,
+    CheckpointStore, EpochSealed, FrameKind, Log, LogIdentity, LogOptions, Retention,
+    TriggersRecord, local_checkpoints,
 };
 use tokio::sync::Notify;
 
@@ -62,6 +62,8 @@ pub(crate) struct State<'a> {
     pub(crate) every_ns: i64,
     pub(crate) accept_gap: bool,
     pub(crate) refire: bool,
+    /// What to go on from, instead of the newest checkpoint.
+    pub(crate) restore: Option<RestoreFrom>,
 }
 
 impl State<'_> {
@@ -99,17 +101,13 @@ impl State<'_> {
         watch: &Arc<Watch>,
     ) -> PipelineOptions {
         let (mut options, _) = options(plan(self.sql), tables, shards, log);
-        let name = PipelineName("test".to_owned());
-        let objects = local_checkpoints(&self.dir.join("checkpoints")).unwrap();
-        let nonces = Arc::new(rand_nonce);
-        let clock = Arc::new(ManualClock::new(ClockTime(0)));
         options.checkpoints = Some(Checkpoints {
-            store: CheckpointStore::new(objects, &name, log.generation(), clock, nonces),
+            store: self.checkpoints(log.generation()),
             every_ns: self.every_ns,
             log_bytes: u64::MAX,
             compress: shards.is_multiple_of(2),
             retention: Retention { manifests: 2, age_ns: 0 },
-            restore: None,
+            restore: self.restore.clone(),
             accept_gap: self.accept_gap,
             refire: self.refire,
         });
@@ -117,10 +115,19 @@ impl State<'_> {
         options
     }
 
+    /// Its checkpoints, as a process of a generation has them.
+    pub(crate) fn checkpoints(&self, generation: Generation) -> CheckpointStore {
+        let name = PipelineName("test".to_owned());
+        let objects = local_checkpoints(&self.dir.join("checkpoints")).unwrap();
+        let clock = Arc::new(ManualClock::new(ClockTime(0)));
+        CheckpointStore::new(objects, &name, generation, clock, Arc::new(rand_nonce))
+    }
+
     /// Its log, with many segments.
     pub(crate) fn log(&self) -> Log {
         let options = LogOptions::new(self.dir.join("log"));
-        Log::open(LogOptions { segment_bytes: 20_000, ..options }).unwrap().log
+        let identity = Some(LogIdentity(rand_nonce()));
+        Log::open(LogOptions { segment_bytes: 20_000, identity, ..options }).unwrap().log
     }
 
     /// The series of its trigger rows, each once.

@@ -135,7 +135,7 @@ fn tables(count: i64) -> Tables {
 }
 
 fn state<'a>(dir: &'a tempfile::TempDir, sql: &'a str) -> State<'a> {
-    State { dir: dir.path(), sql, every_ns: 0, accept_gap: false, refire: false }
+    State { dir: dir.path(), sql, every_ns: 0, accept_gap: false, refire: false, restore: None }
 }
 
 /// How often each text is there.

@@ -3,8 +3,8 @@
 use postrider_core::Diagnostic;
 use sqlparser::{
     ast::{
-        Expr, GroupByExpr, LimitClause, OrderByKind, Query, Select, SelectItem, SetExpr,
-        SetOperator, SetQuantifier, Spanned,
+        Expr, GroupByExpr, Join, JoinConstraint, JoinOperator, LimitClause, OrderByKind, Query,
+        Select, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned,
     },
     keywords::Keyword,
 };
@@ -109,29 +109,8 @@ impl Checker<'_, '_, '_> {
         if select.from.is_empty() {
             self.no_from(select);
         }
-        let joined = select.from.iter().flat_map(|from| &from.joins).map(|join| {
-            let range = self.source.balanced(join.relation.span());
-            range.map(|range| self.source.since_keyword(Keyword::JOIN, range))
-        });
-        let listed = select.from.iter().skip(1).map(|from| self.source.balanced(from.span()));
-        for range in joined.chain(listed).collect::<Vec<_>>() {
-            self.refuse(
-                "JOIN",
-                range,
-                "bring the streams together with UNION ALL and a window for now",
-            );
-        }
-        if let Some(qualify) = &select.qualify {
-            let range = self.source.balanced(qualify.span());
-            let range = range.map(|range| self.source.since_keyword(Keyword::QUALIFY, range));
-            self.refuse("QUALIFY", range, "filter groups with HAVING");
-        }
-        if !select.named_window.is_empty() {
-            self.refuse(
-                "WINDOW",
-                self.source.keyword_after(Keyword::WINDOW, start),
-                "use GROUP BY tumble(..)",
-            );
+        for join in select.from.iter().flat_map(|from| &from.joins) {
+            self.join(join);
         }
         if let GroupByExpr::Expressions(_, modifiers) | GroupByExpr::All(modifiers) =
             &select.group_by
@@ -140,6 +119,29 @@ impl Checker<'_, '_, '_> {
             let range = self.source.keyword_after(Keyword::GROUP, start);
             self.refuse("GROUP BY with totals", range, "write one INSERT for each grouping");
         }
+    }
+
+    /// Joins other than those of the standard are nobody's. NATURAL ones change their meaning with every new column.
+    fn join(&mut self, join: &Join) {
+        use JoinOperator::{FullOuter, Inner, Left, LeftOuter, Right, RightOuter};
+        let (what, hint) = match &join.join_operator {
+            JoinOperator::Join(condition)
+            | Inner(condition)
+            | Left(condition)
+            | LeftOuter(condition)
+            | Right(condition)
+            | RightOuter(condition)
+            | FullOuter(condition) => match condition {
+                JoinConstraint::Natural => ("NATURAL JOIN", "write JOIN .. USING (column)"),
+                _ if join.global => ("GLOBAL JOIN", "remove GLOBAL"),
+                _ => return,
+            },
+            JoinOperator::CrossJoin(_) => return,
+            _ => ("this kind of join", "use JOIN, LEFT JOIN, RIGHT JOIN or FULL JOIN with ON"),
+        };
+        let range = self.source.balanced(join.relation.span());
+        let range = range.map(|range| self.source.since_keyword(Keyword::JOIN, range));
+        self.unsupported(what, range, hint);
     }
 
     /// A name in a SELECT without FROM is more likely meant as a column than a stream without rows.

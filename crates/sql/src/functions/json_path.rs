@@ -16,6 +16,7 @@ use datafusion::{
 use jiter::{Jiter, JiterResult, Peek};
 
 use super::scalar::{Arguments, Planned, Scalar, refused};
+use crate::limits::MAX_PATH_STEPS;
 
 const HINT: &str =
     "write names, indices and wildcards: '$.items[0].sku', '$.items[*].sku', '$[''a key'']'";
@@ -52,6 +53,10 @@ fn check(call: &Planned<'_>) -> Result<()> {
         return Err(refused("the path into the JSON must be a literal".to_owned(), HINT));
     };
     match parse(path) {
+        Some(steps) if steps.len() > MAX_PATH_STEPS => Err(refused(
+            format!("the path into the JSON has more than {MAX_PATH_STEPS} steps"),
+            "take a part of it first, and follow the rest of the path in that",
+        )),
         Some(_) => Ok(()),
         None => Err(refused(format!("'{path}' is no path that is supported"), HINT)),
     }

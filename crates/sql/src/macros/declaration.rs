@@ -11,10 +11,13 @@ use datafusion::{
 };
 use postrider_core::Diagnostic;
 use sqlparser::{
-    ast::{AccessExpr, CastKind, DataType as SqlType, Expr, Ident, Spanned, Value, Visit, Visitor},
+    ast::{
+        AccessExpr, CastKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr,
+        FunctionArguments, Ident, Spanned, Value, Visit, Visitor, WindowType,
+    },
     keywords::Keyword,
     parser::{Parser, ParserError},
-    tokenizer::Token,
+    tokenizer::{Span, Token},
 };
 
 use super::{Expansion, Macro, Param, measure::Measure};
@@ -118,7 +121,9 @@ impl FunctionDefinition {
             return Err(found);
         }
         let mut expanded = self.body.clone();
-        Expansion::of_declaration(&catalog.macros, source).expand(&mut expanded)?;
+        let mut expansion = Expansion::of_declaration(&catalog.macros, source);
+        expansion.expand(&mut expanded)?;
+        let read = expansion.tokens().saturating_add(self.lexemes.len());
         let found = checks::expression(catalog, source, &expanded);
         if !found.is_empty() {
             return Err(found);
@@ -140,7 +145,7 @@ impl FunctionDefinition {
             params: params.collect(),
             returns: self.returns.as_ref().map(|(data_type, _)| data_type.clone()),
             body: prepass::tokens(&self.lexemes),
-            parts: measure.parts,
+            parts: measure.parts.max(read),
             depth: measure.depth,
         })
     }
@@ -221,6 +226,15 @@ struct Names<'d, 's, 'a> {
 }
 
 impl Names<'_, '_, '_> {
+    fn refuse(&mut self, what: &str, span: Span, hint: &str) {
+        let message = format!("`{}` {what}", self.definition.name());
+        self.found.push(
+            Diagnostic::error(codes::BAD_FUNCTION, message)
+                .at_option(self.source.balanced(span))
+                .hint(hint),
+        );
+    }
+
     fn name(&mut self, ident: &Ident) {
         let name = fold(ident);
         let params = || self.definition.params.iter().map(|param| param.name.as_str());
@@ -245,6 +259,23 @@ impl Names<'_, '_, '_> {
     }
 }
 
+/// Whether a call has a window that is defined elsewhere.
+fn names_window(call: &Function) -> bool {
+    match &call.over {
+        Some(WindowType::NamedWindow(_)) => true,
+        Some(WindowType::WindowSpec(window)) => window.window_name.is_some(),
+        None => false,
+    }
+}
+
+/// Whether a call takes all columns of a table.
+fn names_table(call: &Function) -> bool {
+    let FunctionArguments::List(list) = &call.args else { return false };
+    list.args.iter().any(|argument| {
+        matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(_)))
+    })
+}
+
 impl Visitor for Names<'_, '_, '_> {
     type Break = std::convert::Infallible;
 
@@ -266,8 +297,25 @@ impl Visitor for Names<'_, '_, '_> {
                 });
                 self.fields.extend(fields);
             }
+            Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => {
+                self.refuse(
+                    "can't read tables",
+                    expr.span(),
+                    "read the table in the query that calls it",
+                );
+            }
             Expr::Function(call) => {
                 let name = window_calls::name(call).to_lowercase();
+                if names_table(call) {
+                    self.refuse("can't read tables", call.span(), "give it columns as parameters");
+                }
+                if names_window(call) {
+                    self.refuse(
+                        "can't use a window of whoever calls it",
+                        call.span(),
+                        "write the window out: OVER (PARTITION BY .. ORDER BY ..)",
+                    );
+                }
                 if self.below.contains(&name) {
                     let (message, hint) = if name == self.definition.name() {
                         (

@@ -31,6 +31,8 @@ pub(crate) struct Expansion<'m, 's, 'a> {
     source: &'s SourceText<'a>,
     /// Parts of expressions that all calls so far became.
     parts: usize,
+    /// Tokens that were parsed for them.
+    tokens: usize,
     /// Whether the calls are those of a function's own expression, whose size is known.
     inside: bool,
     errors: Vec<Diagnostic>,
@@ -38,12 +40,17 @@ pub(crate) struct Expansion<'m, 's, 'a> {
 
 impl<'m, 's, 'a> Expansion<'m, 's, 'a> {
     pub(crate) fn new(macros: &'m Macros, source: &'s SourceText<'a>) -> Self {
-        Self { macros, source, parts: 0, inside: false, errors: Vec::new() }
+        Self { macros, source, parts: 0, tokens: 0, inside: false, errors: Vec::new() }
     }
 
     /// The same for another declaration: all of them together are bounded as well.
     pub(super) fn of_declaration(macros: &'m Macros, source: &'s SourceText<'a>) -> Self {
         Self { parts: macros.parts, ..Self::new(macros, source) }
+    }
+
+    /// Tokens that the calls so far were parsed from.
+    pub(super) const fn tokens(&self) -> usize {
+        self.tokens
     }
 
     /// Replaces all calls.
@@ -134,7 +141,8 @@ impl<'m, 's, 'a> Expansion<'m, 's, 'a> {
     }
 
     /// The expression, every part of it at the place of the call.
-    fn body(&self, function: &Macro, span: Span) -> Result<Expr, Diagnostic> {
+    fn body(&mut self, function: &Macro, span: Span) -> Result<Expr, Diagnostic> {
+        self.tokens = self.tokens.saturating_add(function.body.len());
         let mut tokens = function.body.clone();
         tokens.iter_mut().for_each(|token| token.span = span);
         let end = self.source.range(span).map_or(0, |range| range.end);
@@ -205,6 +213,10 @@ impl VisitorMut for Expansion<'_, '_, '_> {
         if let Some(function) = macros.functions.get(&name) {
             match self.replacement(&name, function, call) {
                 Ok(replacement) => *expr = replacement,
+                // Once it is too much, every other call is as well.
+                Err(error)
+                    if error.code == codes::TOO_LONG
+                        && self.errors.iter().any(|known| known.code == error.code) => {}
                 Err(error) => self.errors.push(error),
             }
         }

@@ -101,6 +101,7 @@ fn nullability_follows_the_declarations() {
         ("concat('cart:', user_id, ':', ms)", false),
         ("md5(user_id)", false),
         ("date_trunc('day', ts)", false),
+        ("date_bin(INTERVAL '14 days', ts)", false),
         ("to_char(ts, '%Y')", true),
         ("nullif(user_id, 'x')", true),
     ] {
@@ -113,6 +114,16 @@ fn nullability_follows_the_declarations() {
     let program = shop(sql);
     let nullable: Vec<_> = program.tables["mail"].columns.iter().map(|c| c.nullable).collect();
     assert_eq!(nullable, [false, false, false, true, false, false, false]);
+    let near = "o.user_id = e.user_id AND o.total < e.price AND o.ts BETWEEN e.ts AND e.ts + INTERVAL '1 hour'";
+    for (kind, expected) in
+        [("JOIN", [false, false]), ("LEFT JOIN", [true, true]), ("RIGHT JOIN", [true, false])]
+    {
+        let sql = format!(
+            "INSERT INTO mail SELECT e.price AS a, o.user_id AS b FROM events e {kind} orders o ON {near}"
+        );
+        let columns = &shop(&sql).tables["mail"].columns;
+        assert_eq!([columns[0].nullable, columns[1].nullable], expected, "{kind}");
+    }
 }
 
 #[test]

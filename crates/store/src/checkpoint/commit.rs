@@ -44,7 +44,7 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// [`CheckpointError::Fenced`] when a process of a later generation has taken over, or collected
-    /// garbage since; [`CheckpointError::Contended`] when too many ids were taken;
+    /// garbage since; [`CheckpointError::ForeignLog`] when one with another log has; [`CheckpointError::Contended`] when too many ids were taken;
     /// [`CheckpointError::TooNew`] when a later version took one; [`CheckpointError::Inconsistent`] when
     /// the checkpoint is another pipeline's, or this process did not take over;
     /// [`CheckpointError::Store`] when the object store refuses.
@@ -105,7 +105,7 @@ impl CheckpointStore {
         })
     }
 
-    /// Whether the manifest that has the id is this one. Fails if its writer came after this process.
+    /// Whether the manifest that has the id is this one. Fails if its writer came after this process, or has another log.
     async fn is_ours(&self, manifest: &Manifest) -> Result<bool, CheckpointError> {
         let there = match self.load(manifest.id).await {
             Ok(there) => there,
@@ -113,6 +113,9 @@ impl CheckpointStore {
             Err(CheckpointError::Damaged { .. }) => return Ok(false),
             Err(error) => return Err(error),
         };
+        // Both began with an empty place, each for itself.
+        let (name, log) = (format!("checkpoint {}", there.id), manifest.checkpoint.log_identity);
+        there.checkpoint.is_of(log).map_err(|misfit| self.misfit(there.id, name, misfit))?;
         match judge(manifest, &there) {
             Conflict::Ours => Ok(true),
             Conflict::Next => Ok(false),

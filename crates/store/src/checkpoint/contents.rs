@@ -8,7 +8,7 @@ use super::{
     CheckpointError,
     names::{is_hex, state_epoch_of},
 };
-use crate::SourceStatus;
+use crate::{LogIdentity, SourceStatus};
 
 /// The contents of a checkpoint: a whole one, with the position of every source.
 ///
@@ -35,6 +35,9 @@ pub struct CheckpointContents {
     pub clock: i64,
     /// The place in the log of the first frame that is not in it, an [`Lsn`](crate::Lsn).
     pub log_position: u64,
+    /// The log that this is a place in; `None` in checkpoints from before logs had an identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_identity: Option<LogIdentity>,
     /// The combined watermark of all sources.
     pub watermark: i64,
     /// Where each source stood, one for each.

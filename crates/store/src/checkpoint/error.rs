@@ -4,7 +4,7 @@ use std::error::Error;
 
 use postrider_core::ErrorKind;
 
-use crate::LogError;
+use crate::{LogError, LogIdentity};
 
 /// Why an operation on the checkpoint store failed.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +71,24 @@ pub enum CheckpointError {
         theirs: u64,
         /// The generation of this process.
         ours: u64,
+    },
+    /// A checkpoint was taken of another log than the one that it was to be restored on.
+    #[error(
+        "{checkpoint} of pipeline `{pipeline}` was taken of log {theirs}, and this is log {ours}: a checkpoint says where to go on \
+         in its own log, and means nothing in another. Give the --state-dir of that log. If that state directory was lost, what \
+         its log held behind its newest checkpoint is lost too, and mails would go out a second time: bring the directory back, or \
+         decide to start anew from what this log has, with checkpoints at another place, such as a new prefix for --checkpoints, \
+         or with the `checkpoints` in the state directory moved away"
+    )]
+    ForeignLog {
+        /// The pipeline.
+        pipeline: String,
+        /// What people know the checkpoint by, such as `checkpoint 7`.
+        checkpoint: String,
+        /// The log that it was taken of.
+        theirs: LogIdentity,
+        /// The log of this process.
+        ours: LogIdentity,
     },
     /// A checkpoint without the position of one of the pipeline's sources; a restart from it would read
     /// that source again from its beginning.
@@ -145,7 +163,9 @@ impl CheckpointError {
                 ErrorKind::Invalid
             }
             Self::Damaged { .. } | Self::Unfit { .. } => ErrorKind::Data,
-            Self::Fenced { .. } | Self::OtherLog { .. } => ErrorKind::Fenced,
+            Self::Fenced { .. } | Self::OtherLog { .. } | Self::ForeignLog { .. } => {
+                ErrorKind::Fenced
+            }
             Self::MissingSource { .. } | Self::Inconsistent { .. } => ErrorKind::Bug,
             Self::Contended { .. } => ErrorKind::Retry,
             Self::Directory(error) => error.kind(),

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::{Checkpoint, CheckpointError, names::is_nonce};
 use crate::limits::MANIFEST_BYTES_MAX;
 
-/// The format that is written here, and the last one that is read.
-const FORMAT: u32 = 1;
+/// The first format, in which no checkpoint says of which log it is.
+const WITHOUT_LOG: u32 = 1;
+/// The last format that is read.
+const FORMAT: u32 = 2;
 
 /// What a checkpoint holds, beside the bytes of its parts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +74,10 @@ struct AnyFormat {
 /// The text of a manifest.
 pub(super) fn encode(manifest: &Manifest) -> Result<Vec<u8>, CheckpointError> {
     let inconsistent = |reason| CheckpointError::Inconsistent { reason };
-    let written = Written { format: FORMAT, manifest };
+    // An earlier version can read what says nothing that it does not know.
+    let names_log = manifest.checkpoint.log_identity.is_some();
+    let format = if names_log { FORMAT } else { WITHOUT_LOG };
+    let written = Written { format, manifest };
     let mut text =
         serde_json::to_vec_pretty(&written).map_err(|error| inconsistent(error.to_string()))?;
     // The ending takes the place of the last brace, and of the line break before it.
@@ -100,7 +105,7 @@ pub(super) fn decode(
         return Err(damaged("its checksum does not match".to_owned()));
     };
     match serde_json::from_slice::<Read>(&body) {
-        Ok(Read { format: FORMAT, manifest }) => {
+        Ok(Read { format: WITHOUT_LOG..=FORMAT, manifest }) => {
             manifest.check(id, pipeline).map_err(damaged)?;
             Ok(manifest)
         }

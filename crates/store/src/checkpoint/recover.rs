@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    BlobRef, CheckpointError, CheckpointStore, Manifest,
+    BlobRef, CheckpointError, CheckpointStore, Manifest, Misfit,
     manifest::decode,
     names::{MANIFESTS, STATE, manifest_name, state_epoch_of},
     objects::damaged,
@@ -33,7 +33,7 @@ pub struct Recovered {
 }
 
 /// Says why a checkpoint does not fit what it is to be restored into.
-pub(super) type Check<'a> = &'a (dyn Fn(&Manifest) -> Result<(), String> + Send + Sync);
+pub(super) type Check<'a> = &'a (dyn Fn(&Manifest) -> Result<(), Misfit> + Send + Sync);
 
 /// A search, and what it passed.
 pub(super) struct Search {
@@ -151,7 +151,8 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// [`CheckpointError::Store`] when the object store refuses, because a newer checkpoint may be there
-    /// all the same, and [`CheckpointError::TooNew`] when a later version of Postrider wrote one.
+    /// all the same, [`CheckpointError::TooNew`] when a later version of Postrider wrote one, and
+    /// [`CheckpointError::ForeignLog`] when `check` says that one is of another log.
     pub async fn newest_valid(&self, check: Check<'_>) -> Result<Recovery, CheckpointError> {
         Ok(self.search(check).await?.recovery)
     }
@@ -186,7 +187,7 @@ impl CheckpointStore {
     ) -> Result<Recovered, CheckpointError> {
         let manifest = self.load(id).await?;
         *generation = manifest.generation.max(*generation);
-        check(&manifest).map_err(|reason| CheckpointError::Unfit { id, reason })?;
+        check(&manifest).map_err(|misfit| self.misfit(id, format!("checkpoint {id}"), misfit))?;
         let blobs = self.verify(&manifest).await?;
         Ok(Recovered { manifest, blobs })
     }

@@ -10,7 +10,7 @@
 use object_store::PutPayload;
 
 use super::{
-    CheckpointError, CheckpointStore, Manifest, Recovered, Recovery,
+    CheckpointError, CheckpointStore, Manifest, Misfit, Recovered, Recovery,
     manifest::{decode, encode},
     names::{SAVEPOINTS, STATE, is_savepoint_name, savepoint_name, savepoint_of},
     objects::{Created, Listed},
@@ -121,7 +121,7 @@ impl CheckpointStore {
         let manifest = self.savepoint(name).await?;
         let id = manifest.id;
         let recovered = match check(&manifest) {
-            Err(reason) => Err(CheckpointError::Unfit { id, reason }),
+            Err(misfit) => Err(self.misfit(id, format!("savepoint `{name}`"), misfit)),
             Ok(()) => self.verify(&manifest).await,
         };
         let blobs = match recovered {
@@ -131,8 +131,11 @@ impl CheckpointStore {
             }
             Err(error) => return Err(error),
         };
-        // All manifests are looked at for who wrote them, and none is wanted.
-        let none = |_: &Manifest| Err("a savepoint was asked for".to_owned());
+        // All manifests are looked at for who wrote them and of which log, and none is wanted.
+        let none = |manifest: &Manifest| match check(manifest) {
+            Err(foreign @ Misfit::OtherLog { .. }) => Err(foreign),
+            _ => Err(Misfit::Unfit("a savepoint was asked for".to_owned())),
+        };
         for _ in 0..TAKE_OVERS_MAX {
             let search = self.search(&none).await?;
             if search.generation > self.generation.0 {

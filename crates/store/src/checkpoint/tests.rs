@@ -129,6 +129,7 @@ fn contents(epoch: u64) -> CheckpointContents {
         epoch,
         clock: 1_700_000_000_000_000_000,
         log_position: 4096 * epoch,
+        log_identity: None,
         watermark: i64::MIN,
         sources: vec![source("clicks")],
         sinks: vec![SinkState {

@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod disk_full;
+mod identity;
 mod model;
 mod takeover;
 
@@ -31,7 +32,7 @@ fn event(text: impl Into<Bytes>) -> NewFrame {
 }
 
 fn open(files: &FaultyFiles) -> Opened {
-    let tuning = Tuning { segment_bytes: 200, disk_full_pause: Duration::ZERO };
+    let tuning = Tuning { segment_bytes: 200, disk_full_pause: Duration::ZERO, identity: None };
     Log::open_files(Arc::new(files.clone()), tuning, None).unwrap()
 }
 

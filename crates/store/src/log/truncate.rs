@@ -69,7 +69,7 @@ impl Log {
         let sequence = first.map(|frame| frame.sequence).ok_or_else(|| shared.why_ended())?;
         // A successor may have moved the beginning further already.
         shared.check_fence()?;
-        LogStart { at: start, sequence }.write(&*shared.files)?;
+        LogStart { at: start, sequence, identity: shared.identity }.write(&*shared.files)?;
         failpoint::pass(Failpoint::StartWritten);
         shared.begin_at(start);
         // Also those that an earlier call could not delete.

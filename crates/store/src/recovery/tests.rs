@@ -65,6 +65,7 @@ fn an_empty_directory_is_an_empty_log() {
         sequence: 0,
         generation: Generation(0),
         truncated: None,
+        identity: None,
     };
     assert_eq!(recover(&MemoryFiles::default()).unwrap(), expected);
 }

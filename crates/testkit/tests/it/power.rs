@@ -1,15 +1,18 @@
 //! Every subset of what was not synced when the machine lost power: in front of and behind each operation on files that the
 //! end of an epoch makes, every combination of names, sizes and sectors that did or did not reach the disk.
 
-use std::{env, path::PathBuf, sync::Arc};
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use postrider_core::{ClockTime, SubjectId, WorkspaceId};
+use postrider_reliability::Seeds;
 use postrider_store::{
-    EpochSealed, Frame, Log, LogError, NewFrame, Outbox, SealKind, SimulatedWriter, TriggersRecord,
-    testing::CachedFiles,
+    EpochSealed, Frame, Log, LogError, LogIdentity, NewFrame, Outbox, SealKind, SimulatedWriter,
+    TriggersRecord, testing::CachedFiles,
 };
-use postrider_testkit::{Death, Dice, DiskFaults, Injected, Life, LifeFiles, Report, SimClock};
+use postrider_testkit::{
+    Death, Dice, DiskFaults, Injected, Life, LifeFiles, Report, SimClock, Violation,
+};
 
 /// Decisions that are taken one after the other; all sequences of them are gone through.
 #[derive(Debug, Default)]
@@ -65,7 +68,8 @@ fn open(disk: &CachedFiles, life: &Life, segment_bytes: u64) -> Result<Log, LogE
     let files = LifeFiles::new(disk.clone(), life.clone(), faults);
     let clock = Arc::new(SimClock::new(ClockTime(0)));
     let takes_ns = Box::new(|| 0);
-    let writer = SimulatedWriter { segment_bytes, clock, takes_ns };
+    let identity = Some(LogIdentity(7));
+    let writer = SimulatedWriter { segment_bytes, identity, clock, takes_ns };
     Log::open_simulated(Arc::new(files), writer).map(|opened| opened.log)
 }
 
@@ -100,34 +104,57 @@ fn die(death: Death, segment_bytes: u64) -> Died {
     run.unwrap()
 }
 
-/// Opens what is left, and checks it.
-fn check(died: &Died, segment_bytes: u64, what: &str) -> bool {
+/// Opens what is left, and checks it: whether the second epoch is there.
+fn check(died: &Died, segment_bytes: u64) -> Result<bool, Violation> {
     let clock = SimClock::new(ClockTime(0));
     let open = || open(&died.disk, &Life::new(Death::Never, Dice::new(3)), segment_bytes);
     let run = clock.run(async {
-        let log = open().unwrap_or_else(|error| panic!("{what}: {error}"));
+        let log = open().map_err(|error| error.to_string())?;
         let found = frames(&log);
-        let known = died.before.len();
-        assert_eq!(found[..known], died.before, "{what}: something durable is gone");
+        still_there(&died.before, &found)?;
         let mut outbox = Outbox::default();
         found.iter().for_each(|frame| drop(outbox.apply(frame).unwrap()));
         let rows = outbox.counts().trigger_rows;
-        assert!(rows == 6 || rows == 12, "{what}: a part of an epoch: {rows} rows");
-        assert!(rows == 12 || !died.promised, "{what}: a sealed epoch is gone");
+        if rows != 12 && (rows != 6 || died.promised) {
+            let expected = if died.promised || rows > 6 { 12 } else { 6 };
+            return Err(Violation::differs(rows, expected, format!("{rows} rows")));
+        }
         // What was found is durable by then, and the log goes on behind it.
         drop(log);
         tokio::task::yield_now().await;
         died.disk.lose_power(&mut || false);
-        let log = open().unwrap_or_else(|error| panic!("{what}, again: {error}"));
-        assert_eq!(frames(&log)[..found.len()], found, "{what}, again");
+        let log = open().map_err(|error| format!("again: {error}"))?;
+        still_there(&found, &frames(&log))?;
         log.append(epoch(rows / 6 + 1)).await.unwrap();
-        rows == 12
+        Ok(rows == 12)
     });
     run.unwrap()
 }
 
+/// That what was durable is.
+fn still_there(durable: &[Frame], found: &[Frame]) -> Result<(), Violation> {
+    let same = durable.iter().zip(found).take_while(|(durable, found)| durable == found).count();
+    let lost = (durable.len() - same) as u64;
+    if lost == 0 { Ok(()) } else { Err(Violation::lost(lost, "something durable is gone")) }
+}
+
+/// One subset: what was found of the second epoch, by a word.
+fn subset(
+    death: Death,
+    segment_bytes: u64,
+    choices: &mut Choices,
+) -> Result<&'static str, Violation> {
+    let died = die(death, segment_bytes);
+    died.disk.lose_power(&mut || choices.choose());
+    let whole = check(&died, segment_bytes).map_err(|violation| {
+        let what = format!("{death:?}, kept {:?}: {violation}", &choices.taken[..choices.next]);
+        Violation { what, ..violation }
+    })?;
+    Ok(if whole { "epoch_there" } else { "epoch_not_there" })
+}
+
 fn every_subset(name: &str, segment_bytes: u64) -> Report {
-    let mut report = Report::new(name, 0);
+    let (mut report, began) = (Report::default(), Instant::now());
     for operation in 1.. {
         let dies = |done| Death::Exactly { operation, done };
         if !die(dies(true), segment_bytes).died {
@@ -136,14 +163,11 @@ fn every_subset(name: &str, segment_bytes: u64) -> Report {
         for done in [false, true] {
             let mut choices = Choices::default();
             loop {
-                let died = die(dies(done), segment_bytes);
-                died.disk.lose_power(&mut || choices.choose());
-                let taken = &choices.taken[..choices.next];
-                let what = format!("operation {operation}, done: {done}, kept {taken:?}");
-                let whole = check(&died, segment_bytes, &what);
+                match subset(dies(done), segment_bytes, &mut choices) {
+                    Ok(kind) => *report.facts.entry(kind.to_owned()).or_default() += 1,
+                    Err(violation) => report.violations.push((operation, violation)),
+                }
                 report.seeds += 1;
-                let kind = if whole { "epoch_there" } else { "epoch_not_there" };
-                *report.facts.entry(kind.to_owned()).or_default() += 1;
                 if !choices.advance() {
                     break;
                 }
@@ -151,8 +175,10 @@ fn every_subset(name: &str, segment_bytes: u64) -> Report {
         }
         report.facts.insert("operations".to_owned(), operation);
     }
-    let dir = env::var_os("POSTRIDER_RELIABILITY").map(PathBuf::from);
-    report.write(dir.as_deref()).unwrap();
+    let mut campaign = report.campaign().took(began.elapsed());
+    campaign.seeds = Seeds::default();
+    campaign.write(name).unwrap();
+    assert!(report.violations.is_empty(), "{:#?}", report.violations);
     report
 }
 

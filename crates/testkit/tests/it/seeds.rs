@@ -2,9 +2,9 @@
 
 use std::{
     env,
-    path::PathBuf,
     sync::atomic::{AtomicU64, Ordering},
     thread,
+    time::Instant,
 };
 
 use postrider_testkit::{Mode, Report, Shop, simulate};
@@ -13,14 +13,14 @@ fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
-/// Runs seeds on two threads, each seed on one.
-fn run(name: &str, mode: Mode, seeds: u64) {
+/// Runs seeds on two threads, each seed on one. `name` is the test, `entry` its place in `reliability.json`.
+fn run(name: &str, entry: &str, mode: Mode, seeds: u64) {
     let first = number("POSTRIDER_SIM_FIRST_SEED").unwrap_or(1);
     let seeds = number("POSTRIDER_SIM_SEEDS").unwrap_or(seeds);
-    let shop = Shop::plan().unwrap();
+    let (shop, began) = (Shop::plan().unwrap(), Instant::now());
     let next = AtomicU64::new(first);
     let work = || {
-        let mut report = Report::new(name, first);
+        let mut report = Report::new(first);
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= first + seeds || report.violations.len() > 5 {
@@ -33,17 +33,16 @@ fn run(name: &str, mode: Mode, seeds: u64) {
         let workers: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
         workers.into_iter().map(|worker| worker.join().unwrap()).collect()
     });
-    let mut report = Report::new(name, first);
+    let mut report = Report::new(first);
     reports.into_iter().for_each(|part| report.add(part));
-    report.write(env::var_os("POSTRIDER_RELIABILITY").map(PathBuf::from).as_deref()).unwrap();
+    report.campaign().took(began.elapsed()).write(entry).unwrap();
     println!("{report:#?}");
     let failed: Vec<_> = report
         .violations
         .iter()
-        .map(|violation| {
-            let seed = violation.trim_start_matches("seed ").split(':').next().unwrap();
+        .map(|(seed, violation)| {
             format!(
-                "{violation}\n  again: POSTRIDER_SIM_FIRST_SEED={seed} POSTRIDER_SIM_SEEDS=1 cargo test -p postrider-testkit {name}"
+                "seed {seed}: {violation}\n  again: POSTRIDER_SIM_FIRST_SEED={seed} POSTRIDER_SIM_SEEDS=1 cargo test -p postrider-testkit {name}"
             )
         })
         .collect();
@@ -52,12 +51,14 @@ fn run(name: &str, mode: Mode, seeds: u64) {
 
 #[test]
 fn nothing_is_lost_or_twice_when_processes_and_machines_die() {
-    run("nothing_is_lost_or_twice_when_processes_and_machines_die", Mode::Crashes, 500);
+    let name = "nothing_is_lost_or_twice_when_processes_and_machines_die";
+    run(name, "simulated_crashes", Mode::Crashes, 500);
 }
 
 #[test]
 fn nothing_is_lost_or_twice_when_the_object_store_fails() {
-    run("nothing_is_lost_or_twice_when_the_object_store_fails", Mode::Objects, 200);
+    let name = "nothing_is_lost_or_twice_when_the_object_store_fails";
+    run(name, "store_faults", Mode::Objects, 200);
 }
 
 /// That a run can fail: a harness that finds nothing may look at nothing.

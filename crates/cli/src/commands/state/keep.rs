@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use postrider_core::{ErrorKind, PipelineName};
 use postrider_engine::SystemClock;
-use postrider_store::{
-    CheckpointStore, Log, LogOptions, Manifest, Retention, checkpointed_pipelines,
-};
+use postrider_store::{CheckpointStore, Log, LogSpan, Manifest, Retention, checkpointed_pipelines};
 
 use super::{objects, one};
 use crate::{
@@ -14,6 +12,7 @@ use crate::{
     checkpoints::CheckpointSettings,
     console::{self, bytes, count, counted},
     outcome::{Failure, Outcome},
+    services,
 };
 
 pub(super) async fn save(args: &NameArgs) -> Outcome {
@@ -46,7 +45,7 @@ pub(super) async fn collect(args: &GcArgs) -> Outcome {
         console::note(&format!("{} has no checkpoints yet", args.state_dir.display()));
         return Ok(());
     }
-    let log = Log::open(LogOptions::new(&args.state_dir)).map_err(|error| {
+    let log = Log::open(services::log_options(&args.state_dir)).map_err(|error| {
         let running = error.kind() == ErrorKind::Fenced;
         let mut failure = Failure::from(error);
         if running {
@@ -70,12 +69,9 @@ async fn collect_one(
     let (clock, nonces) = (Arc::new(SystemClock::new()), Arc::new(rand::random::<u128>));
     let objects = Arc::clone(&settings.objects);
     let store = CheckpointStore::new(objects, name, log.generation(), clock, nonces);
-    let (start, end) = (log.start().0, log.durable().borrow().0);
+    let span = LogSpan::of(log);
     // What a run could not go on from must not push out what it could.
-    let fits = move |manifest: &Manifest| match manifest.checkpoint.log_position {
-        position if (start..=end).contains(&position) => Ok(()),
-        position => Err(format!("it goes on at {position} of the log, which has {start} to {end}")),
-    };
+    let fits = move |manifest: &Manifest| span.fits(&manifest.checkpoint);
     let recovery = store.take_over(&fits).await?;
     for (id, why) in &recovery.skipped {
         console::note(&format!("pipeline {name}  checkpoint {id} is passed over: {why}"));

@@ -1,8 +1,9 @@
-//! `postrider state verify`: every file that a kept checkpoint or savepoint needs, each read once.
+//! `postrider state verify`: every file that a kept checkpoint or savepoint needs, each read once, and whether they are of this
+//! directory's log.
 
 use std::collections::{BTreeMap, HashSet};
 
-use postrider_store::{BlobRef, CheckpointError, CheckpointStore, Manifest};
+use postrider_store::{BlobRef, CheckpointError, CheckpointStore, LogIdentity, Manifest};
 
 use super::{all, one};
 use crate::{
@@ -11,6 +12,12 @@ use crate::{
     console::{self, bytes, counted},
     outcome::{Failure, Outcome},
 };
+
+/// What an object is.
+const OK: &str = "ok";
+const DAMAGED: &str = "damaged";
+/// A checkpoint of another log.
+const FOREIGN: &str = "foreign";
 
 /// A checkpoint or savepoint, as it is named in messages.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -34,17 +41,25 @@ pub(super) async fn run(args: &VerifyStateArgs) -> Outcome {
         Some(name) => vec![(name.clone(), one(dir, name).await?)],
         None => all(dir).await?,
     };
-    let (mut read, mut damaged) = (0, 0);
+    let log = LogIdentity::of_directory(dir)?;
+    let (mut read, mut damaged, mut foreign) = (0, 0, 0);
     for (name, store) in &pipelines {
         console::line(format!("pipeline {name}"));
-        let checked = check(store).await?;
+        let checked = check(store, log).await?;
         read += checked.len() as u64;
-        damaged += checked.iter().filter(|line| line[1] != "ok").count() as u64;
+        damaged += checked.iter().filter(|line| line[1] == DAMAGED).count() as u64;
+        foreign += checked.iter().filter(|line| line[1] == FOREIGN).count() as u64;
         for line in aligned(&checked, &[Align::Left; 3]) {
             console::line(format!("  {line}"));
         }
     }
     match damaged {
+        0 if foreign > 0 => Err(Failure::failed(format!(
+            "{} of {} of another log: a run refuses them; give the --state-dir of that log, or move them away to start anew from \
+             what this one has",
+            foreign,
+            counted(read, "object")
+        ))),
         0 => {
             console::note(&format!("{}: all intact", counted(read, "object")));
             Ok(())
@@ -57,14 +72,18 @@ pub(super) async fn run(args: &VerifyStateArgs) -> Outcome {
     }
 }
 
-/// One line an object: its name, `ok` or `damaged`, and what is known.
-async fn check(store: &CheckpointStore) -> Outcome<Vec<Vec<String>>> {
+/// One line an object: its name, what it is, and what is known.
+async fn check(store: &CheckpointStore, log: Option<LogIdentity>) -> Outcome<Vec<Vec<String>>> {
     let mut lines = Vec::new();
     let mut manifests = Vec::new();
     for name in names(store).await? {
         match load(store, &name).await {
             Ok(manifest) => {
-                lines.push(vec![name.shown(), "ok".to_owned(), needs(&manifest)]);
+                let (word, known) = match manifest.checkpoint.is_of(log) {
+                    Ok(()) => (OK, needs(&manifest)),
+                    Err(misfit) => (FOREIGN, misfit.to_string()),
+                };
+                lines.push(vec![name.shown(), word.to_owned(), known]);
                 manifests.push((name, manifest));
             }
             Err(error) => lines.extend(damage(store, name.shown(), &[name], error).await?),
@@ -83,7 +102,7 @@ async fn check(store: &CheckpointStore) -> Outcome<Vec<Vec<String>>> {
     for (file, (blobs, needed_by)) in files {
         let blobs: Vec<_> = blobs.into_iter().collect();
         match store.check_file(file, &blobs).await {
-            Ok(read) => lines.push(vec![format!("state/{file}"), "ok".to_owned(), bytes(read)]),
+            Ok(read) => lines.push(vec![format!("state/{file}"), OK.to_owned(), bytes(read)]),
             Err(error) => {
                 lines.extend(damage(store, format!("state/{file}"), &needed_by, error).await?);
             }
@@ -129,5 +148,5 @@ async fn damage(
     }
     let of: Vec<_> = needed_by.iter().map(|name| name.shown()).collect();
     let of = if of == [object.as_str()] { String::new() } else { format!(" ({})", of.join(", ")) };
-    Ok(Some(vec![object, "damaged".to_owned(), format!("{reason}{of}")]))
+    Ok(Some(vec![object, DAMAGED.to_owned(), format!("{reason}{of}")]))
 }

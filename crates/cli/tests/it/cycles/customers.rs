@@ -29,6 +29,14 @@ const BAD_EVERY: i64 = 61;
 
 const CUSTOMERS: i64 = 40;
 
+/// Which requests have message ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ids {
+    /// Three of four.
+    Most,
+    None,
+}
+
 /// What the posting side knows.
 pub(super) struct Customers {
     url: Mutex<Option<String>>,
@@ -36,6 +44,7 @@ pub(super) struct Customers {
     gone: AtomicUsize,
     /// Events a second.
     rate: u64,
+    ids: Ids,
     began: Instant,
     requests: Mutex<Requests>,
     /// Requests that broke on their way, or were refused.
@@ -76,12 +85,13 @@ fn body(n: i64, has_id: bool) -> String {
 }
 
 impl Customers {
-    pub(super) fn new(rate: u64) -> Self {
+    pub(super) fn new(rate: u64, ids: Ids) -> Self {
         Self {
             url: Mutex::default(),
             is_done: AtomicBool::new(false),
             gone: AtomicUsize::new(0),
             rate,
+            ids,
             began: Instant::now(),
             requests: Mutex::default(),
             broken: AtomicUsize::new(0),
@@ -146,7 +156,7 @@ impl Customers {
         Some(next)
     }
 
-    /// Three requests of four have ids, and are posted until they are answered; the fourth is posted once.
+    /// Requests that have ids are posted until they are answered, others once.
     pub(super) fn post_until_done(&self) {
         while !self.is_done() {
             let mut claimed = None;
@@ -162,7 +172,7 @@ impl Customers {
     }
 
     fn post(&self, request: i64) {
-        let has_id = request % 4 > 0;
+        let has_id = self.ids == Ids::Most && request % 4 > 0;
         let events = request * CHUNK..(request + 1) * CHUNK;
         let bodies: Vec<_> = events.clone().map(|n| body(n, has_id)).collect();
         let body = format!("[{}]", bodies.join(","));

@@ -1,17 +1,16 @@
 //! What a campaign came to, in numbers.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
-use serde_json::{Value, json};
-
-use crate::process::root;
-
-/// The part of an undisturbed run that is left out of its slope: caches fill.
-const WARM_UP: f64 = 0.3;
+use postrider_reliability::{Campaign, Seeds, Tally};
+use serde_json::json;
 
 /// Counts of one campaign.
 pub(super) struct Figures {
-    seed: u64,
+    seeds: Seeds,
     began: Instant,
     pub(super) cycles: u64,
     /// Processes that died at a failpoint, by its name.
@@ -27,14 +26,23 @@ pub(super) struct Figures {
     pub(super) mails: usize,
     pub(super) in_doubt: usize,
     pub(super) broken: usize,
-    /// Hours since the beginning, and memory in use then.
-    rss: Vec<(f64, f64)>,
+    pub(super) tally: Tally,
 }
 
 impl Figures {
+    /// Of a campaign whose processes die by these dice.
     pub(super) fn of_seed(seed: u64) -> Self {
+        Self::of(Seeds { first: seed, count: 1 })
+    }
+
+    /// Of one that leaves nothing to chance.
+    pub(super) fn without_dice() -> Self {
+        Self::of(Seeds::default())
+    }
+
+    fn of(seeds: Seeds) -> Self {
         Self {
-            seed,
+            seeds,
             began: Instant::now(),
             cycles: 0,
             failpoints: BTreeMap::new(),
@@ -47,7 +55,7 @@ impl Figures {
             mails: 0,
             in_doubt: 0,
             broken: 0,
-            rss: Vec::new(),
+            tally: Tally::default(),
         }
     }
 
@@ -72,8 +80,9 @@ impl Figures {
         self.recoveries.push(took);
     }
 
-    pub(super) fn sample(&mut self, rss_kib: f64) {
-        self.rss.push((self.began.elapsed().as_secs_f64() / 3_600.0, rss_kib));
+    /// The failpoints at which processes died.
+    pub(super) fn failpoints(&self) -> BTreeSet<&str> {
+        self.failpoints.keys().map(String::as_str).collect()
     }
 
     /// Processes that died at a failpoint.
@@ -94,54 +103,30 @@ impl Figures {
         median * 4 < self.events as u64
     }
 
-    /// How memory grows in KiB an hour, and how much is in use in the middle: a line through the samples behind the warm-up.
-    fn slope(&self) -> Option<(f64, f64)> {
-        let warm = &self.rss[(self.rss.len() as f64 * WARM_UP) as usize..];
-        let count = warm.len() as f64;
-        let mean = |of: fn(&(f64, f64)) -> f64| warm.iter().map(of).sum::<f64>() / count;
-        let (at, size) = (mean(|sample| sample.0), mean(|sample| sample.1));
-        let both: f64 = warm.iter().map(|(a, s)| (a - at) * (s - size)).sum();
-        let one: f64 = warm.iter().map(|(a, _)| (a - at).powi(2)).sum();
-        (one > 0.0).then(|| (both / one, size))
-    }
-
-    pub(super) fn json(&self) -> Value {
+    pub(super) fn campaign(&self) -> Campaign {
         let mut took = self.recoveries.clone();
         took.sort_by(f64::total_cmp);
-        let hours = self.began.elapsed().as_secs_f64() / 3_600.0;
-        json!({
-            "seed": self.seed,
-            "seconds": self.began.elapsed().as_secs(),
-            "cycles": self.cycles,
-            "failpoints": self.failpoints,
-            "requests_broken": self.broken,
-            "events_acked": self.answered,
-            "events_unknown": self.unknown,
-            "events": self.events,
-            "trigger_rows": self.trigger_rows,
-            "mails": self.mails,
-            "in_doubt": self.in_doubt,
-            "lost": 0,
-            "twice": 0,
-            "restores": self.restores(),
-            "replayed_rows_max": self.replayed.iter().max(),
-            "recovery_ms_p50": took.get(took.len() / 2),
-            "recovery_ms_max": took.last(),
-            "rss_kib": [self.rss.first().map(|s| s.1), self.rss.last().map(|s| s.1)],
-            "rss_slope_percent_per_hour": self.slope().map(|(slope, size)| slope / size * 100.0),
-            // Message ids are remembered for a week, so this is not 0.
-            "rss_slope_bytes_per_event": self.slope().map(|(slope, _)| slope * 1_024.0 * hours / self.events as f64),
-        })
-    }
-
-    /// Writes them down under a name, beside those of other campaigns. Comes behind all checks.
-    pub(super) fn write(&self, name: &str) {
-        let file = std::env::var_os("POSTRIDER_RELIABILITY_JSON")
-            .map_or_else(|| root().join("reliability.json"), PathBuf::from);
-        let known = fs::read_to_string(&file).unwrap_or_else(|_| "{}".to_owned());
-        let mut all: Value = serde_json::from_str(&known).unwrap();
-        all[name] = self.json();
-        fs::write(&file, format!("{all:#}\n")).unwrap();
+        let campaign = Campaign {
+            cases: self.cycles,
+            seeds: self.seeds,
+            lost: self.tally.lost(),
+            twice: self.tally.twice(),
+            in_doubt: self.in_doubt as u64,
+            ..Campaign::default()
+        };
+        campaign
+            .took(self.began.elapsed())
+            .fact("failpoints", json!(self.failpoints))
+            .fact("requests_broken", self.broken)
+            .fact("events_answered", self.answered)
+            .fact("events_unknown", self.unknown)
+            .fact("events", self.events)
+            .fact("trigger_rows", self.trigger_rows)
+            .fact("mails", self.mails)
+            .fact("restores", self.restores())
+            .fact("replayed_rows_max", json!(self.replayed.iter().max()))
+            .fact("recovery_ms_p50", json!(took.get(took.len() / 2)))
+            .fact("recovery_ms_max", json!(took.last()))
     }
 }
 

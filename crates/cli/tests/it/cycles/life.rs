@@ -1,8 +1,15 @@
 //! One process, from its start to its end.
 
-use std::{fs, os::unix::process::ExitStatusExt, process::Command, time::Duration};
+use std::{os::unix::process::ExitStatusExt, process::Command, time::Duration};
 
-use super::{customers::Customers, figures::Figures, plan::End};
+use postrider_store::Failpoint;
+
+use super::{
+    customers::Customers,
+    figures::Figures,
+    memory::{LiveBytes, Memory},
+    plan::End,
+};
 use crate::process::{Running, Signal, eventually, within};
 
 /// How long a failpoint is waited for: some are rare.
@@ -71,6 +78,12 @@ impl<'a> Life<'a> {
         }
     }
 
+    /// Waits until it has died at a failpoint, however long it takes to come there.
+    pub(super) fn die_at(mut self, place: Failpoint, figures: &mut Figures) {
+        eventually(place.name(), || !self.look(figures));
+        self.signal_and_wait(Signal::KILL, figures);
+    }
+
     /// Ends it in good order.
     pub(super) fn stop(mut self, figures: &mut Figures) {
         self.signal_and_wait(Signal::TERM, figures);
@@ -95,10 +108,7 @@ impl<'a> Life<'a> {
         );
     }
 
-    /// Memory that it has in use.
-    pub(super) fn rss_kib(&self) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.running.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
+    pub(super) fn memory(&self, live: &LiveBytes) -> Memory {
+        live.of(self.running.id())
     }
 }

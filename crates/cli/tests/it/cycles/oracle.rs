@@ -54,30 +54,34 @@ pub(super) fn hops(events: &[Event]) -> Vec<(String, String, i64, i64)> {
     windows.map(row).collect()
 }
 
-/// The ids of all mails.
-pub(super) fn sends(events: &[Event]) -> BTreeSet<String> {
+/// The ids of the mails of two-minute windows.
+pub(super) fn digests(events: &[Event]) -> BTreeSet<String> {
     let digests = windows(events, 2 * MINUTE, 2 * MINUTE).into_iter().map(
         |((user, start), (events, total))| {
             let key = format!("{} {events} {total}", text(start, "%Y-%m-%dT%H:%M:%S"));
             send("shop.digests", &user, &key)
         },
     );
-    digests.chain(sessions(events)).collect()
+    digests.collect()
 }
 
-fn sessions(events: &[Event]) -> Vec<String> {
+/// The ids of the mails of sessions whose last event is such a one.
+pub(super) fn visitors(events: &[Event], is_mailed: impl Fn(i64) -> bool) -> BTreeSet<String> {
     let mut by_user: BTreeMap<&str, BTreeSet<i64>> = BTreeMap::new();
     for (n, user) in events {
         by_user.entry(user).or_default().insert(*n);
     }
-    let mut sends = Vec::new();
+    let mut sends = BTreeSet::new();
     for (user, numbers) in by_user {
         let numbers: Vec<i64> = numbers.into_iter().collect();
         for session in numbers.chunk_by(|a, b| time_ms(*b) - time_ms(*a) < GAP_MS) {
             let (first, last) = (session[0], session[session.len() - 1]);
+            if !is_mailed(last) {
+                continue;
+            }
             let total: i64 = session.iter().sum();
             let key = format!("{first} {last} {} {total}", session.len());
-            sends.push(send("shop.visitors", user, &key));
+            sends.insert(send("shop.visitors", user, &key));
         }
     }
     sends

@@ -38,6 +38,33 @@ pub(super) struct Plan {
 const RECOVERY: [Failpoint; 4] =
     [Failpoint::TakenOver, Failpoint::Restored, Failpoint::EpochReplayed, Failpoint::SegmentBegun];
 
+/// What a process passes all the time.
+const BUSY: [Failpoint; 9] = [
+    Failpoint::GroupBeforeWrite,
+    Failpoint::GroupWritten,
+    Failpoint::GroupSynced,
+    Failpoint::EpochCut,
+    Failpoint::SinkFlushed,
+    Failpoint::SealReady,
+    Failpoint::SealDurable,
+    Failpoint::IntentDurable,
+    Failpoint::ProviderAnswered,
+];
+
+/// Every place, and the passage at which to die there, in an order in which each is met: a pipeline is recorded once, and
+/// there must be a state before one can be recovered.
+pub(super) fn every_failpoint() -> Vec<(Failpoint, u64)> {
+    let mut places = Failpoint::ALL.to_vec();
+    places.sort_by_key(|place| match place {
+        Failpoint::PipelineRecorded => 0,
+        place if RECOVERY.contains(place) => 2,
+        _ => 1,
+    });
+    // Where a process comes by often, it dies in the middle of its work and not while it starts.
+    let passage = |place| if BUSY.contains(&place) { 20 } else { 1 };
+    places.into_iter().map(|place| (place, passage(place))).collect()
+}
+
 impl Plan {
     pub(super) fn draw(dice: &mut ChaCha8Rng) -> Self {
         let end = match dice.random_range(0..10) {

@@ -1,9 +1,15 @@
 //! The shop: its pipeline, its state, and what lies in its files.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+    process::Command,
+};
 
 use tempfile::TempDir;
 
+use super::oracle;
 use crate::{
     mailbox::{Mailbox, Outbox},
     process::{json_lines, postrider, run, run_pipeline, write},
@@ -15,9 +21,7 @@ pub(super) const LAST: i64 = -1;
 const TEMPLATE: &str = "<mjml><mj-body><mj-section><mj-column><mj-text>{{ total }}</mj-text></mj-column>\
     </mj-section></mj-body></mjml>";
 
-/// What is in a key is all that a window computed: one that is fired with another content is another send. A row of 500
-/// ms is never as far from the next one as the gap of the session.
-const PIPELINE: &str = "
+const ROWS: &str = "
 CREATE TABLE visits (
   user_id TEXT NOT NULL, n BIGINT NOT NULL, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts - INTERVAL '1 minute'
 ) WITH (connector = 'collector');
@@ -28,6 +32,9 @@ INSERT INTO hops
 SELECT user_id, to_char(w.start, '%Y-%m-%dT%H:%M:%S') AS start, events, total
 FROM (SELECT user_id, hop(INTERVAL '1 minute', INTERVAL '3 minutes') AS w, count(*) AS events, sum(n) AS total
       FROM visits GROUP BY user_id, w);
+";
+
+const DIGESTS: &str = "
 CREATE TABLE digests WITH (connector = 'email', template = 't.mjml', subject = '{{ events }} visits',
                            from = 'Shop <hi@shop.example>');
 INSERT INTO digests
@@ -35,6 +42,11 @@ SELECT user_id AS recipient_key, user_id || '@customers.example' AS email, event
        COALESCE(to_char(w.start, '%Y-%m-%dT%H:%M:%S'), '') || ' ' || CAST(events AS TEXT) || ' ' || CAST(total AS TEXT) AS dedupe_key
 FROM (SELECT user_id, tumble(INTERVAL '2 minutes') AS w, count(*) AS events, sum(n) AS total
       FROM visits GROUP BY user_id, w);
+";
+
+/// What is in a key is all that a window computed: one that is fired with another content is another send. A row of 500
+/// ms is never as far from the next one as the gap of the session.
+const VISITORS: &str = "
 CREATE TABLE visitors WITH (connector = 'email', template = 't.mjml', subject = '{{ events }} visits',
                             from = 'Shop <hi@shop.example>');
 INSERT INTO visitors
@@ -42,22 +54,47 @@ SELECT user_id AS recipient_key, user_id || '@customers.example' AS email, event
        CAST(first AS TEXT) || ' ' || CAST(last AS TEXT) || ' ' || CAST(events AS TEXT) || ' ' || CAST(total AS TEXT) AS dedupe_key
 FROM (SELECT user_id, session(INTERVAL '300250 milliseconds') AS w, min(n) AS first, max(n) AS last,
              count(*) AS events, sum(n) AS total
-      FROM visits GROUP BY user_id, w);
+      FROM visits GROUP BY user_id, w HAVING max(n) % 100000 < {below});
 ";
+
+/// How often the shop mails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mails {
+    /// For every window and every session.
+    Many,
+    /// For one session of 500: those that end soon behind a number with five zeros.
+    Few,
+}
+
+impl Mails {
+    fn pipeline(self) -> String {
+        let visitors = VISITORS.replace("{below}", &self.below().to_string());
+        let digests = if self == Self::Many { DIGESTS } else { "" };
+        format!("{ROWS}{digests}{visitors}")
+    }
+
+    const fn below(self) -> i64 {
+        match self {
+            Self::Many => 100_000,
+            Self::Few => 200,
+        }
+    }
+}
 
 /// A shop on disk and its customers' mailbox.
 pub(super) struct Shop {
     dir: TempDir,
+    mails: Mails,
     pub(super) mailbox: Mailbox,
 }
 
 impl Shop {
-    pub(super) fn open() -> Self {
+    pub(super) fn open(mails: Mails) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        write(dir.path(), "shop.sql", PIPELINE);
+        write(dir.path(), "shop.sql", &mails.pipeline());
         write(dir.path(), "t.mjml", TEMPLATE);
         let mailbox = Mailbox::start(&dir.path().join("mails"));
-        Self { dir, mailbox }
+        Self { dir, mails, mailbox }
     }
 
     fn state(&self) -> PathBuf {
@@ -130,6 +167,16 @@ impl Shop {
         numbers
     }
 
+    /// The ids of all mails that there should be.
+    pub(super) fn expected_sends(&self) -> BTreeSet<String> {
+        let (events, below) = (self.events(), self.mails.below());
+        let mut sends = oracle::visitors(&events, |last| last % 100_000 < below);
+        if self.mails == Mails::Many {
+            sends.append(&mut oracle::digests(&events));
+        }
+        sends
+    }
+
     pub(super) fn outbox(&self) -> Outbox {
         Outbox::of(&self.state())
     }
@@ -143,7 +190,7 @@ impl Shop {
 
     /// Whether the beginning of the log was deleted.
     pub(super) fn log_was_shortened(&self) -> bool {
-        self.state().join("START").exists()
+        !self.state().join(format!("{:020}.log", 0)).exists()
     }
 }
 

@@ -1,8 +1,10 @@
 //! Partial states of sessions, as Arrow rows.
 
+mod moving;
+mod plan;
 mod settled;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, BooleanBufferBuilder, RecordBatch, UInt32Array},
@@ -13,10 +15,15 @@ use datafusion::{
     logical_expr::{EmitTo, GroupsAccumulator},
 };
 
-use super::table::{Session, SessionId};
+use self::moving::Moving;
+pub(super) use self::plan::Plan;
+use super::table::{SessionId, SessionTable};
 use crate::{
     limits::SESSION_COMPACT_ROWS,
-    operator::aggregate::{AggregateSpec, States},
+    operator::{
+        Deferred,
+        aggregate::{AggregateSpec, States},
+    },
 };
 
 /// One row of partial state. Stores are numbered in the order they were written, so parts sort
@@ -27,20 +34,26 @@ pub(super) struct Part {
     pub(super) row: u32,
 }
 
-struct Store {
+/// The rows of a store. They never change.
+#[derive(Clone)]
+struct Content {
     states: States,
+    /// What only settled stores have: whole state rows, and the session of each.
+    whole: Option<(RecordBatch, Arc<[SessionId]>)>,
+}
+
+struct Store {
+    content: Arc<Deferred<Content>>,
     rows: usize,
     live: usize,
     /// What a snapshot made of it.
     settled: Option<Settled>,
 }
 
-/// A store that is a part of snapshots: its rows stay where they are.
+/// What snapshots know of a store.
 struct Settled {
-    /// The snapshot that wrote it.
+    /// The part that it belongs to.
     part: u64,
-    /// The session of each row.
-    owners: Vec<SessionId>,
     /// Rows that no session refers to any more.
     dead: BooleanBufferBuilder,
 }
@@ -54,11 +67,16 @@ pub(super) struct PartStore {
     rows: usize,
     /// Those of them that a session refers to.
     live: usize,
+    /// The stores that the rows of each part are in, and how many there are in each; those of which no row is left included.
+    listed: BTreeMap<u64, Vec<(u64, usize)>>,
+    /// Rows that the newest snapshot merges into one store.
+    moving: Option<Moving>,
 }
 
 impl PartStore {
     pub(super) fn new(spec: AggregateSpec) -> Self {
-        Self { spec, stores: BTreeMap::new(), next: 0, rows: 0, live: 0 }
+        let (stores, listed) = (BTreeMap::new(), BTreeMap::new());
+        Self { spec, stores, next: 0, rows: 0, live: 0, listed, moving: None }
     }
 
     /// The number of the store that the next [`add`](Self::add) or [`fold`](Self::fold) makes.
@@ -77,20 +95,11 @@ impl PartStore {
     }
 
     /// Merges each list of parts into one row of a new store, in the order of the lists.
-    pub(super) fn fold(&mut self, lists: &[Vec<Part>]) -> Result<u64> {
-        let states = self.fold_states(lists)?;
-        self.insert(states, lists.len());
+    pub(super) fn fold(&mut self, lists: Vec<Vec<Part>>) -> Result<u64> {
+        let rows = lists.len();
+        let states = self.plan(lists).states()?;
+        self.insert(states, rows);
         Ok(self.next - 1)
-    }
-
-    /// The final values of each list of parts, in the order of the lists.
-    pub(super) fn evaluate(&mut self, lists: &[Vec<Part>]) -> Result<Vec<ArrayRef>> {
-        let (mut accumulators, groups) = self.merge(lists)?;
-        let values = accumulators.iter_mut().map(|accumulator| {
-            let values = accumulator.evaluate(EmitTo::All)?;
-            take(&values, &groups, None).map_err(DataFusionError::from)
-        });
-        values.collect()
     }
 
     /// Whether most of what is stored, but not settled, is dead.
@@ -98,33 +107,37 @@ impl PartStore {
         mostly_dead(self.rows, self.live)
     }
 
-    /// Rewrites the live rows that are not settled into one store, keeping the order of each session's parts.
-    pub(super) fn compact<'a>(
+    /// Rewrites the live rows that are not settled into one store, keeping the order of each session's parts. They belong to
+    /// the sessions that took rows since the newest snapshot.
+    pub(super) fn compact(
         &mut self,
-        sessions: impl Iterator<Item = &'a mut Session>,
+        table: &mut SessionTable,
+        touched: &[SessionId],
     ) -> Result<()> {
-        let mut owners: Vec<(Part, &mut Part)> = sessions
-            .flat_map(|session| session.parts.iter_mut())
-            .filter(|part| self.stores.get(&part.store).is_some_and(|s| s.settled.is_none()))
-            .map(|part| (*part, part))
-            .collect();
-        owners.sort_unstable_by_key(|(part, _)| *part);
-        let mut columns: Vec<States> = Vec::new();
-        for (&number, store) in self.stores.iter().filter(|(_, store)| store.settled.is_none()) {
-            let from = owners.partition_point(|(part, _)| part.store < number);
-            let to = owners.partition_point(|(part, _)| part.store <= number);
-            let rows = UInt32Array::from_iter_values(owners[from..to].iter().map(|(p, _)| p.row));
-            columns.push(take_rows(&store.states, &rows)?);
+        let mut used = Vec::new();
+        for &id in touched {
+            for (index, &part) in table.session(id).parts.iter().enumerate() {
+                if self.stores.get(&part.store).is_some_and(|store| store.settled.is_none()) {
+                    used.push((part, id, index));
+                }
+            }
         }
-        let total = owners.len();
-        let number = self.next;
-        for (row, (_, part)) in (0_u32..).zip(owners) {
-            *part = Part { store: number, row };
+        used.sort_unstable();
+        let mut columns: Vec<States> = Vec::new();
+        for run in used.chunk_by(|(a, ..), (b, ..)| a.store == b.store) {
+            let number = run.first().map_or(0, |(part, ..)| part.store);
+            let Some(store) = self.stores.get(&number) else { continue };
+            let rows = UInt32Array::from_iter_values(run.iter().map(|(part, ..)| part.row));
+            columns.push(take_rows(&store.content.get()?.states, &rows)?);
+        }
+        let store = self.next;
+        for (row, &(_, id, index)) in (0_u32..).zip(&used) {
+            table.session_mut(id).parts[index] = Part { store, row };
         }
         self.stores.retain(|_, store| store.settled.is_some());
         (self.rows, self.live) = (0, 0);
         let states = self.concat(&columns)?;
-        self.insert(states, total);
+        self.insert(states, used.len());
         Ok(())
     }
 
@@ -144,56 +157,25 @@ impl PartStore {
     }
 
     fn insert(&mut self, states: States, rows: usize) {
-        self.stores.insert(self.next, Store { states, rows, live: rows, settled: None });
+        let content = Arc::new(Deferred::done(Content { states, whole: None }));
+        self.stores.insert(self.next, Store { content, rows, live: rows, settled: None });
         self.next += 1;
         self.rows += rows;
         self.live += rows;
     }
 
-    /// Merges each list into one group and lets go of its parts. Returns the accumulators and the group of
-    /// each list.
-    ///
-    /// Groups are numbered in the order in which they are met: an accumulator may take every group
-    /// below the count it is given for seen (DataFusion's `NullState` does).
-    fn merge(&mut self, lists: &[Vec<Part>]) -> Result<(Vec<Accumulator>, UInt32Array)> {
-        let mut by_store: BTreeMap<u64, Vec<(u32, usize)>> = BTreeMap::new();
-        for (list, parts) in lists.iter().enumerate() {
-            for part in parts {
-                by_store.entry(part.store).or_default().push((part.row, list));
-            }
+    /// Lets go of rows of a store; lets go of the store when none is left.
+    fn let_go(&mut self, number: u64, rows: impl ExactSizeIterator<Item = u32>) {
+        let Some(store) = self.stores.get_mut(&number) else { return };
+        store.live -= rows.len();
+        match &mut store.settled {
+            Some(settled) => rows.for_each(|row| settled.dead.set_bit(row as usize, true)),
+            None => self.live -= rows.len(),
         }
-        let mut accumulators = self.spec.accumulators()?;
-        let mut group_of = vec![None; lists.len()];
-        let mut count = 0;
-        for (number, used) in by_store {
-            let Some(store) = self.stores.get_mut(&number) else { continue };
-            let mut groups = Vec::with_capacity(used.len());
-            for &(_, list) in &used {
-                let group = *group_of[list].get_or_insert_with(|| {
-                    count += 1;
-                    count - 1
-                });
-                groups.push(group);
-            }
-            let rows = UInt32Array::from_iter_values(used.iter().map(|(row, _)| *row));
-            let states = take_rows(&store.states, &rows)?;
-            for (accumulator, state) in accumulators.iter_mut().zip(&states) {
-                accumulator.merge_batch(state, &groups, count)?;
-            }
-            store.live -= used.len();
-            match &mut store.settled {
-                Some(settled) => {
-                    used.iter().for_each(|&(row, _)| settled.dead.set_bit(row as usize, true));
-                }
-                None => self.live -= used.len(),
-            }
-            if store.live == 0 {
-                self.rows -= if store.settled.is_none() { store.rows } else { 0 };
-                self.stores.remove(&number);
-            }
+        if store.live == 0 {
+            self.rows -= if store.settled.is_none() { store.rows } else { 0 };
+            self.stores.remove(&number);
         }
-        let group = |group: Option<usize>| group.and_then(|group| u32::try_from(group).ok());
-        Ok((accumulators, group_of.into_iter().map(group).collect()))
     }
 }
 

@@ -1,7 +1,8 @@
 //! How sessions are snapshotted and restored.
 //!
 //! A snapshot folds each session that took rows into one row of a new part: key, first and last time, partial states. The
-//! rows it had in earlier parts no longer count, as those of sessions that closed, and bitmaps say so.
+//! rows it had in earlier parts no longer count, as those of sessions that closed, and bitmaps say so. It only notes which rows
+//! are folded and which move: computing them is left to the task that writes the checkpoint, or to who reads them before.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -16,12 +17,12 @@ use datafusion::common::Result;
 use super::{
     SessionWindows,
     parts::Part,
-    table::{Session, SessionId},
+    table::{SessionId, decode},
 };
 use crate::{
     chain::new_batch,
     operator::{
-        RestoredPart, StatePart, StateSnapshot,
+        RestoredPart, StateSnapshot,
         aggregate::{AggregateSpec, States},
     },
 };
@@ -37,30 +38,29 @@ impl SessionWindows {
     }
 
     pub(super) fn take_snapshot(&mut self, number: u64) -> Result<StateSnapshot> {
-        let touched = self.take_touched();
-        let lists: Vec<_> = touched.iter().map(|&id| self.take_list(id)).collect();
-        let folded = self.parts.fold_states(&lists)?;
+        self.parts.finish_newest()?;
+        self.parts.follow_move(&mut self.table, usize::MAX);
         // Moved rows are older than folded ones, and stay before them.
-        let mut owners = self.parts.owners_to_move(number);
-        let moved: Vec<_> = owners.iter().map(|&id| self.take_list(id)).collect();
-        owners.extend(touched);
-        let mut new = None;
-        if !owners.is_empty() {
-            let (store, states) = self.parts.settle(number, &moved, folded, owners.clone())?;
-            for (row, &id) in (0_u32..).zip(&owners) {
-                self.table.session_mut(id).parts.push(Part { store, row });
-            }
-            new = Some(vec![self.state_rows(&owners, states)?]);
+        let moved = self.parts.next_store();
+        let folded = moved + 1;
+        let touched = self.take_touched();
+        let lists: Vec<_> = (0..)
+            .zip(&touched)
+            .map(|(row, &id)| {
+                let parts = &mut self.table.session_mut(id).parts;
+                std::mem::replace(parts, vec![Part { store: folded, row }])
+            })
+            .collect();
+        let plan = self.parts.plan(lists);
+        self.parts.end_move();
+        self.parts.forget_parts();
+        self.parts.begin_move(number, moved);
+        // Some accumulators have no state of nothing.
+        if !touched.is_empty() {
+            let rows = self.state_rows(&touched)?;
+            self.parts.add_folded(folded, number, plan, touched, rows);
         }
-        let mut parts = self.parts.list();
-        if let Some(part) = parts.iter_mut().find(|part| part.id == number) {
-            part.new = new;
-        }
-        Ok(StateSnapshot { parts })
-    }
-
-    fn take_list(&mut self, id: SessionId) -> Vec<Part> {
-        std::mem::take(&mut self.table.session_mut(id).parts)
+        Ok(StateSnapshot { parts: self.parts.list(number) })
     }
 
     /// The open sessions that took rows since the newest snapshot, each once.
@@ -73,15 +73,25 @@ impl SessionWindows {
         touched
     }
 
-    fn state_rows(&self, owners: &[SessionId], states: States) -> Result<RecordBatch> {
-        let sessions = || owners.iter().map(|&id| self.table.session(id));
-        let times = |time: fn(&Session) -> i64| -> ArrayRef {
-            Arc::new(Int64Array::from_iter_values(sessions().map(time)))
-        };
-        let mut columns = self.table.decode(sessions())?;
-        columns.extend([times(|session| session.start), times(|session| session.last)]);
-        columns.extend(states.into_iter().flatten());
-        new_batch(&Self::state_schema(&self.spec)?, columns, owners.len())
+    /// Notes what sessions are now; makes rows of it and of their partial states.
+    fn state_rows(
+        &self,
+        sessions: &[SessionId],
+    ) -> Result<impl FnOnce(States) -> Result<RecordBatch> + Send + 'static> {
+        let schema = Self::state_schema(&self.spec)?;
+        let sessions = sessions.iter().map(|&id| self.table.session(id));
+        let heads: Vec<_> = sessions.map(|s| (Arc::clone(s.key()), s.start, s.last)).collect();
+        let converter = self.table.converter();
+        Ok(move |states: States| {
+            let rows = heads.len();
+            let mut columns = decode(&converter, heads.iter().map(|(key, ..)| key.as_ref()))?;
+            let firsts = heads.iter().map(|(_, first, _)| *first);
+            columns.push(Arc::new(Int64Array::from_iter_values(firsts)));
+            let lasts = heads.iter().map(|(.., last)| *last);
+            columns.push(Arc::new(Int64Array::from_iter_values(lasts)));
+            columns.extend(states.into_iter().flatten());
+            new_batch(&schema, columns, rows)
+        })
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -95,10 +105,10 @@ impl SessionWindows {
         let mut timers = std::mem::take(&mut self.timers).into_vec();
         for RestoredPart { id: part, batches, dead } in parts {
             let rows = concat_batches(&schema, &batches)?;
-            let (keys, own, states) = self.spec.split_state(&rows, 2)?;
+            let (keys, own, _) = self.spec.split_state(&rows, 2)?;
             let store = self.parts.next_store();
             let owners = self.open_all(&keys, &own, dead.as_ref(), store, &mut timers)?;
-            self.parts.take_settled(part, states, owners, dead);
+            self.parts.take_settled(part, rows, owners, dead)?;
         }
         self.timers = timers.into();
         Ok(())
@@ -133,9 +143,4 @@ impl SessionWindows {
         }
         Ok(owners)
     }
-}
-
-/// What a snapshot lists of a settled store.
-pub(super) fn listed(part: u64, rows: usize, dead: Option<BooleanBuffer>) -> StatePart {
-    StatePart { id: part, rows: rows as u64, new: None, dead }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use arrow::{
     array::ArrayRef,
     datatypes::SchemaRef,
-    row::{OwnedRow, Row, RowConverter, Rows, SortField},
+    row::{OwnedRow, RowConverter},
 };
-use datafusion::common::{DataFusionError, Result, hash_utils::RandomState};
+use datafusion::common::{DataFusionError, Result};
 use hashbrown::HashTable;
-use std::hash::BuildHasher;
 
 use super::parts::Part;
+use crate::operator::keys::{Key, KeyEncoder, Keys};
 
 /// Names a session for as long as it is open, and never another one afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +40,12 @@ pub(super) struct Session {
     hash: u64,
 }
 
+impl Session {
+    pub(super) fn key(&self) -> &Arc<OwnedRow> {
+        &self.key
+    }
+}
+
 struct Slot {
     generation: u32,
     session: Option<Session>,
@@ -52,40 +58,22 @@ struct KeyEntry {
     sessions: Vec<u32>,
 }
 
-/// The encoded keys of a batch.
-pub(super) struct Keys {
-    rows: Rows,
-    hasher: RandomState,
-}
-
-/// One row's key.
-pub(super) struct Key<'a> {
-    row: Row<'a>,
-    hash: u64,
-}
-
-impl Keys {
-    pub(super) fn key(&self, row: usize) -> Key<'_> {
-        let row = self.rows.row(row);
-        Key { row, hash: self.hasher.hash_one(row.as_ref()) }
-    }
-}
-
 /// The open sessions of one shard.
 pub(super) struct SessionTable {
-    converter: RowConverter,
+    encoder: KeyEncoder,
     keys: HashTable<KeyEntry>,
+    /// Bytes of all keys: too many to count at every checkpoint.
+    key_bytes: usize,
     slots: Vec<Slot>,
     free: Vec<u32>,
 }
 
 impl SessionTable {
     pub(super) fn new(key_schema: &SchemaRef) -> Result<Self> {
-        let fields = key_schema.fields().iter();
-        let fields = fields.map(|field| SortField::new(field.data_type().clone())).collect();
         Ok(Self {
-            converter: RowConverter::new(fields).map_err(DataFusionError::from)?,
+            encoder: KeyEncoder::new(key_schema.fields())?,
             keys: HashTable::new(),
+            key_bytes: 0,
             slots: Vec::new(),
             free: Vec::new(),
         })
@@ -93,35 +81,20 @@ impl SessionTable {
 
     /// Encodes the keys of a batch; no key column at all is one key.
     pub(super) fn encode(&self, keys: &[ArrayRef], rows: usize) -> Result<Keys> {
-        let rows = if keys.is_empty() {
-            let mut empty = self.converter.empty_rows(rows, 0);
-            let parser = self.converter.parser();
-            for _ in 0..rows {
-                empty.push(parser.parse(&[]));
-            }
-            empty
-        } else {
-            self.converter.convert_columns(keys).map_err(DataFusionError::from)?
-        };
-        Ok(Keys { rows, hasher: RandomState::default() })
+        self.encoder.encode(keys, rows)
     }
 
-    /// The key columns of sessions.
-    pub(super) fn decode<'a>(
-        &self,
-        sessions: impl IntoIterator<Item = &'a Session>,
-    ) -> Result<Vec<ArrayRef>> {
-        let rows = sessions.into_iter().map(|session| session.key.row());
-        self.converter.convert_rows(rows).map_err(DataFusionError::from)
+    /// What makes key columns of keys.
+    pub(super) fn converter(&self) -> Arc<RowConverter> {
+        self.encoder.converter()
     }
 
     /// Bytes of memory, but for what lists and keys need beside their content.
     pub(super) fn memory(&self) -> usize {
         let sessions = self.slots.len() - self.free.len();
-        let each = self.keys.iter().map(|entry| entry.key.as_ref().as_ref().len()).sum::<usize>();
         self.slots.capacity() * size_of::<Slot>()
             + self.keys.capacity() * size_of::<KeyEntry>()
-            + each
+            + self.key_bytes
             + sessions * size_of::<Part>()
     }
 
@@ -178,10 +151,9 @@ impl SessionTable {
                 |entry| entry.hash == key.hash && entry.key.row() == key.row,
                 |entry| entry.hash,
             )
-            .or_insert_with(|| KeyEntry {
-                hash: key.hash,
-                key: Arc::new(key.row.owned()),
-                sessions: Vec::new(),
+            .or_insert_with(|| {
+                self.key_bytes += key.row.as_ref().len();
+                KeyEntry { hash: key.hash, key: Arc::new(key.row.owned()), sessions: Vec::new() }
             });
         let entry = entry.into_mut();
         entry.sessions.push(slot);
@@ -223,15 +195,21 @@ impl SessionTable {
         if let Ok(mut entry) = found {
             entry.get_mut().sessions.retain(|&slot| slot != id.slot);
             if entry.get().sessions.is_empty() {
+                self.key_bytes -= session.key.as_ref().as_ref().len();
                 entry.remove();
             }
         }
         session
     }
+}
 
-    pub(super) fn open_sessions(&mut self) -> impl Iterator<Item = &mut Session> {
-        self.slots.iter_mut().filter_map(|slot| slot.session.as_mut())
-    }
+/// The columns of keys.
+pub(super) fn decode<'a>(
+    converter: &RowConverter,
+    keys: impl IntoIterator<Item = &'a OwnedRow>,
+) -> Result<Vec<ArrayRef>> {
+    let rows = keys.into_iter().map(OwnedRow::row);
+    converter.convert_rows(rows).map_err(DataFusionError::from)
 }
 
 /// Moves the session of slot `from` into that of slot `into`.

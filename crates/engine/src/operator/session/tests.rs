@@ -16,7 +16,7 @@ fn a_call_emits_a_part_of_many_sessions() {
     let mut operator = SessionWindows::new(1, counts()).unwrap();
     let sessions = 2 * ADVANCE_ROWS as i64 + 1;
     let times: Vec<_> = (0..sessions).map(|number| 10 * number).collect();
-    operator.process(&batch(&times)).unwrap();
+    operator.take_rows(&batch(&times)).unwrap();
 
     let mut found = Vec::new();
     for (advanced, rows) in

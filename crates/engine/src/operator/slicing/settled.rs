@@ -1,9 +1,10 @@
 //! Settled slices: partial states that take no more rows, how snapshots cut them, and how they come back.
 //!
 //! Snapshot `n` settles what its slices took since the one before, and merges it with what earlier ones settled, as
-//! [`merged_from`] says.
+//! [`merged_from`] says. It only says so: hash tables become rows and rows are merged when somebody needs them, which is mostly
+//! the task that writes the checkpoint.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, AsArray, Int64Array, RecordBatch},
@@ -15,7 +16,7 @@ use super::SlicingWindows;
 use crate::{
     chain::new_batch,
     operator::{
-        RestoredPart, StatePart, StateSnapshot,
+        Deferred, RestoredPart, StatePart, StateSnapshot,
         aggregate::{AggregateSpec, AggregateTable, States},
         merged_from,
         state::column_bytes,
@@ -23,7 +24,6 @@ use crate::{
 };
 
 /// Partial states of one slice, one row a key.
-#[derive(Clone)]
 pub(super) struct Partial {
     pub(super) keys: Vec<ArrayRef>,
     pub(super) states: States,
@@ -41,15 +41,54 @@ impl Partial {
     }
 }
 
+/// A partial state of one slice that takes no more rows.
+pub(super) struct Settled {
+    partial: Deferred<Partial>,
+    /// The bytes of what it is made of.
+    before: usize,
+}
+
+impl Settled {
+    fn done(partial: Partial) -> Self {
+        Self { partial: Deferred::done(partial), before: 0 }
+    }
+
+    fn of(table: AggregateTable) -> Self {
+        Self { before: table.memory(), partial: Deferred::new(|| Partial::of(table)) }
+    }
+
+    /// Of several, oldest first.
+    fn merged(spec: AggregateSpec, all: Vec<Arc<Self>>) -> Self {
+        let before = all.iter().map(|settled| settled.memory()).sum();
+        let merge = move || {
+            let mut merged = AggregateTable::new(&spec)?;
+            for settled in all {
+                settled.merge_into(&mut merged)?;
+            }
+            Partial::of(merged)
+        };
+        Self { before, partial: Deferred::new(merge) }
+    }
+
+    pub(super) fn merge_into(&self, table: &mut AggregateTable) -> Result<()> {
+        let Partial { keys, states, rows } = self.partial.get()?;
+        table.merge(keys, states, *rows)
+    }
+
+    fn memory(&self) -> usize {
+        self.partial.ready().map_or(self.before, Partial::memory)
+    }
+}
+
 /// The state of one slice.
 #[derive(Default)]
 pub(super) struct Slice {
     /// Takes new rows.
     pub(super) open: Option<AggregateTable>,
     /// Settled since the newest snapshot, because a window read them.
-    recent: Vec<Partial>,
+    recent: Vec<Arc<Settled>>,
     /// Settled by the snapshots of these numbers, ascending.
-    settled: Vec<(u64, Partial)>,
+    settled: Vec<(u64, Arc<Settled>)>,
 }
 
 impl Slice {
@@ -58,21 +97,20 @@ impl Slice {
     }
 
     /// Settles what is open.
-    pub(super) fn settle(&mut self) -> Result<()> {
+    pub(super) fn settle(&mut self) {
         if let Some(table) = self.open.take() {
-            self.recent.push(Partial::of(table)?);
+            self.recent.push(Arc::new(Settled::of(table)));
         }
-        Ok(())
     }
 
     /// What is settled, oldest first.
-    pub(super) fn partials(&self) -> impl Iterator<Item = &Partial> {
-        self.settled.iter().map(|(_, partial)| partial).chain(&self.recent)
+    pub(super) fn all_settled(&self) -> impl Iterator<Item = &Settled> {
+        self.settled.iter().map(|(_, settled)| settled).chain(&self.recent).map(AsRef::as_ref)
     }
 
     pub(super) fn memory(&self) -> usize {
         self.open.as_ref().map_or(0, AggregateTable::memory)
-            + self.partials().map(Partial::memory).sum::<usize>()
+            + self.all_settled().map(Settled::memory).sum::<usize>()
     }
 
     /// Settles all that came behind snapshot `from` into one state, as of snapshot `number`.
@@ -82,24 +120,18 @@ impl Slice {
         exact: bool,
         from: u64,
         number: u64,
-    ) -> Result<Option<&Partial>> {
-        self.settle()?;
+    ) -> Option<Arc<Settled>> {
+        self.settle();
         let keep = self.settled.partition_point(|(settled, _)| *settled <= from);
-        let mut cut: Vec<_> = self.settled.drain(keep..).map(|(_, partial)| partial).collect();
+        let mut cut: Vec<_> = self.settled.drain(keep..).map(|(_, settled)| settled).collect();
         cut.append(&mut self.recent);
-        let partial = match (cut.pop(), cut.is_empty()) {
-            (None, _) => return Ok(None),
-            (Some(only), true) if exact => only,
-            (Some(last), _) => {
-                let mut merged = AggregateTable::new(spec)?;
-                for Partial { keys, states, rows } in cut.iter().chain([&last]) {
-                    merged.merge(keys, states, *rows)?;
-                }
-                Partial::of(merged)?
-            }
+        let settled = match &cut[..] {
+            [] => return None,
+            [only] if exact => Arc::clone(only),
+            _ => Arc::new(Settled::merged(spec.clone(), cut)),
         };
-        self.settled.push((number, partial));
-        Ok(self.settled.last().map(|(_, partial)| partial))
+        self.settled.push((number, Arc::clone(&settled)));
+        Some(settled)
     }
 }
 
@@ -114,46 +146,49 @@ impl SlicingWindows {
     }
 
     pub(super) fn take_snapshot(&mut self, number: u64) -> Result<StateSnapshot> {
+        self.finish_newest()?;
         self.snapshot = number;
-        let schema = Self::state_schema(&self.spec)?;
         let from = merged_from(number);
-        let mut new = Vec::new();
-        let mut rows = 0;
-        for (&slice, state) in &mut self.slices {
-            if let Some(partial) = state.cut(&self.spec, self.exact, from, number)? {
-                rows += partial.rows as u64;
-                new.push(partial_rows(partial, slice, &schema)?);
-            }
-        }
-        self.list_parts();
-        self.parts.remove(&number);
-        let known = self.parts.iter();
-        let known = known.map(|(&id, &rows)| StatePart { id, rows, new: None, dead: None });
-        let mut parts: Vec<_> = known.collect();
-        if rows > 0 {
-            parts.push(StatePart { id: number, rows, new: Some(new), dead: None });
-            self.parts.insert(number, rows);
+        let cut = self.slices.iter_mut().filter_map(|(&slice, state)| {
+            Some((slice, state.cut(&self.spec, self.exact, from, number)?))
+        });
+        let cut: Vec<_> = cut.collect();
+        let mut parts = self.list_parts();
+        if let Some(part) = parts.iter_mut().find(|part| part.id == number) {
+            let schema = Self::state_schema(&self.spec)?;
+            let rows = move || {
+                let rows = cut
+                    .into_iter()
+                    .map(|(slice, settled)| partial_rows(settled.partial.get()?, slice, &schema));
+                rows.collect()
+            };
+            part.new = Some(Deferred::new(rows));
         }
         Ok(StateSnapshot { parts })
     }
 
-    /// Forgets the parts that no slice has rows of.
-    fn list_parts(&mut self) {
+    /// Does what the snapshot before left to do, so that there is never more of it than one snapshot leaves. Mostly nothing:
+    /// another snapshot is taken once the one before is written. Only a replay comes sooner.
+    fn finish_newest(&self) -> Result<()> {
+        let mut newest = self.slices.values().filter_map(|slice| slice.settled.last());
+        newest.try_for_each(|(_, settled)| settled.partial.get().map(|_| ()))
+    }
+
+    /// The parts that a slice has rows of, ascending by id.
+    fn list_parts(&self) -> Vec<StatePart> {
         let settled = self.slices.values().flat_map(|slice| &slice.settled);
-        let used: std::collections::HashSet<u64> = settled.map(|(number, _)| *number).collect();
-        self.parts.retain(|number, _| used.contains(number));
+        let used: BTreeSet<u64> = settled.map(|(number, _)| *number).collect();
+        used.into_iter().map(|id| StatePart { id, new: None, dead: None }).collect()
     }
 
     pub(super) fn take_parts(&mut self, number: u64, parts: Vec<RestoredPart>) -> Result<()> {
         self.snapshot = number;
         let needed = self.slices_of(self.unfired).start;
         for part in parts {
-            self.parts.insert(part.id, part.rows() as u64);
             for batch in part.batches {
                 self.take_batch(part.id, &batch, needed)?;
             }
         }
-        self.list_parts();
         Ok(())
     }
 
@@ -167,7 +202,8 @@ impl SlicingWindows {
             if i128::from(slice) >= needed {
                 let (keys, _, states) = self.spec.split_state(&batch.slice(from, run), 1)?;
                 let entry = self.slices.entry(slice.into()).or_default();
-                entry.settled.push((part, Partial { keys, states, rows: run }));
+                let partial = Partial { keys, states, rows: run };
+                entry.settled.push((part, Arc::new(Settled::done(partial))));
             }
             from += run;
         }

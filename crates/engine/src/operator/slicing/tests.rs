@@ -38,7 +38,7 @@ fn advance(operator: &mut SlicingWindows, watermark: Watermark) -> Vec<(i64, i64
 fn run(slide: i64, size: i64, batches: &[&[i64]]) -> Vec<(i64, i64, i64)> {
     let mut operator = SlicingWindows::new(slide, size, counts());
     for times in batches {
-        operator.process(&batch(times)).unwrap();
+        operator.take_rows(&batch(times)).unwrap();
     }
     assert_eq!(operator.take_late_rows(), 0);
     advance(&mut operator, Watermark::MAX)
@@ -84,7 +84,7 @@ fn hops_that_begin_before_time_does_keep_to_their_slide() {
 fn a_timer_is_the_watermark_that_fires() {
     for time in [FIRST, -1, 0, LAST] {
         let mut operator = SlicingWindows::new(DAY, 365 * DAY, counts());
-        operator.process(&batch(&[time])).unwrap();
+        operator.take_rows(&batch(&[time])).unwrap();
         let mut fired = Vec::new();
         while let Some(timer) = operator.next_timer() {
             assert_eq!(advance(&mut operator, Watermark(timer.0 - 1)), []);
@@ -97,10 +97,10 @@ fn a_timer_is_the_watermark_that_fires() {
 #[test]
 fn a_row_is_late_once_its_last_window_has_fired() {
     let mut operator = SlicingWindows::new(DAY, 2 * DAY, counts());
-    operator.process(&batch(&[FIRST])).unwrap();
+    operator.take_rows(&batch(&[FIRST])).unwrap();
     let day = FIRST.div_euclid(DAY) * DAY;
     assert_eq!(advance(&mut operator, Watermark(day + DAY - 1)), [(day - DAY, day + DAY, 1)]);
-    operator.process(&batch(&[FIRST, FIRST - DAY, day + DAY])).unwrap();
+    operator.take_rows(&batch(&[FIRST, FIRST - DAY, day + DAY])).unwrap();
     assert_eq!(operator.take_late_rows(), 1);
     let found = [(day, day + 2 * DAY, 3), (day + DAY, day + 3 * DAY, 1)];
     assert_eq!(advance(&mut operator, Watermark::MAX), found);
@@ -109,7 +109,7 @@ fn a_row_is_late_once_its_last_window_has_fired() {
 #[test]
 fn a_call_returns_few_of_the_many_windows_of_a_row() {
     let mut operator = SlicingWindows::new(SECOND, 30 * DAY, counts());
-    operator.process(&batch(&[0])).unwrap();
+    operator.take_rows(&batch(&[0])).unwrap();
     for call in 0..3 {
         let mut out = Vec::new();
         assert_eq!(operator.advance(Watermark::MAX, &mut out).unwrap(), Advanced::Partly);

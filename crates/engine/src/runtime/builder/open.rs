@@ -13,6 +13,7 @@ use crate::{
     dead_letters::DeadLetters,
     runtime::{
         coordinator::{BoxedSink, DEAD_LETTERS, SourceState},
+        fenced::FencedSink,
         ingest::{Cut, Ingest},
         inputs::Inputs,
         prepare::Preparer,
@@ -28,15 +29,12 @@ impl Builder<'_> {
     pub(super) async fn restore(
         &self,
         name: &str,
-        mut sink: BoxedSink,
-    ) -> Result<BoxedSink, EngineError> {
+        sink: BoxedSink,
+    ) -> Result<FencedSink, EngineError> {
         let refire = self.resume.shadow.as_ref().is_some_and(|shadow| shadow.refire);
         // What is fired again is written again, from the beginning.
         let position = if refire { Some(0) } else { self.resume.sink_positions.get(name).copied() };
-        sink.restore(position)
-            .await
-            .map_err(|error| EngineError::Sink { sink: name.to_owned(), error })?;
-        Ok(sink)
+        FencedSink::restore(name, sink, &self.options.log, position).await
     }
 
     pub(super) async fn dead_letters(&self) -> Result<DeadLetters, EngineError> {
@@ -72,7 +70,6 @@ impl Builder<'_> {
             let watermark = kept.map(|sink| sink.watermark);
             let task = SinkTask {
                 sink: index,
-                name: node.name.clone(),
                 work,
                 epoch,
                 inputs: Inputs::new(receivers.unwrap_or_default(), watermark.map(Watermark)),
@@ -113,6 +110,7 @@ impl Builder<'_> {
                     router,
                     links,
                     reports: reports.clone(),
+                    wall: Arc::clone(&self.options.wall),
                     names: self.flow.stages[index].words.results.clone().into(),
                     rejects: Vec::new(),
                 };

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use arrow::{array::RecordBatch, buffer::BooleanBuffer};
 
+use datafusion::common::Result;
 use postrider_store::{BlobRef, CheckpointError, PartState, StateFileWriter};
 
 use super::{StageSnapshot, codec};
@@ -66,22 +67,30 @@ impl Kept {
     }
 
     /// Takes over what a stage instance listed; forgets what it no longer lists.
-    pub(crate) fn take(&mut self, listed: &StageSnapshot) {
+    ///
+    /// Does the work that the operator left for rows that are new.
+    ///
+    /// # Errors
+    /// When rows can't be computed. Then what is kept is not the whole state any more.
+    pub(crate) fn take(&mut self, listed: StageSnapshot) -> Result<()> {
         let of_instance = (listed.stage, listed.shard);
-        let parts = &listed.snapshot.parts;
+        let parts = listed.handed.snapshot.parts;
         self.parts.retain(|&(stage, shard, id), _| {
             (stage, shard) != of_instance || parts.binary_search_by_key(&id, |part| part.id).is_ok()
         });
         for part in parts {
             let key = (listed.stage, listed.shard, part.id);
-            if let Some(batches) = &part.new {
-                self.rebuilt(key, batches.clone());
+            if let Some(new) = &part.new {
+                self.rebuilt(key, new.get()?.clone());
             }
             if let Some(kept) = self.parts.get_mut(&key) {
-                debug_assert_eq!(kept.count, part.rows, "part {key:?}");
-                kept.dead.clone_from(&part.dead);
+                debug_assert!(
+                    part.dead.as_ref().is_none_or(|dead| dead.len() as u64 == kept.count)
+                );
+                kept.dead = part.dead;
             }
         }
+        Ok(())
     }
 
     /// Lists the parts of a stage; what is not in the store yet goes to the writer.

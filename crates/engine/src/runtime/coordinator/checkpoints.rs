@@ -191,6 +191,7 @@ impl Coordinator {
             epoch: sealed.epoch,
             clock: sealed.clock,
             log_position: end.0,
+            log_identity: self.log.identity(),
             watermark: sealed.watermark,
             sources: sealed.sources.iter().map(source_state).collect(),
             sinks: self.sink_states(open, sealed),
@@ -243,8 +244,8 @@ fn source_state(seal: &postrider_store::SourceSeal) -> SourceState {
 
 pub(super) fn snapshots(open: &mut OpenEpoch) -> Vec<StageSnapshot> {
     let reports = open.stages.values_mut().filter_map(|report| {
-        let (snapshot, memory) = report.snapshot.take()?;
-        Some(StageSnapshot { stage: report.stage, shard: report.shard, snapshot, memory })
+        let handed = report.handed.take()?;
+        Some(StageSnapshot { stage: report.stage, shard: report.shard, handed })
     });
     reports.collect()
 }

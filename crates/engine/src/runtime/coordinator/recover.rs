@@ -1,5 +1,7 @@
 //! After a restart: the same epochs again, compared with the log, before anything new.
 
+use std::sync::atomic::Ordering;
+
 use postrider_core::{Barrier, EpochKind, SubjectId, WorkspaceId};
 use postrider_store::{
     PipelineRecord,
@@ -62,6 +64,7 @@ impl Coordinator {
             fire_series: self.fire_series,
         };
         self.log.append(vec![record.frame(WorkspaceId::DEFAULT, SubjectId::NONE)]).await?;
+        self.recorded.store(true, Ordering::Release);
         failpoint::pass(Failpoint::PipelineRecorded);
         Ok(())
     }

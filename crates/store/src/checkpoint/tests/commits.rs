@@ -3,8 +3,12 @@
 use object_store::path::Path;
 use postrider_core::ErrorKind;
 
-use super::{CheckpointError, Process, World, checkpoint};
+use super::{
+    Checkpoint, CheckpointContents, CheckpointError, CheckpointStore, Manifest, Process, World,
+    checkpoint,
+};
 use crate::{
+    LogIdentity,
     checkpoint::faulty::{Fault, Operation},
     limits::COMMIT_IDS_MAX,
 };
@@ -72,7 +76,8 @@ async fn a_process_is_fenced_by_its_successor() {
     assert_eq!(error.kind(), ErrorKind::Fenced);
     let error = world.checkpoints(1).take_over(&|_| Ok(())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fenced, "nor may it start anew");
-    let error = world.checkpoints(1).take_over(&|_| Err("other SQL".to_owned())).await.unwrap_err();
+    let error =
+        world.checkpoints(1).take_over(&|_| Err("other SQL".to_owned().into())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fenced);
     assert!(world.checkpoints(1).newest_valid(&|_| Ok(())).await.is_ok(), "it may look");
 }
@@ -162,7 +167,7 @@ async fn another_pipelines_checkpoint_is_refused() {
     let world = World::default();
     let mut contents = checkpoint(1, std::iter::empty()).into_contents();
     contents.pipeline = "orders".to_owned();
-    let other = super::Checkpoint::new(&["clicks".to_owned()], contents).unwrap();
+    let other = Checkpoint::new(&["clicks".to_owned()], contents).unwrap();
     let error = world.start(1).await.store.commit(other).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Bug);
     assert!(world.store.names().await.is_empty());
@@ -184,4 +189,67 @@ async fn a_store_without_put_if_absent_is_refused() {
          leave conditional puts on"
     );
     assert!(world.store.names().await.is_empty(), "the probes are gone");
+}
+
+/// The world with one checkpoint of another log.
+async fn of_another_log(world: &World) -> CheckpointStore {
+    let theirs = world.start(5).await.store;
+    theirs.commit(of_log(1, LogIdentity(0xbad))).await.unwrap();
+    theirs.save("early").await.unwrap();
+    world.checkpoints(9)
+}
+
+fn of_log(epoch: u64, log: LogIdentity) -> Checkpoint {
+    let contents = checkpoint(epoch, std::iter::empty()).into_contents();
+    let contents = CheckpointContents { log_identity: Some(log), ..contents };
+    Checkpoint::new(&["clicks".to_owned()], contents).unwrap()
+}
+
+#[tokio::test]
+async fn a_checkpoint_of_another_log_ends_the_search_and_nothing_is_written() {
+    let world = World::default();
+    let ours = of_another_log(&world).await;
+    let log = Some(LogIdentity(0xfeed));
+    let check = |manifest: &Manifest| manifest.checkpoint.is_of(log);
+    let before = world.store.names().await;
+    let errors = [
+        (ours.newest_valid(&check).await.unwrap_err(), "checkpoint 1 of"),
+        (ours.take_over(&check).await.unwrap_err(), "checkpoint 1 of"),
+        (ours.take_over_savepoint("early", &check).await.unwrap_err(), "savepoint `early` of"),
+    ];
+    for (error, name) in errors {
+        assert_eq!(error.kind(), ErrorKind::Fenced);
+        let text = error.to_string();
+        assert!(
+            matches!(error, CheckpointError::ForeignLog { .. }) && text.contains(name),
+            "{text}"
+        );
+        for words in [
+            "of log 00000000000000000000000000000bad, and this is log 0000000000000000000000000000feed",
+            "Give the --state-dir of that log",
+            "with checkpoints at another place",
+        ] {
+            assert!(text.contains(words), "{words} in {text}");
+        }
+    }
+    assert_eq!(world.store.names().await, before);
+    // Its own log, a log without an identity, and a checkpoint that names none: all as before.
+    for log in [Some(LogIdentity(0xbad)), None] {
+        let check = |manifest: &Manifest| manifest.checkpoint.is_of(log);
+        ours.newest_valid(&check).await.unwrap().recovered.unwrap();
+    }
+    let check = |manifest: &Manifest| manifest.checkpoint.is_of(log);
+    let world = World::default();
+    world.start(1).await.checkpoint(&[1]).await.unwrap();
+    world.checkpoints(2).take_over(&check).await.unwrap().recovered.unwrap();
+}
+
+#[tokio::test]
+async fn of_two_logs_that_began_with_one_empty_place_only_the_first_commits() {
+    let world = World::default();
+    let (first, second) = (world.start(1).await.store, world.start(2).await.store);
+    first.commit(of_log(1, LogIdentity(1))).await.unwrap();
+    let error = second.commit(of_log(1, LogIdentity(2))).await.unwrap_err();
+    assert!(matches!(error, CheckpointError::ForeignLog { .. }), "{error}");
+    first.commit(of_log(2, LogIdentity(1))).await.unwrap();
 }

@@ -7,7 +7,7 @@ use super::{
     contents, source,
 };
 use crate::{
-    SourceStatus,
+    LogIdentity, SourceStatus,
     checkpoint::{
         manifest::{decode, encode},
         names::state_name,
@@ -15,6 +15,8 @@ use crate::{
 };
 
 const GOLDEN: &str = include_str!("golden-1.json");
+/// The same with the identity of its log.
+const GOLDEN_2: &str = include_str!("golden-2.json");
 
 fn blob(epoch: u64, offset: u64) -> BlobRef {
     BlobRef { file: state_name(epoch, 0xbeef), offset, bytes: 4096, crc32c: 0xdead_beef }
@@ -64,6 +66,17 @@ fn manifests_of_the_first_format_are_read_for_ever() {
 }
 
 #[test]
+fn manifests_that_name_their_log_are_of_the_second_format_and_read_for_ever() {
+    let mut manifest = golden();
+    let log_identity = Some(LogIdentity(0xfeed));
+    let contents = manifest.checkpoint.into_contents();
+    let contents = CheckpointContents { log_identity, ..contents };
+    manifest.checkpoint = Checkpoint::new(&["clicks".to_owned()], contents).unwrap();
+    assert_eq!(String::from_utf8(encode(&manifest).unwrap()).unwrap(), GOLDEN_2);
+    assert_eq!(read(GOLDEN_2).unwrap(), manifest);
+}
+
+#[test]
 fn every_flipped_bit_and_every_cut_is_noticed() {
     for place in 0..GOLDEN.len() {
         let mut text = GOLDEN.as_bytes().to_vec();
@@ -78,7 +91,7 @@ fn every_flipped_bit_and_every_cut_is_noticed() {
 #[test]
 fn a_later_format_is_refused_as_such() {
     for text in [
-        resealed("\"format\": 1", "\"format\": 2"),
+        resealed("\"format\": 1", "\"format\": 3"),
         resealed("\"format\": 1", "\"format\": 7,\n  \"layers\": []"),
     ] {
         let error = read(&text).unwrap_err();
@@ -118,6 +131,10 @@ fn fields_that_cant_be_right_are_refused() {
     refused("00000000000000000040-", "../", "is not the name of a state file");
     refused("\"bytes\": 4096", "\"bytes\": 18446744073709551615", "are in no file");
     refused("4096", "4096.5", "floating point");
+    for log in ["feed", "+0000000000000000000000000000feed", "0000000000000000000000000000FEED"] {
+        let named = format!("\"log_position\": 167936,\n \"log_identity\": \"{log}\"");
+        refused("\"log_position\": 167936", &named, "is not the identity of a log");
+    }
 }
 
 #[test]

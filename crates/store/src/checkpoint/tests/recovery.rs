@@ -163,7 +163,7 @@ async fn a_checkpoint_that_does_not_fit_is_passed_over() {
     three(&world).await;
     let check = |manifest: &Manifest| match manifest.id {
         1 => Ok(()),
-        _ => Err("the SQL is another".to_owned()),
+        _ => Err("the SQL is another".to_owned().into()),
     };
     let reads = world.store.operations();
     let recovery = world.checkpoints(2).newest_valid(&check).await.unwrap();

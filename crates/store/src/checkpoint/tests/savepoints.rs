@@ -71,7 +71,8 @@ async fn a_process_goes_on_from_a_savepoint() {
     process.collect(1).await.unwrap();
     let next = world.checkpoints(2);
     let savepoint = next.savepoint("sale").await.unwrap();
-    let refused = next.take_over_savepoint("sale", &|_| Err("no log".to_owned())).await.unwrap();
+    let refused =
+        next.take_over_savepoint("sale", &|_| Err("no log".to_owned().into())).await.unwrap();
     assert!(matches!(refused.skipped[..], [(3, CheckpointError::Unfit { .. })]));
     let recovered = next.take_over_savepoint("sale", &|_| Ok(())).await.unwrap().recovered.unwrap();
     assert_eq!((recovered.manifest.id, recovered.manifest.parent), (8, Some(3)));

@@ -11,7 +11,7 @@ use super::{LogError, Lsn, Tuning, event, read_all, texts};
 use crate::{Log, files::faulty::FaultyFiles, segment::SEGMENT_HEADER_BYTES};
 
 fn open(files: &FaultyFiles, segment_bytes: u64) -> Log {
-    let tuning = Tuning { segment_bytes, disk_full_pause: Duration::ZERO };
+    let tuning = Tuning { segment_bytes, disk_full_pause: Duration::ZERO, identity: None };
     Log::open_files(Arc::new(files.clone()), tuning, None).unwrap().log
 }
 

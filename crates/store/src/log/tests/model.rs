@@ -75,15 +75,12 @@ impl Model {
 
     async fn open(&self) -> Process {
         let lock = DirectoryLock::take(self.dir.path(), Duration::from_secs(3_600), |_| ());
-        let tuning = Tuning { segment_bytes: 400, disk_full_pause: Duration::ZERO };
+        let tuning = Tuning { segment_bytes: 400, disk_full_pause: Duration::ZERO, identity: None };
         let files = Arc::new(self.disk.clone());
         let Opened { log, .. } = Log::open_files(files, tuning, Some(lock.unwrap())).unwrap();
         let checkpoints = self.checkpoints(log.generation().0);
-        let start = log.start().0;
-        let fits = move |manifest: &crate::Manifest| {
-            let position = manifest.checkpoint.log_position;
-            if position >= start { Ok(()) } else { Err(format!("{position} is before {start}")) }
-        };
+        let span = crate::LogSpan::of(&log);
+        let fits = move |manifest: &crate::Manifest| span.fits(&manifest.checkpoint);
         checkpoints.take_over(&fits).await.unwrap();
         Process { log, checkpoints }
     }

@@ -16,7 +16,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// Opens a log whose heartbeat has an hour, and whose holder is watched in no time.
 fn open(dir: &Path, files: impl LogFiles + 'static, segment_bytes: u64) -> Opened {
     let lock = DirectoryLock::take(dir, HOUR, |_| ()).unwrap();
-    let tuning = Tuning { segment_bytes, disk_full_pause: Duration::ZERO };
+    let tuning = Tuning { segment_bytes, disk_full_pause: Duration::ZERO, identity: None };
     Log::open_files(Arc::new(files), tuning, Some(lock)).unwrap()
 }
 

@@ -212,7 +212,7 @@ async fn a_start_that_can_not_be_read_is_not_guessed() {
     let error = open_error(&files);
     assert_eq!(
         error.to_string(),
-        "memory/START says where the log begins, and can't be used: it is not intact; restore it from a copy of the directory"
+        "memory/START says which log this is and where it begins, and can't be used: it is not intact; restore it from a copy of the directory"
     );
 }
 
@@ -256,6 +256,7 @@ async fn a_directory_is_shortened_beside_a_reader_in_another_process() {
         dir: dir.path().to_owned(),
         segment_bytes: SEGMENT_BYTES,
         lease: crate::LEASE_DEFAULT,
+        identity: None,
     };
     let log = Log::open(options()).unwrap().log;
     let places = append(&log, 0..5).await;

@@ -1,141 +1,155 @@
 //! Stores that are parts of snapshots.
 //!
-//! Every fourth snapshot moves the live rows of the last four parts into its own, every sixteenth those of the last sixteen, and so
-//! on; and when most rows of all parts are dead, all live ones move. So there are few parts however long sessions last, and
-//! the dead take no more room than the living. Moving a row changes no bit of it.
+//! Snapshot `n` makes one part: rows that it moves, then rows that it folds, each in a store of its own. Every fourth moves the
+//! live rows of the last four parts, every sixteenth those of the last sixteen, and so on; and when most rows of all parts are
+//! dead, all live ones move. So there are few parts however long sessions last, and the dead take no more room than the living.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use arrow::{
-    array::{BooleanBufferBuilder, UInt32Array},
+    array::{BooleanBufferBuilder, RecordBatch},
     buffer::BooleanBuffer,
 };
-use datafusion::common::Result;
+use datafusion::common::{Result, exec_datafusion_err};
 
-use super::{Part, PartStore, Settled, Store, mostly_dead, take_rows, take_states};
+use super::{Content, PartStore, Plan, Settled, Store};
 use crate::operator::{
-    StatePart,
-    aggregate::States,
-    merged_from,
-    session::{snapshot::listed, table::SessionId},
+    Deferred, StatePart,
+    aggregate::{AggregateSpec, States},
+    session::table::SessionId,
     state::column_bytes,
 };
 
 impl PartStore {
-    /// The sessions whose rows move into the part of snapshot `number`, in the order of their rows.
-    pub(in crate::operator::session) fn owners_to_move(&self, number: u64) -> Vec<SessionId> {
-        let settled = || self.stores.values().filter_map(|s| Some((s, s.settled.as_ref()?)));
-        let count = |of: fn(&Store) -> usize| settled().map(|(store, _)| of(store)).sum::<usize>();
-        let all = mostly_dead(count(|store| store.rows), count(|store| store.live));
-        let from = if all { 0 } else { merged_from(number) };
-        // A part of its own number is what every snapshot makes: alone, it stays.
-        let moving = settled().filter(|(_, settled)| settled.part > from);
-        let rows = moving.flat_map(|(_, settled)| {
-            let live = |row: &usize| !settled.dead.get_bit(*row);
-            (0..settled.owners.len()).filter(live).map(|row| settled.owners[row])
-        });
-        rows.collect()
+    /// Does what the snapshot before left to do, so that there is never more of it than one snapshot leaves. Mostly nothing:
+    /// another snapshot is taken once the one before is written. Only a replay comes sooner.
+    pub(in crate::operator::session) fn finish_newest(&self) -> Result<()> {
+        self.stores.values().try_for_each(|store| store.content.get().map(|_| ()))
     }
 
-    /// The partial states of each list of parts, folded into one row, in the order of the lists.
-    pub(in crate::operator::session) fn fold_states(
+    /// Makes store `store` of what snapshot `number` folds; `whole` makes state rows of its states.
+    pub(in crate::operator::session) fn add_folded(
         &mut self,
-        lists: &[Vec<Part>],
-    ) -> Result<States> {
-        if lists.is_empty() {
-            // Some accumulators have no state of nothing.
-            return Ok(Vec::new());
-        }
-        let (mut accumulators, groups) = self.merge(lists)?;
-        take_rows(&take_states(&mut accumulators)?, &groups)
-    }
-
-    /// Makes the part of snapshot `number`: the moved rows as they are, then the folded ones. Returns its store and its states.
-    pub(in crate::operator::session) fn settle(
-        &mut self,
+        store: u64,
         number: u64,
-        moved: &[Vec<Part>],
-        folded: States,
+        plan: Plan,
         owners: Vec<SessionId>,
-    ) -> Result<(u64, States)> {
-        let mut pieces = self.take_moved(moved)?;
-        if moved.len() < owners.len() {
-            pieces.push(folded);
-        }
-        let states = self.concat(&pieces)?;
-        let store = self.next;
-        let mut dead = BooleanBufferBuilder::new(owners.len());
-        dead.append_n(owners.len(), false);
-        self.add_settled(number, states.clone(), owners, dead);
-        Ok((store, states))
-    }
-
-    /// Takes rows out of their stores, which were listed store by store.
-    fn take_moved(&mut self, moved: &[Vec<Part>]) -> Result<Vec<States>> {
-        let parts: Vec<Part> = moved.iter().flatten().copied().collect();
-        let mut pieces = Vec::new();
-        for run in parts.chunk_by(|a, b| a.store == b.store) {
-            let number = run.first().map_or(0, |part| part.store);
-            let Some(store) = self.stores.remove(&number) else { continue };
-            let rows = UInt32Array::from_iter_values(run.iter().map(|part| part.row));
-            pieces.push(take_rows(&store.states, &rows)?);
-        }
-        Ok(pieces)
-    }
-
-    fn add_settled(
-        &mut self,
-        part: u64,
-        states: States,
-        owners: Vec<SessionId>,
-        dead: BooleanBufferBuilder,
+        whole: impl FnOnce(States) -> Result<RecordBatch> + Send + 'static,
     ) {
-        let rows = owners.len();
-        let live = (0..rows).filter(|&row| !dead.get_bit(row)).count();
-        let settled = Some(Settled { part, owners, dead });
-        self.stores.insert(self.next, Store { states, rows, live, settled });
-        self.next += 1;
+        let (spec, rows) = (self.spec.clone(), owners.len());
+        let content =
+            Deferred::new(move || Content::whole(&spec, whole(plan.states()?)?, owners.into()));
+        self.add_settled(store, number, Arc::new(content), rows, None);
+    }
+
+    pub(super) fn add_settled(
+        &mut self,
+        store: u64,
+        part: u64,
+        content: Arc<Deferred<Content>>,
+        rows: usize,
+        dead: Option<BooleanBuffer>,
+    ) {
+        let mut bits = BooleanBufferBuilder::new(rows);
+        match &dead {
+            Some(dead) => bits.append_buffer(dead),
+            None => bits.append_n(rows, false),
+        }
+        let live = rows - dead.map_or(0, |dead| dead.count_set_bits());
+        let settled = Some(Settled { part, dead: bits });
+        self.stores.insert(store, Store { content, rows, live, settled });
+        self.listed.entry(part).or_default().push((store, rows));
+        self.next = self.next.max(store + 1);
     }
 
     /// Takes back a part that was read.
     pub(in crate::operator::session) fn take_settled(
         &mut self,
         part: u64,
-        states: States,
+        rows: RecordBatch,
         owners: Vec<SessionId>,
         dead: Option<BooleanBuffer>,
-    ) {
-        let mut bits = BooleanBufferBuilder::new(owners.len());
-        match dead {
-            Some(dead) => bits.append_buffer(&dead),
-            None => bits.append_n(owners.len(), false),
-        }
-        self.add_settled(part, states, owners, bits);
+    ) -> Result<()> {
+        let count = rows.num_rows();
+        let content = Content::whole(&self.spec, rows, owners.into())?;
+        self.add_settled(self.next, part, Arc::new(Deferred::done(content)), count, dead);
+        Ok(())
     }
 
-    /// All parts, ascending by id. Between snapshots there are other rows beside them.
-    pub(in crate::operator::session) fn list(&self) -> Vec<StatePart> {
-        let mut ids = BTreeSet::new();
-        let mut parts: Vec<_> = self
-            .stores
-            .values()
-            .filter_map(|store| Some((store, store.settled.as_ref()?)))
-            .map(|(store, settled)| {
-                debug_assert!(ids.insert(settled.part));
-                let dead = (store.live < store.rows).then(|| settled.dead.finish_cloned());
-                listed(settled.part, store.rows, dead)
-            })
-            .collect();
-        parts.sort_unstable_by_key(|part| part.id);
-        parts
+    /// Forgets parts of which no row is left.
+    pub(in crate::operator::session) fn forget_parts(&mut self) {
+        let Self { listed, stores, .. } = self;
+        listed.retain(|_, of| of.iter().any(|(store, _)| stores.contains_key(store)));
+    }
+
+    /// All parts, ascending by id, that of snapshot `number` with its rows. Between snapshots there are other rows beside them.
+    pub(in crate::operator::session) fn list(&self, number: u64) -> Vec<StatePart> {
+        let parts = self.listed.iter().map(|(&id, of)| StatePart {
+            id,
+            new: (id == number).then(|| self.rows_of(of)),
+            dead: self.dead_of(of),
+        });
+        parts.collect()
+    }
+
+    /// The rows of all parts of which some row is left.
+    pub(super) fn listed_rows(&self) -> usize {
+        self.listed.values().flatten().map(|(_, rows)| rows).sum()
+    }
+
+    /// Those of them that a session refers to.
+    pub(super) fn settled_rows(&self) -> usize {
+        self.stores.values().filter(|store| store.settled.is_some()).map(|store| store.live).sum()
+    }
+
+    /// The rows of a part that is in some stores.
+    fn rows_of(&self, stores: &[(u64, usize)]) -> Deferred<Vec<RecordBatch>> {
+        let contents = stores.iter().filter_map(|(number, _)| self.stores.get(number));
+        let contents: Vec<_> = contents.map(|store| Arc::clone(&store.content)).collect();
+        let rows = |content: Arc<Deferred<Content>>| match &content.get()?.whole {
+            Some((rows, _)) => Ok(rows.clone()),
+            None => Err(exec_datafusion_err!("a part of a snapshot is not settled")),
+        };
+        Deferred::new(move || contents.into_iter().map(rows).collect())
+    }
+
+    /// Which of them are dead, if any.
+    fn dead_of(&self, stores: &[(u64, usize)]) -> Option<BooleanBuffer> {
+        let stores = stores.iter().map(|(number, rows)| (self.stores.get(number), *rows));
+        if stores.clone().all(|(store, rows)| store.is_some_and(|store| store.live == rows)) {
+            return None;
+        }
+        let mut all = BooleanBufferBuilder::new(0);
+        for (store, rows) in stores {
+            match store.and_then(|store| store.settled.as_ref()) {
+                Some(settled) => all.append_buffer(&settled.dead.finish_cloned()),
+                None => all.append_n(rows, true),
+            }
+        }
+        Some(all.finish())
     }
 
     pub(in crate::operator::session) fn memory(&self) -> usize {
-        let stores = self.stores.values().map(|store| {
-            let settled = store.settled.as_ref();
-            let owners = settled.map_or(0, |s| s.owners.len() * size_of::<SessionId>());
-            column_bytes(store.states.iter().flatten()) + owners
-        });
-        stores.sum()
+        let contents = self.stores.values().filter_map(|store| store.content.ready());
+        contents.map(Content::memory).sum()
+    }
+}
+
+impl Content {
+    /// Of whole state rows.
+    pub(super) fn whole(
+        spec: &AggregateSpec,
+        rows: RecordBatch,
+        owners: Arc<[SessionId]>,
+    ) -> Result<Self> {
+        let (_, _, states) = spec.split_state(&rows, 2)?;
+        Ok(Self { states, whole: Some((rows, owners)) })
+    }
+
+    fn memory(&self) -> usize {
+        match &self.whole {
+            Some((rows, owners)) => column_bytes(rows.columns()) + size_of_val(&owners[..]),
+            None => column_bytes(self.states.iter().flatten()),
+        }
     }
 }

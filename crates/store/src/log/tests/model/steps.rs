@@ -71,6 +71,7 @@ pub(super) fn checkpoint((epoch, log_position): (u64, u64)) -> Checkpoint {
         epoch,
         clock: 0,
         log_position,
+        log_identity: None,
         watermark: 0,
         sources: Vec::new(),
         sinks: Vec::new(),

@@ -1,0 +1,144 @@
+//! Joins to stages with two inputs.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema};
+use datafusion::{
+    common::{DFSchema, JoinType},
+    logical_expr::{Expr, LogicalPlan, builder::build_join_schema},
+};
+use postrider_core::{Diagnostic, Diagnostics, format_duration};
+use postrider_plan::IntervalJoin;
+
+use super::{
+    Branch, Origin, Planner,
+    expressions::{Columns, physical, plan_error},
+};
+use crate::{
+    chain::{Chain, ChainStep},
+    dataflow::{StageNode, StageWords, Target},
+    exchange::Route,
+    explain::of_expression,
+    identity::stage_identity,
+    operator::{IntervalJoinSpec, OperatorSpec},
+};
+
+/// What a join needs of one side: a projection to `[keys.., others..]`, and where the side's columns are in it.
+struct Side {
+    step: ChainStep,
+    schema: Arc<Schema>,
+    columns: Arc<[usize]>,
+}
+
+impl Planner {
+    pub(super) fn interval_join(
+        &mut self,
+        node: &IntervalJoin,
+        plan: &LogicalPlan,
+    ) -> Result<Vec<Branch>, Diagnostics> {
+        let (left_keys, right_keys): (Vec<_>, Vec<_>) = node.on.iter().cloned().unzip();
+        let left = side(&left_keys, node.left.schema())?;
+        let right = side(&right_keys, node.right.schema())?;
+        let left_branches = self.lower(&node.left)?;
+        let right_branches = self.lower(&node.right)?;
+        let stage = self.flow.stages.len();
+        self.flow.stages.push(StageNode {
+            identity: stage_identity(plan, &self.flow.stages),
+            operator: OperatorSpec::IntervalJoin(spec(node, &left, &right)?),
+            outputs: Vec::new(),
+            words: words(node),
+        });
+        let keys = node.on.len();
+        let inputs = [(left_branches, left.step), (right_branches, right.step)];
+        for (port, (branches, step)) in inputs.into_iter().enumerate() {
+            for mut branch in branches {
+                branch.chain.0.push(step.clone());
+                self.connect(branch, Target::Stage(stage), port, Route::Hash { keys });
+            }
+        }
+        Ok(vec![Branch { origin: Origin::Stage(stage), chain: Chain::default() }])
+    }
+}
+
+fn side(keys: &[Expr], schema: &DFSchema) -> Result<Side, Diagnostics> {
+    let mut columns = Columns::new(schema.as_arrow());
+    for key in keys {
+        columns.push(physical(key, schema)?)?;
+    }
+    if columns.len() < keys.len() {
+        return Err(Diagnostic::error("PR0420", "a join names the same key twice")
+            .hint("compare each column once")
+            .into());
+    }
+    let mut own = Vec::new();
+    for column in schema.columns() {
+        own.push(columns.push(physical(&Expr::Column(column), schema)?)?);
+    }
+    let (step, schema) = columns.finish();
+    Ok(Side { step, schema, columns: own.into() })
+}
+
+fn spec(node: &IntervalJoin, left: &Side, right: &Side) -> Result<IntervalJoinSpec, Diagnostics> {
+    for key in 0..node.on.len() {
+        let (one, other) =
+            (left.schema.field(key).data_type(), right.schema.field(key).data_type());
+        let (left, right) = &node.on[key];
+        if one != other || one.is_nested() || matches!(one, DataType::Null) {
+            let message =
+                format!("`{left}` ({one}) and `{right}` ({other}) can't be the key of a join");
+            return Err(Diagnostic::error("PR0420", message).hint("cast both to TEXT").into());
+        }
+    }
+    let pairs = build_join_schema(node.left.schema(), node.right.schema(), &JoinType::Full);
+    let pairs = pairs.map_err(|error| plan_error(&error))?;
+    let filter = node.filter.as_ref().map(|filter| physical(filter, &pairs)).transpose()?;
+    Ok(IntervalJoinSpec {
+        kind: node.kind,
+        keys: node.on.len(),
+        inputs: [Arc::clone(&left.schema), Arc::clone(&right.schema)],
+        columns: [Arc::clone(&left.columns), Arc::clone(&right.columns)],
+        bounds: node.bounds,
+        filter,
+        pair_schema: Arc::new(pairs.as_arrow().clone()),
+        output_schema: Arc::new(node.schema.as_arrow().clone()),
+    })
+}
+
+fn words(node: &IntervalJoin) -> StageWords {
+    let what = match node.kind {
+        JoinType::LeftAnti => "absence: left rows with no right row",
+        JoinType::LeftSemi => "left rows with a right row",
+        JoinType::Left => "left join: right rows",
+        JoinType::Right => "right join: right rows",
+        JoinType::Full => "full join: right rows",
+        _ => "join: right rows",
+    };
+    let keys = node.on.iter().map(|(left, right)| {
+        let (left, right) = (of_expression(left), of_expression(right));
+        if left == right { left } else { format!("{left} = {right}") }
+    });
+    let (after, before) = (node.bounds.to_ns, node.bounds.from_ns.saturating_neg());
+    let kept = |ns: i64| match ns {
+        ns if ns <= 0 => "until the watermark passes them".to_owned(),
+        // `<` makes it a nanosecond short of what was meant.
+        ns => {
+            let round = ns.saturating_add(i64::from(ns % 1_000 == 999));
+            format!("until the watermark is {} ahead of them", format_duration(round))
+        }
+    };
+    let lonely =
+        matches!(node.kind, JoinType::Left | JoinType::Right | JoinType::Full | JoinType::LeftAnti);
+    let timers = if lonely {
+        "one for each row without a partner, fired by the watermark once none can come"
+    } else {
+        "none that emit; rows are let go by the watermark"
+    };
+    StageWords {
+        what: format!("{what} {}", node.bounds),
+        keys: keys.collect(),
+        aggregates: Vec::new(),
+        results: node.schema.fields().iter().map(|field| field.name().clone()).collect(),
+        state: format!("left rows {}, right rows {}", kept(after), kept(before)),
+        timers: timers.to_owned(),
+    }
+}

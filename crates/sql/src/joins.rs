@@ -1,0 +1,235 @@
+//! Joins of streams to [`IntervalJoin`] nodes: equal keys, and event times that are near each other.
+//!
+//! On a stream a row can't wait for ever, so each join says how far apart in time its rows may be: by comparing event times
+//! (`b.ts BETWEEN a.ts AND a.ts + INTERVAL '1 hour'`), or by joining equal windows, whose rows are no time apart.
+
+mod bounds;
+
+use std::{ops::Range, sync::Arc};
+
+use datafusion::{
+    common::{
+        Column, JoinType, NullEquality, Result,
+        tree_node::{Transformed, TreeNode},
+    },
+    logical_expr::{
+        BinaryExpr, Expr, Extension, Join, LogicalPlan, Operator,
+        utils::{conjunction, split_conjunction_owned},
+    },
+};
+use postrider_core::Diagnostic;
+use postrider_plan::{IntervalJoin, RowTime, TimeBounds};
+use sqlparser::keywords::Keyword;
+
+use self::bounds::Apart;
+use crate::{
+    codes,
+    interval::{self, NotALength},
+    lower, row_time,
+    text::SourceText,
+    time_calls, walk,
+};
+
+/// Whether a plan brings relations together.
+pub(crate) fn has_joins(plan: &LogicalPlan) -> bool {
+    let mut found = false;
+    walk::nodes(plan, |node| {
+        found |= matches!(node, LogicalPlan::Join(_)) || has_subquery(node);
+    });
+    found
+}
+
+fn has_subquery(node: &LogicalPlan) -> bool {
+    let is_subquery = |expr: &Expr| {
+        matches!(expr, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_))
+    };
+    let exprs = node.expressions();
+    exprs.iter().any(|expr| expr.exists(|part| Ok(is_subquery(part))).unwrap_or(false))
+}
+
+/// Replaces each join. What can't be bounded is left, and said.
+pub(crate) fn lower(
+    plan: LogicalPlan,
+    source: &SourceText<'_>,
+    within: &Range<usize>,
+) -> Result<(LogicalPlan, Vec<Diagnostic>)> {
+    let mut errors = Vec::new();
+    let plan = plan.transform_up(|node| match node {
+        // A subquery's WHERE has become the condition.
+        LogicalPlan::Join(join) if reads_row_time(&join) => {
+            errors.push(time_calls::of_a_join(source, within));
+            Ok(Transformed::no(LogicalPlan::Join(join)))
+        }
+        LogicalPlan::Join(join) => match bounded(&join) {
+            Ok(node) => {
+                let node = Extension { node: Arc::new(node?) };
+                Ok(Transformed::yes(LogicalPlan::Extension(node)))
+            }
+            Err(why) => {
+                errors.push(explain(&join, &why, source, within));
+                Ok(Transformed::no(LogicalPlan::Join(join)))
+            }
+        },
+        node => Ok(Transformed::no(node)),
+    })?;
+    Ok((plan.data, errors))
+}
+
+fn reads_row_time(join: &Join) -> bool {
+    let keys = join.on.iter().flat_map(|(left, right)| [left, right]);
+    keys.chain(&join.filter).any(RowTime::is_in)
+}
+
+/// Why a join can't run on streams.
+enum Why {
+    /// A kind that streams don't have, in words.
+    Kind(&'static str, &'static str),
+    /// Nothing says how far apart its rows may be in one direction or both.
+    Unbounded { before: bool, after: bool },
+    /// No pair is ever within the bounds.
+    Never,
+    /// Nothing is equal.
+    NoKey,
+}
+
+/// The join with its bounds.
+fn bounded(join: &Join) -> std::result::Result<Result<IntervalJoin>, Why> {
+    check_kind(join)?;
+    let mut apart = Apart::default();
+    let mut on = Vec::new();
+    for (left, right) in &join.on {
+        let equal = BinaryExpr::new(Box::new(left.clone()), Operator::Eq, Box::new(right.clone()));
+        if !apart.learn(&Expr::BinaryExpr(equal), &join.left, &join.right) {
+            on.push((left.clone(), right.clone()));
+        }
+    }
+    let conditions = join.filter.clone().map(split_conjunction_owned).unwrap_or_default();
+    let others = conditions
+        .into_iter()
+        .filter(|condition| !apart.learn(condition, &join.left, &join.right))
+        .collect::<Vec<_>>();
+    let (Some(from_ns), Some(to_ns)) = (apart.from_ns, apart.to_ns) else {
+        return Err(Why::Unbounded {
+            before: apart.from_ns.is_none(),
+            after: apart.to_ns.is_none(),
+        });
+    };
+    let bounds = TimeBounds { from_ns, to_ns };
+    if bounds.is_empty() {
+        return Err(Why::Never);
+    }
+    if on.is_empty() && from_ns != to_ns {
+        return Err(Why::NoKey);
+    }
+    let (left, right) = (Arc::clone(&join.left), Arc::clone(&join.right));
+    Ok(IntervalJoin::try_new(left, right, join.join_type, on, bounds, conjunction(others)))
+}
+
+fn check_kind(join: &Join) -> std::result::Result<(), Why> {
+    use JoinType::{Full, Inner, Left, LeftAnti, LeftSemi, Right};
+    if join.null_aware {
+        return Err(Why::Kind(
+            "NOT IN (SELECT ..)",
+            "write NOT EXISTS (SELECT .. WHERE ..): with NOT IN, one NULL would hide every row",
+        ));
+    }
+    if join.null_equality != NullEquality::NullEqualsNothing {
+        return Err(Why::Kind(
+            "IS NOT DISTINCT FROM in a join",
+            "compare with =, or with COALESCE(.., '')",
+        ));
+    }
+    if !matches!(join.join_type, Inner | Left | Right | Full | LeftSemi | LeftAnti) {
+        return Err(Why::Kind(
+            "EXISTS outside of WHERE",
+            "filter with WHERE EXISTS (..) or WHERE NOT EXISTS (..), joined to other conditions by AND",
+        ));
+    }
+    Ok(())
+}
+
+fn explain(join: &Join, why: &Why, source: &SourceText<'_>, within: &Range<usize>) -> Diagnostic {
+    let place = place(join, source, within);
+    for side in [&join.left, &join.right] {
+        if let Some(table) = lower::tables(side).iter().find(|table| table.watermark.is_none())
+            && matches!(why, Why::Unbounded { .. })
+        {
+            return lower::no_event_time(table, table.range.clone(), "can't be joined by time");
+        }
+    }
+    match why {
+        Why::Kind(what, hint) => {
+            Diagnostic::error(codes::NOT_ON_STREAMS, format!("{what} can't run on a stream"))
+                .at(place)
+                .hint(*hint)
+        }
+        Why::Never => Diagnostic::error(
+            codes::UNBOUNDED_JOIN,
+            "no two rows can ever meet: the times of this join contradict each other",
+        )
+        .at(place)
+        .hint("let the lower bound be at most the upper one"),
+        Why::NoKey => Diagnostic::error(
+            codes::UNBOUNDED_JOIN,
+            "this join compares every row with every other one",
+        )
+        .at(place)
+        .hint("say what is equal: ON a.user_id = b.user_id AND .."),
+        Why::Unbounded { before, after } => {
+            let (left, right) =
+                (row_time::column_name(&join.left, "a"), row_time::column_name(&join.right, "b"));
+            let rows = match (before, after) {
+                (true, true) => "how far apart in time its rows may be".to_owned(),
+                (true, false) => format!("how far `{right}` may be before `{left}`"),
+                _ => format!("how far `{right}` may be after `{left}`"),
+            };
+            Diagnostic::error(
+                codes::UNBOUNDED_JOIN,
+                format!("this join would wait for ever: it does not say {rows}"),
+            )
+            .at(place)
+            .hint(if has_months(join) {
+                "a month has no fixed length: write it in days, such as INTERVAL '30 days'".to_owned()
+            } else { format!(
+                "add to its condition: AND {right} BETWEEN {left} AND {left} + INTERVAL '1 hour'; event times are compared \
+                 as they come from the tables, or from windows"
+            ) })
+        }
+    }
+}
+
+/// Whether a condition has an interval that no number of nanoseconds is.
+fn has_months(join: &Join) -> bool {
+    let mut found = false;
+    if let Some(filter) = &join.filter {
+        walk::parts(filter, |part| {
+            let months = |value| interval::scalar_ns(value) == Err(NotALength::Months);
+            found |= matches!(part, Expr::Literal(value, _) if months(value));
+        });
+    }
+    found
+}
+
+/// The condition of a join, or its JOIN.
+fn place(join: &Join, source: &SourceText<'_>, within: &Range<usize>) -> Range<usize> {
+    let conditions = join.on.iter().flat_map(|(left, right)| [left, right]).chain(&join.filter);
+    let mut columns: Vec<&Column> = Vec::new();
+    for condition in conditions {
+        columns.extend(condition.column_refs());
+    }
+    let spans = columns.iter().flat_map(|column| column.spans.iter()).map(|span| {
+        source.offset(span.start.line, span.start.column)
+            ..source.offset(span.end.line, span.end.column)
+    });
+    let inside = |range: &Range<usize>| within.start <= range.start && range.end <= within.end;
+    let spans: Vec<_> = spans.filter(inside).collect();
+    let (start, end) =
+        (spans.iter().map(|range| range.start).min(), spans.iter().map(|range| range.end).max());
+    match (start, end) {
+        (Some(start), Some(end)) => start..end,
+        _ => source
+            .keyword_after(Keyword::JOIN, within.start)
+            .filter(inside)
+            .unwrap_or_else(|| within.clone()),
+    }
+}
