@@ -18,14 +18,14 @@ use datafusion::{
     logical_expr::{
         AggregateUDF, ColumnarValue, Expr, HigherOrderUDF, LogicalPlan, ReturnFieldArgs,
         ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowUDF,
-        expr_rewriter::FunctionRewrite, planner::ExprPlanner,
+        planner::ExprPlanner,
     },
     optimizer::Analyzer,
 };
 use postrider_plan::{RowTime, window_type};
 
 use self::{
-    json::{Json, JsonAsText},
+    json::{Json, JsonByType},
     scalar::Scalar,
 };
 
@@ -40,7 +40,6 @@ pub(crate) struct Functions {
     pub(crate) window: HashMap<String, Arc<WindowUDF>>,
     pub(crate) higher_order: HashMap<String, Arc<HigherOrderUDF>>,
     pub(crate) planners: Vec<Arc<dyn ExprPlanner>>,
-    rewrites: Vec<Arc<dyn FunctionRewrite + Send + Sync>>,
 }
 
 impl Functions {
@@ -69,9 +68,10 @@ impl Functions {
         for udf in SessionStateDefaults::default_higher_order_functions() {
             insert(&mut higher_order, udf.name(), udf.aliases(), &udf);
         }
-        let mut planners = SessionStateDefaults::default_expr_planners();
-        planners.extend(json.planners);
-        Self { scalar, aggregate, window, higher_order, planners, rewrites: json.rewrites }
+        // Those of JSON look at the operands first.
+        let mut planners = json.planners;
+        planners.extend(SessionStateDefaults::default_expr_planners());
+        Self { scalar, aggregate, window, higher_order, planners }
     }
 
     /// Whoever resolves the types of a plan that calls these functions.
@@ -79,17 +79,14 @@ impl Functions {
         let mut analyzer = Analyzer::new();
         // Most plans are spared these passes, which each statement makes over all views that it reads.
         if json::is_called(plan) {
-            analyzer.rules.insert(0, Arc::new(JsonAsText));
-            for rewrite in &self.rewrites {
-                analyzer.add_function_rewrite(Arc::clone(rewrite));
-            }
+            analyzer.rules.insert(0, Arc::new(JsonByType));
         }
         analyzer
     }
 
     /// What [`Self::analyzer`] does before types are resolved, for an expression that is in no plan.
     pub(crate) fn rewrite(&self, expr: Expr, schema: &DFSchema) -> Result<Expr> {
-        json::resolve(expr, schema, &self.rewrites)
+        json::resolve(expr, schema)
     }
 
     /// Whether any function has this lower-case name.
