@@ -26,6 +26,7 @@ mod ddl;
 mod depth;
 mod dialect;
 mod errors;
+mod fields;
 mod filters;
 mod functions;
 mod growth;

@@ -74,8 +74,8 @@ pub(crate) struct Macro {
     returns: Option<SqlType>,
     /// The expression as it is written.
     body: Vec<TokenWithSpan>,
-    /// Its parts once the functions that it calls are put in, or the tokens that are parsed for that, whichever are more: a
-    /// type is one part, however long it is.
+    /// Its parts once the functions that it calls are put in. Where many tokens are parsed for them they count instead: a type is one
+    /// part, however long it is.
     parts: usize,
     /// How many levels these are.
     depth: usize,

@@ -31,6 +31,8 @@ use crate::{
     window_calls,
 };
 
+/// Tokens that cost as much as a part of an expression; with types and parentheses, most parts have fewer.
+const TOKENS_OF_A_PART: usize = 4;
 const EXAMPLE: &str = "write CREATE FUNCTION net(price, rate) RETURN price / (1 + rate)";
 
 /// A declaration as it was written.
@@ -145,7 +147,7 @@ impl FunctionDefinition {
             params: params.collect(),
             returns: self.returns.as_ref().map(|(data_type, _)| data_type.clone()),
             body: prepass::tokens(&self.lexemes),
-            parts: measure.parts.max(read),
+            parts: measure.parts.max(read / TOKENS_OF_A_PART),
             depth: measure.depth,
         })
     }
