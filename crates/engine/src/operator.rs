@@ -8,6 +8,7 @@ mod aggregate;
 mod conformance;
 mod deferred;
 mod distinct;
+mod distinct_count;
 mod interval_join;
 mod keys;
 mod over;
