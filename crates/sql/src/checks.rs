@@ -180,7 +180,11 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
                     format!("`{name}` gives another result on each call, so a replay would trigger other emails"),
                 )
                 .at_option(self.source.balanced(call.span()).or(place))
-                .hint("use the event's own time or id"),
+                .hint(if name.starts_with("current_") || name == "now" {
+                    "use the time of the row: row_time()"
+                } else {
+                    "use the event's own time or id"
+                }),
             );
         }
     }
