@@ -131,6 +131,8 @@ fn steps(output: &Output, words: &Words) -> String {
     let steps = output.chain.0.iter().filter_map(|step| match step {
         ChainStep::Filter(predicate) => Some(format!("where {}", words.of(predicate))),
         ChainStep::Project(..) => Some("compute columns".to_owned()),
+        ChainStep::OwnDays { .. } => Some("find the day in each row's time zone".to_owned()),
+        ChainStep::Windows { .. } => Some("put each row into its windows".to_owned()),
         ChainStep::Pick(..) | ChainStep::Time(_) => None,
     });
     let mut steps: Vec<_> = steps.collect();

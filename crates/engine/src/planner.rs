@@ -7,6 +7,7 @@
 mod expressions;
 mod joins;
 mod over;
+mod ranks;
 mod sources;
 mod step_input;
 
@@ -16,7 +17,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::logical_expr::{Extension, Filter, LogicalPlan, Projection, TableScan, Union};
 use postrider_core::{Diagnostic, Diagnostics, format_duration};
 use postrider_plan::{
-    IntervalJoin, Over, Program, Query, SinkTarget, Table, Window, WindowAggregate,
+    IntervalJoin, Over, Program, Query, SinkTarget, Table, Window, WindowAggregate, WindowRank,
+    WindowRows,
 };
 
 pub(crate) use self::sources::scanned_table;
@@ -31,7 +33,7 @@ use crate::{
     exchange::Route,
     explain::of_expression,
     identity::stage_identity,
-    operator::OperatorSpec,
+    operator::{Grid, OperatorSpec},
 };
 
 /// Plans a program.
@@ -154,13 +156,18 @@ impl Planner {
         extension: &Extension,
         plan: &LogicalPlan,
     ) -> Result<Vec<Branch>, Diagnostics> {
+        let node = extension.node.as_any();
+        if let Some(rows) = node.downcast_ref::<WindowRows>() {
+            return self.window_rows(rows);
+        }
         let known = self.lowered.iter().find(|(other, _)| other == plan);
         if let Some((_, stage)) = known {
             return Ok(vec![Branch { origin: Origin::Stage(*stage), chain: Chain::default() }]);
         }
-        let node = extension.node.as_any();
         let branches = if let Some(window) = node.downcast_ref::<WindowAggregate>() {
             self.window(window, plan)?
+        } else if let Some(rank) = node.downcast_ref::<WindowRank>() {
+            self.rank(rank, plan)?
         } else if let Some(join) = node.downcast_ref::<IntervalJoin>() {
             self.interval_join(join, plan)?
         } else if let Some(over) = node.downcast_ref::<Over>() {
@@ -196,7 +203,8 @@ impl Planner {
             let columns = (0..relation.fields().len()).collect();
             steps.push(ChainStep::Pick(columns, Arc::new(relation.as_arrow().clone())));
         }
-        self.behind(&filter.input, &steps)
+        let limited = ranks::limited(filter);
+        self.behind(limited.as_ref().unwrap_or(&filter.input), &steps)
     }
 
     fn projection(&mut self, node: &Projection) -> Result<Vec<Branch>, Diagnostics> {
@@ -234,6 +242,19 @@ impl Planner {
         Ok(branches)
     }
 
+    /// Puts rows into their windows. It is no stage: the step goes behind whatever the rows come from.
+    fn window_rows(&mut self, node: &WindowRows) -> Result<Vec<Branch>, Diagnostics> {
+        let (Some(grid), Some(reach_ns)) = (Grid::of(node.window), node.window.reach_ns()) else {
+            return Err(Diagnostic::error("PR0420", "rows can't be put into these windows").into());
+        };
+        let schema = Arc::new(node.schema.as_arrow().clone());
+        let mut branches = self.lower(&node.input)?;
+        for branch in &mut branches {
+            branch.chain.0.push(ChainStep::Windows { grid, reach_ns, schema: Arc::clone(&schema) });
+        }
+        Ok(branches)
+    }
+
     fn window(
         &mut self,
         node: &WindowAggregate,
@@ -267,15 +288,28 @@ fn words(node: &WindowAggregate) -> StageWords {
     let each =
         if keys.is_empty() { "".to_owned() } else { format!(" for each {}", keys.join(", ")) };
     let state = match node.window {
-        Window::Tumble { size_ns } => format!(
+        Window::Tumble { size_ns, .. } => format!(
             "partial aggregates{each}, dropped when the watermark passes the end of the {} window",
             format_duration(size_ns)
         ),
-        Window::Hop { slide_ns, size_ns } => format!(
+        Window::Hop { slide_ns, size_ns, .. } => format!(
             "partial aggregates{each} in slices, each kept for {} (a result every {})",
             format_duration(size_ns),
             format_duration(slide_ns)
         ),
+        Window::Cumulate { step_ns, size_ns, .. } => format!(
+            "partial aggregates{each}, kept for {} (a result every {})",
+            format_duration(size_ns),
+            format_duration(step_ns)
+        ),
+        Window::Calendar { period, .. } => format!(
+            "partial aggregates{each}, dropped when the watermark passes the end of the window of {period}"
+        ),
+        Window::Given { .. } => {
+            format!(
+                "partial aggregates{each}, dropped when the watermark passes the end of their window"
+            )
+        }
         Window::Session { gap_ns } => format!(
             "the open session{each}, until the watermark is {} behind its last row",
             format_duration(gap_ns)

@@ -6,6 +6,8 @@
 //! | [`Query`] | a plan and the sink that takes its rows |
 //! | [`Table`] | one `CREATE TABLE`: columns, connector, options, watermark |
 //! | [`WindowAggregate`] | an aggregate whose groups include an event-time [`Window`] |
+//! | [`WindowRows`] | rows, once for each window that they are in |
+//! | [`WindowRank`] | the ranks of a window's results within it |
 //! | [`IntervalJoin`] | a join of two streams whose event times are within [`TimeBounds`] |
 //! | [`Over`] | window functions over the rows of a stream, `OVER (PARTITION BY .. ORDER BY ts ..)`, and what [`Memory`] they need |
 //! | [`RowTime`] | `row_time()`, in whose place the engine puts the time of a row |
@@ -25,13 +27,19 @@ mod row_time;
 mod table;
 mod window;
 mod window_aggregate;
+mod window_rank;
+mod window_rows;
+mod zone;
 
 pub use interval_join::{IntervalJoin, TimeBounds};
 pub use over::{Endless, KeptRows, Memory, Over};
 pub use program::{Program, Query, SinkTarget};
 pub use row_time::RowTime;
 pub use table::{
-    AtEnd, BadData, Column, CommonOptions, Format, StreamTable, Table, TableRole, WatermarkDef,
+    AtEnd, BadData, Column, CommonOptions, StreamTable, Table, TableRole, WatermarkDef,
 };
-pub use window::{Window, window_type};
+pub use window::{Period, Window, window_type};
 pub use window_aggregate::WindowAggregate;
+pub use window_rank::{Ranking, WindowRank};
+pub use window_rows::WindowRows;
+pub use zone::Zone;

@@ -55,7 +55,7 @@ pub(crate) const INSERT_TYPE: &str = "PR0404";
 pub(crate) const UNKNOWN_FUNCTION: &str = "PR0405";
 /// A function whose result differs from call to call.
 pub(crate) const VOLATILE: &str = "PR0406";
-/// `tumble`, `hop` or `session` where no window can be.
+/// `tumble`, `hop`, `cumulate` or `session` where no window can be.
 pub(crate) const WINDOW_PLACE: &str = "PR0407";
 /// Two windows in one GROUP BY.
 pub(crate) const TWO_WINDOWS: &str = "PR0408";

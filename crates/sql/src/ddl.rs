@@ -18,7 +18,7 @@ use sqlparser::ast::{
 
 use crate::{
     catalog::{Catalog, fold, only_part},
-    checks, codes, errors, fields, growth, options,
+    checks, codes, errors, fields, growth, lower, options,
     prepass::WatermarkClause,
     suggest,
     text::SourceText,
@@ -71,6 +71,10 @@ pub(crate) fn table(
     };
     if let Some(clause) = watermark {
         table.watermark = Some(watermark_def(catalog, source, &table, clause)?);
+    }
+    if table.common.max_future_skew.is_some() && table.watermark.is_none() {
+        let misses = "can't be ahead of the clock, as `max_future_skew` would forbid";
+        return Err(vec![lower::no_event_time(&table, table.range.clone(), misses)]);
     }
     Ok(table)
 }

@@ -12,7 +12,7 @@ mod url;
 use std::{collections::HashMap, sync::Arc};
 
 use datafusion::{
-    arrow::datatypes::{DataType, Field, FieldRef},
+    arrow::datatypes::{DataType, Field, FieldRef, TimeUnit},
     common::{DFSchema, Result, exec_err},
     execution::SessionStateDefaults,
     logical_expr::{
@@ -22,12 +22,13 @@ use datafusion::{
     },
     optimizer::Analyzer,
 };
-use postrider_plan::{RowTime, window_type};
+use postrider_plan::{RowTime, Window, window_type};
 
 use self::{
     json::{Json, JsonByType},
     scalar::Scalar,
 };
+use crate::window_origin::Part;
 
 /// Functions that tell about files or the build, not about rows.
 const DENIED: [&str; 4] = ["input_file_name", "file_row_index", "version", "arrow_metadata"];
@@ -136,10 +137,10 @@ fn insert<F>(map: &mut HashMap<String, Arc<F>>, name: &str, aliases: &[String], 
 
 /// Whether a lower-case name is that of a window function.
 pub(crate) fn is_window(name: &str) -> bool {
-    matches!(name, "tumble" | "hop" | "session")
+    matches!(name, "tumble" | "hop" | "cumulate" | "session")
 }
 
-/// `tumble(size)`, `hop(slide, size)`, `session(gap)`: placeholders in a GROUP BY, which lowering
+/// `tumble(size)`, `hop(slide, size)`, `cumulate(step, size)`, each with an offset, and `session(gap)`: placeholders in a GROUP BY, which lowering
 /// replaces. Volatile, so that no rule folds, moves or merges them before that.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct WindowFunction {
@@ -149,10 +150,9 @@ struct WindowFunction {
 
 impl WindowFunction {
     fn all() -> impl Iterator<Item = Self> {
-        [("tumble", 1), ("hop", 2), ("session", 1)].into_iter().map(|(name, arity)| Self {
-            name,
-            signature: Signature::any(arity, Volatility::Volatile),
-        })
+        ["tumble", "hop", "cumulate", "session"]
+            .into_iter()
+            .map(|name| Self { name, signature: Signature::variadic_any(Volatility::Volatile) })
     }
 }
 
@@ -175,6 +175,47 @@ impl ScalarUDFImpl for WindowFunction {
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         exec_err!("{} is no function of a row; it belongs into GROUP BY", self.name)
+    }
+}
+
+/// A column of a window table function, whose arguments are the columns that it partitions by. Volatile, so that no rule moves or
+/// merges it before lowering, and answered by no row.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct WindowColumn {
+    pub(crate) part: Part,
+    pub(crate) window: Window,
+    signature: Signature,
+}
+
+impl WindowColumn {
+    pub(crate) fn new(part: Part, window: Window, arity: usize) -> Self {
+        let signature = match arity {
+            0 => Signature::nullary(Volatility::Volatile),
+            arity => Signature::any(arity, Volatility::Volatile),
+        };
+        Self { part, window, signature }
+    }
+}
+
+impl ScalarUDFImpl for WindowColumn {
+    fn name(&self) -> &str {
+        self.part.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Timestamp(TimeUnit::Nanosecond, None))
+    }
+
+    fn return_field_from_args(&self, _args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        Ok(Arc::new(Field::new(self.name(), self.return_type(&[])?, false)))
+    }
+
+    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        exec_err!("{} is no function of a row", self.name())
     }
 }
 

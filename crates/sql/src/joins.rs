@@ -21,7 +21,7 @@ use postrider_core::Diagnostic;
 use postrider_plan::{IntervalJoin, RowTime, TimeBounds};
 use sqlparser::keywords::Keyword;
 
-use self::bounds::Apart;
+use self::bounds::{Apart, Rest};
 use crate::{
     codes,
     interval::{self, NotALength},
@@ -99,15 +99,21 @@ fn bounded(join: &Join) -> std::result::Result<Result<IntervalJoin>, Why> {
     let mut on = Vec::new();
     for (left, right) in &join.on {
         let equal = BinaryExpr::new(Box::new(left.clone()), Operator::Eq, Box::new(right.clone()));
-        if !apart.learn(&Expr::BinaryExpr(equal), &join.left, &join.right) {
-            on.push((left.clone(), right.clone()));
+        match apart.learn(&Expr::BinaryExpr(equal), &join.left, &join.right) {
+            Rest::Nothing => {}
+            Rest::Equal(starts) => on.push(*starts),
+            Rest::Whole => on.push((left.clone(), right.clone())),
         }
     }
     let conditions = join.filter.clone().map(split_conjunction_owned).unwrap_or_default();
-    let others = conditions
-        .into_iter()
-        .filter(|condition| !apart.learn(condition, &join.left, &join.right))
-        .collect::<Vec<_>>();
+    let mut others = Vec::new();
+    for condition in conditions {
+        match apart.learn(&condition, &join.left, &join.right) {
+            Rest::Nothing => {}
+            Rest::Equal(starts) => on.push(*starts),
+            Rest::Whole => others.push(condition),
+        }
+    }
     let (Some(from_ns), Some(to_ns)) = (apart.from_ns, apart.to_ns) else {
         return Err(Why::Unbounded {
             before: apart.from_ns.is_none(),

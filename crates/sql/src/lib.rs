@@ -12,7 +12,7 @@
 //! Invariants: no text crashes the process or stops it for long. A diagnostic's span is a byte
 //! range of the text that was given. Plans of a program read tables only through
 //! [`StreamTable`](postrider_plan::StreamTable) and hold nothing but projections, filters, unions,
-//! aliases, scans, window aggregates, joins within a time and window functions. Nothing is read but the text: no files, clock or network.
+//! aliases, scans, window aggregates, rows in their windows and ranks in these, joins within a time and window functions. Nothing is read but the text: no files, clock or network.
 //!
 //! Flow: `guard` (tokens) -> `prepass` (statements, WATERMARK) -> `parse` -> `macros` -> `ddl` | `checks` ->
 //! DataFusion's planner and analyzer over `catalog` -> `insert` (sink columns) -> `optimize`
@@ -55,5 +55,11 @@ mod time_calls;
 mod types;
 mod walk;
 mod window_calls;
+mod window_groups;
+mod window_origin;
+mod window_ranks;
+mod window_rows;
+mod window_spec;
+mod window_tables;
 
 pub use planner_thread::{plan_program, plan_query, plan_tables};

@@ -32,6 +32,11 @@ pub(crate) const MAX_COPIES: u64 = 1 << 5;
 /// Windows that a row of a `hop` is in: one a minute for a week. Each row is emitted once for every window, and each
 /// window is computed from as many slices.
 pub(crate) const MAX_WINDOWS_PER_ROW: u64 = 7 * 24 * 60;
+/// Windows that a row of a window table function is in, where each gets a copy of it because no aggregate takes it as it is. A
+/// batch is so many times as large then.
+pub(crate) const MAX_COPIES_OF_A_ROW: u64 = 64;
+/// A step of a `cumulate`, in nanoseconds: twice as many numbers as there are steps in all of time must fit into 64 bits.
+pub(crate) const MIN_STEP_NS: i64 = 1_000;
 /// Nested calls of the parser that [`MAX_NESTING`] and [`MAX_CHAIN`] together can ask for.
 pub(crate) const PARSER_RECURSION: usize = 1_200;
 /// Stack of the thread that parses and plans: what the nesting above needs in an unoptimized

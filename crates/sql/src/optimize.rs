@@ -20,7 +20,7 @@ use postrider_core::Diagnostic;
 
 use crate::{
     catalog::Catalog, checks::Input, filters::PushFilters, joins, lower, over,
-    projections::MergeProjections, text::SourceText, time_calls,
+    projections::MergeProjections, text::SourceText, time_calls, window_rows,
 };
 
 /// Resolves types.
@@ -39,8 +39,10 @@ pub(crate) fn finish(
     source: &SourceText<'_>,
     within: &Range<usize>,
 ) -> Result<std::result::Result<LogicalPlan, Vec<Diagnostic>>> {
-    let pruned = run(vec![Arc::new(MergeProjections::default())], plan)?;
-    let lowered = lower::windows(pruned)?;
+    // First: a row is in its windows whether or not anybody reads which those are.
+    let in_windows = window_rows::lower(plan)?;
+    let pruned = run(vec![Arc::new(MergeProjections::default())], in_windows)?;
+    let lowered = lower::windows(pruned, input)?;
     if input == Input::Bounded {
         return run(bounded_rules(), lowered).map(Ok);
     }

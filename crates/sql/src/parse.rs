@@ -63,6 +63,7 @@ pub(crate) fn statement(
         && lexemes.iter().take(CREATE_WORDS).any(|lexeme| lexeme.is_keyword(Keyword::TABLE));
     let (lexemes, watermark) =
         if is_table { prepass::cut_watermark(source, lexemes)? } else { (lexemes.to_vec(), None) };
+    let lexemes = prepass::plain_arguments(lexemes);
     let mut parsing = Parsing::new(source, &lexemes, end);
     let parsed = parsing.run(Parser::parse_statement)?;
     parsing.end()?;

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use datafusion::logical_expr::LogicalPlan;
 use postrider_core::Diagnostic;
-use postrider_plan::{IntervalJoin, RowTime, StreamTable, WindowAggregate};
+use postrider_plan::{IntervalJoin, Over, RowTime, StreamTable, WindowAggregate};
 
 use crate::{checks::Input, codes, text::SourceText, walk};
 
@@ -23,7 +23,7 @@ pub(crate) fn check(
         return Some(of_a_join(source, within));
     }
     let place = || place(source, within);
-    let runs = input == Input::Stream || runs_on_engine(node);
+    let runs = runs_on_engine(node) || input == Input::Stream && is_node::<Over>(node);
     if !runs {
         return Some(
             Diagnostic::error(codes::ROW_TIME_PLACE, "row_time() can't be computed here")

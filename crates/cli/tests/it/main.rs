@@ -6,6 +6,7 @@ mod commands;
 mod cycles;
 mod damage;
 mod demo;
+mod formats;
 mod full_disk;
 mod functions;
 mod http;

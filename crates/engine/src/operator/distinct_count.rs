@@ -61,7 +61,7 @@ impl DistinctCount {
     }
 
     /// Adds values that are not NULL, each with its group.
-    fn add(&mut self, groups: UInt32Array, values: ArrayRef, group_count: usize) -> Result<()> {
+    fn add(&mut self, groups: &UInt32Array, values: ArrayRef, group_count: usize) -> Result<()> {
         self.counts.resize(group_count.max(self.counts.len()), 0);
         let known = self.pairs.len();
         let columns = [Arc::new(groups.clone()) as ArrayRef, values];
@@ -78,7 +78,7 @@ impl DistinctCount {
     /// Adds those of the wanted rows that are not NULL.
     fn add_present(
         &mut self,
-        groups: UInt32Array,
+        groups: &UInt32Array,
         values: &ArrayRef,
         wanted: Option<BooleanArray>,
         group_count: usize,
@@ -89,8 +89,8 @@ impl DistinctCount {
             (Some(kept), None) | (None, Some(kept)) => kept,
             (Some(wanted), Some(present)) => and(&wanted, &present)?,
         };
-        let groups = filter(&groups, &kept)?.as_primitive::<UInt32Type>().clone();
-        self.add(groups, filter(values, &kept)?, group_count)
+        let groups = filter(groups, &kept)?.as_primitive::<UInt32Type>().clone();
+        self.add(&groups, filter(values, &kept)?, group_count)
     }
 
     /// The counts of the groups that are emitted; the others stay.
@@ -172,7 +172,7 @@ impl GroupsAccumulator for DistinctCount {
             0 => passed.clone(),
             _ => prep_null_mask_filter(passed),
         });
-        self.add_present(groups, values, passed, total_num_groups)
+        self.add_present(&groups, values, passed, total_num_groups)
     }
 
     fn merge_batch(
@@ -193,7 +193,7 @@ impl GroupsAccumulator for DistinctCount {
         let (Some(&first), Some(&last)) = (offsets.first(), offsets.last()) else { return Ok(()) };
         // DataFusion's lists may hold a NULL, which it does not count.
         let values = lists.values().slice(first as usize, (last - first) as usize);
-        self.add_present(groups, &values, None, total_num_groups)
+        self.add_present(&groups, &values, None, total_num_groups)
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
