@@ -8,6 +8,7 @@ mod damage;
 mod demo;
 mod formats;
 mod full_disk;
+mod functions;
 mod http;
 mod kill;
 mod mailbox;
