@@ -41,6 +41,8 @@ pub(crate) enum ChainStep {
     },
     /// Picks columns by position; costs nothing.
     Pick(Arc<[usize]>, SchemaRef),
+    /// Appends the times of the rows as a column, for a step whose expressions read them.
+    Time(SchemaRef),
 }
 
 /// Stateless operators in order.
@@ -68,6 +70,12 @@ impl Chain {
                     let picked =
                         columns.iter().map(|&column| Arc::clone(batch.rows.column(column)));
                     let rows = new_batch(schema, picked.collect(), batch.rows.num_rows())?;
+                    Batch { rows, times: batch.times }
+                }
+                ChainStep::Time(schema) => {
+                    let mut columns = batch.rows.columns().to_vec();
+                    columns.push(Arc::new(batch.times.clone()));
+                    let rows = new_batch(schema, columns, batch.rows.num_rows())?;
                     Batch { rows, times: batch.times }
                 }
             };

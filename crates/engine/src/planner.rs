@@ -9,6 +9,7 @@ mod joins;
 mod over;
 mod ranks;
 mod sources;
+mod step_input;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,6 +25,7 @@ pub(crate) use self::sources::scanned_table;
 use self::{
     expressions::{aggregate_inputs, physical, projection},
     sources::SourceUse,
+    step_input::StepInput,
 };
 use crate::{
     chain::{Chain, ChainStep},
@@ -192,22 +194,37 @@ impl Planner {
     }
 
     fn filter(&mut self, filter: &Filter) -> Result<Vec<Branch>, Diagnostics> {
-        let predicate = physical(&filter.predicate, filter.input.schema())?;
-        let limited = ranks::limited(filter);
-        let mut branches = self.lower(limited.as_ref().unwrap_or(&filter.input))?;
-        for branch in &mut branches {
-            branch.chain.0.push(ChainStep::Filter(Arc::clone(&predicate)));
+        let relation = filter.input.schema();
+        let input = StepInput::of([&filter.predicate], relation)?;
+        let predicate = physical(&input.resolve(&filter.predicate)?, input.schema())?;
+        let mut steps: Vec<_> = input.step().into_iter().collect();
+        steps.push(ChainStep::Filter(predicate));
+        if steps.len() > 1 {
+            let columns = (0..relation.fields().len()).collect();
+            steps.push(ChainStep::Pick(columns, Arc::new(relation.as_arrow().clone())));
         }
-        Ok(branches)
+        let limited = ranks::limited(filter);
+        self.behind(limited.as_ref().unwrap_or(&filter.input), &steps)
     }
 
     fn projection(&mut self, node: &Projection) -> Result<Vec<Branch>, Diagnostics> {
-        let expressions: Arc<[_]> = projection(&node.expr, node.input.schema())?.into();
+        let input = StepInput::of(&node.expr, node.input.schema())?;
+        let expressions = projection(&node.expr, &input)?.into();
         let schema = Arc::new(node.schema.as_arrow().clone());
-        let mut branches = self.lower(&node.input)?;
+        let mut steps: Vec<_> = input.step().into_iter().collect();
+        steps.push(ChainStep::Project(expressions, schema));
+        self.behind(&node.input, &steps)
+    }
+
+    /// The branches of a plan with some more steps.
+    fn behind(
+        &mut self,
+        plan: &LogicalPlan,
+        steps: &[ChainStep],
+    ) -> Result<Vec<Branch>, Diagnostics> {
+        let mut branches = self.lower(plan)?;
         for branch in &mut branches {
-            let step = ChainStep::Project(Arc::clone(&expressions), Arc::clone(&schema));
-            branch.chain.0.push(step);
+            branch.chain.0.extend_from_slice(steps);
         }
         Ok(branches)
     }
@@ -255,7 +272,7 @@ impl Planner {
             outputs: Vec::new(),
         });
         for mut branch in branches {
-            branch.chain.0.extend(steps.iter().cloned());
+            branch.chain.0.extend_from_slice(&steps);
             self.connect(branch, Target::Stage(stage), 0, Route::Hash { keys });
         }
         Ok(vec![Branch { origin: Origin::Stage(stage), chain: Chain::default() }])

@@ -10,6 +10,7 @@
 //! | [`WindowRank`] | the ranks of a window's results within it |
 //! | [`IntervalJoin`] | a join of two streams whose event times are within [`TimeBounds`] |
 //! | [`Over`] | window functions over the rows of a stream, `OVER (PARTITION BY .. ORDER BY ts ..)`, and what [`Memory`] they need |
+//! | [`RowTime`] | `row_time()`, in whose place the engine puts the time of a row |
 //! | [`StreamTable`] | a [`Table`] as DataFusion's planner sees it |
 //!
 //! Owns: these types. Does not own: SQL text (`postrider-sql` makes programs) or execution
@@ -22,6 +23,7 @@
 mod interval_join;
 mod over;
 mod program;
+mod row_time;
 mod table;
 mod window;
 mod window_aggregate;
@@ -32,6 +34,7 @@ mod zone;
 pub use interval_join::{IntervalJoin, TimeBounds};
 pub use over::{Endless, KeptRows, Memory, Over};
 pub use program::{Program, Query, SinkTarget};
+pub use row_time::RowTime;
 pub use table::{
     AtEnd, BadData, Column, CommonOptions, StreamTable, Table, TableRole, WatermarkDef,
 };

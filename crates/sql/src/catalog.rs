@@ -18,7 +18,8 @@ use postrider_plan::{StreamTable, Table};
 use sqlparser::ast::{Ident, ObjectName};
 
 use crate::{
-    checks::Extent, functions::Functions, types::StreamTypes, window_tables::WindowTables,
+    checks::Extent, functions::Functions, macros::Macros, types::StreamTypes,
+    window_tables::WindowTables,
 };
 
 /// Tables, views and functions.
@@ -29,6 +30,7 @@ pub(crate) struct Catalog {
     /// By lower-case name.
     pub(crate) views: BTreeMap<String, View>,
     pub(crate) functions: Functions,
+    pub(crate) macros: Macros,
     relations: [Arc<dyn RelationPlanner>; 1],
     config: ConfigOptions,
 }
@@ -51,6 +53,7 @@ impl Catalog {
             tables: BTreeMap::new(),
             views: BTreeMap::new(),
             functions: Functions::new(),
+            macros: Macros::default(),
             relations: [Arc::new(WindowTables)],
             config,
         }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use postrider_core::Diagnostic;
+use postrider_plan::RowTime;
 use sqlparser::ast::{
     Expr, Function, ObjectName, Query, Select, Spanned, TableFactor, Value, ValueWithSpan, Visit,
     Visitor,
@@ -61,29 +62,41 @@ pub(crate) fn query(
     Checked { errors: checker.errors, extent, endless: checker.endless }
 }
 
-/// Checks an expression over one row, as in a generated column.
-pub(crate) fn row_expression(
+/// Checks an expression that is in no query yet.
+pub(crate) fn expression(
     catalog: &Catalog,
     source: &SourceText<'_>,
     expr: &Expr,
 ) -> Vec<Diagnostic> {
     let mut checker = Checker::new(catalog, source, Input::Stream);
     let ControlFlow::Continue(()) = expr.visit(&mut checker);
+    checker.errors
+}
+
+/// Checks an expression over one row, as in a generated column.
+pub(crate) fn row_expression(
+    catalog: &Catalog,
+    source: &SourceText<'_>,
+    expr: &Expr,
+) -> Vec<Diagnostic> {
+    let mut errors = expression(catalog, source, expr);
     for call in Calls::of(expr).0 {
         let name = window_calls::name(&call);
         let of_rows = call.over.is_some() || catalog.functions.aggregate.contains_key(&name);
-        if is_window(&name) || of_rows {
-            checker.errors.push(
-                Diagnostic::error(
-                    codes::BAD_GENERATED,
-                    format!("`{name}` can't be computed from one row"),
-                )
+        let wrong = if is_window(&name) || of_rows {
+            ("can't be computed from one row", "aggregate in a query with GROUP BY")
+        } else if name == RowTime::NAME {
+            ("is not known before the row's columns are", "use the column of WATERMARK FOR")
+        } else {
+            continue;
+        };
+        errors.push(
+            Diagnostic::error(codes::BAD_GENERATED, format!("`{name}` {}", wrong.0))
                 .at_option(source.balanced(call.span()))
-                .hint("aggregate in a query with GROUP BY"),
-            );
-        }
+                .hint(wrong.1),
+        );
     }
-    checker.errors
+    errors
 }
 
 struct Checker<'c, 's, 'a> {
@@ -156,7 +169,8 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             return;
         }
         if !self.catalog.functions.knows(&name) {
-            let near = suggest::nearest(&name, self.catalog.functions.names());
+            let known = self.catalog.functions.names().into_iter();
+            let near = suggest::nearest(&name, known.chain(self.catalog.macros.names()));
             let hint = match near {
                 _ if Functions::is_denied(&name) => {
                     "it tells about files or the build, not about rows".to_owned()
@@ -182,7 +196,11 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
                     format!("`{name}` gives another result on each call, so a replay would trigger other emails"),
                 )
                 .at_option(self.source.balanced(call.span()).or(place))
-                .hint("use the event's own time or id"),
+                .hint(if name.starts_with("current_") || name == "now" {
+                    "use the time of the row: row_time()"
+                } else {
+                    "use the event's own time or id"
+                }),
             );
         }
     }

@@ -80,6 +80,13 @@ pub(crate) const TOO_LARGE: &str = "PR0413";
 /// A comparison that is always NULL.
 pub(crate) const SUSPICIOUS: &str = "PR0414";
 
+/// `row_time()` where rows have no event time.
+pub(crate) const ROW_TIME_PLACE: &str = "PR0430";
+/// A CREATE FUNCTION that can't work.
+pub(crate) const BAD_FUNCTION: &str = "PR0431";
+/// A call that does not fit the CREATE FUNCTION.
+pub(crate) const BAD_CALL: &str = "PR0432";
+
 /// Email to recipients that anybody can name.
 pub(crate) const OPEN_RECIPIENTS: &str = "PR0550";
 /// An email sink's column that no template could name.

@@ -20,7 +20,7 @@ use sqlparser::ast::{
 
 use crate::{
     catalog::{Catalog, fold, only_part},
-    checks, codes, errors, growth, lower, options,
+    checks, codes, errors, fields, growth, lower, options,
     prepass::WatermarkClause,
     suggest,
     text::SourceText,
@@ -338,8 +338,11 @@ impl Scope<'_, '_, '_> {
         }
         let explain = |error| errors::explain(&error, self.source, within);
         let schema = DFSchema::try_from(self.schema.clone()).map_err(explain)?;
+        let mut named = expr.clone();
+        fields::name(&mut named);
         let planned = SqlToRel::new(self.catalog)
-            .sql_to_expr(expr.clone(), &schema, &mut PlannerContext::new())
+            .sql_to_expr(named, &schema, &mut PlannerContext::new())
+            .and_then(|planned| self.catalog.functions.rewrite(planned, &schema))
             .map_err(explain)?;
         let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
         let simplifier = ExprSimplifier::new(context);

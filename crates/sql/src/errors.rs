@@ -257,6 +257,14 @@ pub(crate) fn root_message(error: &DataFusionError) -> String {
     let first = text.lines().next().unwrap_or_default();
     let first = first.strip_prefix("Error during planning: ").unwrap_or(first);
     let first = first.strip_prefix("Internal error: ").unwrap_or(first);
+    // What a function itself says about its arguments.
+    let first =
+        first.split("coercion failed with: Error during planning: ").last().unwrap_or(first);
+    if let Some((_, rest)) = first.split_once("coerce arguments to satisfy a call to '")
+        && let Some((function, _)) = rest.split_once('\'')
+    {
+        return format!("`{function}` can't take these arguments");
+    }
     if let Some((function, _)) = first.split_once(" failed to match any signature") {
         // `.. and argument types 'sum(Utf8)'`
         let types = text.split_once("argument types '").and_then(|(_, call)| call.split_once('\''));

@@ -1,18 +1,33 @@
 //! The functions that SQL may call, and the window functions among them.
 
+mod email;
+mod hash;
+mod json;
+mod json_path;
+mod number;
+mod scalar;
+mod time_zone;
+mod url;
+
 use std::{collections::HashMap, sync::Arc};
 
 use datafusion::{
     arrow::datatypes::{DataType, Field, FieldRef, TimeUnit},
-    common::{Result, exec_err},
+    common::{DFSchema, Result, exec_err},
     execution::SessionStateDefaults,
     logical_expr::{
-        AggregateUDF, ColumnarValue, HigherOrderUDF, ReturnFieldArgs, ScalarFunctionArgs,
-        ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowUDF, planner::ExprPlanner,
+        AggregateUDF, ColumnarValue, Expr, HigherOrderUDF, LogicalPlan, ReturnFieldArgs,
+        ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowUDF,
+        planner::ExprPlanner,
     },
+    optimizer::Analyzer,
 };
-use postrider_plan::{Window, window_type};
+use postrider_plan::{RowTime, Window, window_type};
 
+use self::{
+    json::{Json, JsonByType},
+    scalar::Scalar,
+};
 use crate::window_origin::Part;
 
 /// Functions that tell about files or the build, not about rows.
@@ -31,8 +46,12 @@ pub(crate) struct Functions {
 impl Functions {
     pub(crate) fn new() -> Self {
         let mut scalar = HashMap::new();
+        let json = Json::new();
         let windows = WindowFunction::all().map(|function| Arc::new(ScalarUDF::from(function)));
-        for udf in SessionStateDefaults::default_scalar_functions().into_iter().chain(windows) {
+        let row_time = std::iter::once(Arc::new(ScalarUDF::from(RowTime::new())));
+        let own = own().map(|function| Arc::new(function.into_udf())).chain(row_time);
+        let builtin = SessionStateDefaults::default_scalar_functions().into_iter();
+        for udf in builtin.chain(windows).chain(json.functions).chain(own) {
             if DENIED.contains(&udf.name()) {
                 continue;
             }
@@ -50,8 +69,25 @@ impl Functions {
         for udf in SessionStateDefaults::default_higher_order_functions() {
             insert(&mut higher_order, udf.name(), udf.aliases(), &udf);
         }
-        let planners = SessionStateDefaults::default_expr_planners();
+        // Those of JSON look at the operands first.
+        let mut planners = json.planners;
+        planners.extend(SessionStateDefaults::default_expr_planners());
         Self { scalar, aggregate, window, higher_order, planners }
+    }
+
+    /// Whoever resolves the types of a plan that calls these functions.
+    pub(crate) fn analyzer(&self, plan: &LogicalPlan) -> Analyzer {
+        let mut analyzer = Analyzer::new();
+        // Most plans are spared these passes, which each statement makes over all views that it reads.
+        if json::is_called(plan) {
+            analyzer.rules.insert(0, Arc::new(JsonByType));
+        }
+        analyzer
+    }
+
+    /// What [`Self::analyzer`] does before types are resolved, for an expression that is in no plan.
+    pub(crate) fn rewrite(&self, expr: Expr, schema: &DFSchema) -> Result<Expr> {
+        json::resolve(expr, schema)
     }
 
     /// Whether any function has this lower-case name.
@@ -78,11 +114,19 @@ impl Functions {
     /// Whether a call may give another result the next time.
     pub(crate) fn is_volatile(&self, name: &str) -> bool {
         !is_window(name)
+            && name != RowTime::NAME
             && self
                 .scalar
                 .get(name)
                 .is_some_and(|udf| udf.signature().volatility != Volatility::Immutable)
     }
+}
+
+/// The functions of a row that are Postrider's own.
+fn own() -> impl Iterator<Item = Scalar> {
+    let texts = url::all().into_iter().chain(email::all());
+    let others = time_zone::all().into_iter().chain(hash::all()).chain(number::all());
+    json_path::all().into_iter().chain(texts).chain(others)
 }
 
 fn insert<F>(map: &mut HashMap<String, Arc<F>>, name: &str, aliases: &[String], udf: &Arc<F>) {
@@ -172,5 +216,24 @@ impl ScalarUDFImpl for WindowColumn {
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         exec_err!("{} is no function of a row", self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Functions, json::Json, own};
+
+    /// What the examples give is tested where a binary can run them.
+    #[test]
+    fn the_page_of_functions_lists_every_function() {
+        let page = include_str!("../../../docs/functions.md");
+        let json = Json::new().functions.into_iter().map(|function| function.name().to_owned());
+        let own = own().map(|function| function.name.to_owned());
+        let others = ["tumble", "hop", "session", "row_time"].map(str::to_owned);
+        let functions = Functions::new();
+        for name in json.chain(own).chain(others) {
+            assert!(page.contains(&format!("| `{name}(")), "docs/functions.md lacks {name}");
+            assert!(functions.knows(&name), "{name} can't be called");
+        }
     }
 }

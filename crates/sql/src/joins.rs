@@ -18,7 +18,7 @@ use datafusion::{
     },
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{IntervalJoin, TimeBounds};
+use postrider_plan::{IntervalJoin, RowTime, TimeBounds};
 use sqlparser::keywords::Keyword;
 
 use self::bounds::{Apart, Rest};
@@ -27,7 +27,7 @@ use crate::{
     interval::{self, NotALength},
     lower, row_time,
     text::SourceText,
-    walk,
+    time_calls, walk,
 };
 
 /// Whether a plan brings relations together.
@@ -55,6 +55,11 @@ pub(crate) fn lower(
 ) -> Result<(LogicalPlan, Vec<Diagnostic>)> {
     let mut errors = Vec::new();
     let plan = plan.transform_up(|node| match node {
+        // A subquery's WHERE has become the condition.
+        LogicalPlan::Join(join) if reads_row_time(&join) => {
+            errors.push(time_calls::of_a_join(source, within));
+            Ok(Transformed::no(LogicalPlan::Join(join)))
+        }
         LogicalPlan::Join(join) => match bounded(&join) {
             Ok(node) => {
                 let node = Extension { node: Arc::new(node?) };
@@ -68,6 +73,11 @@ pub(crate) fn lower(
         node => Ok(Transformed::no(node)),
     })?;
     Ok((plan.data, errors))
+}
+
+fn reads_row_time(join: &Join) -> bool {
+    let keys = join.on.iter().flat_map(|(left, right)| [left, right]);
+    keys.chain(&join.filter).any(RowTime::is_in)
 }
 
 /// Why a join can't run on streams.

@@ -1,7 +1,7 @@
 //! SQL text to plans, and every mistake to a [`Diagnostic`](postrider_core::Diagnostic) with its
 //! place in the text.
 //!
-//! Nouns: *statement* (one of CREATE TABLE, CREATE VIEW, INSERT .. SELECT, SELECT), *lexeme* (a
+//! Nouns: *statement* (one of CREATE TABLE, CREATE VIEW, CREATE FUNCTION, INSERT .. SELECT, SELECT), *lexeme* (a
 //! token and its bytes), *catalog* (what names mean), *window call* (`tumble(..)` and its kin, which
 //! become [`WindowAggregate`](postrider_plan::WindowAggregate) nodes).
 //!
@@ -14,7 +14,7 @@
 //! [`StreamTable`](postrider_plan::StreamTable) and hold nothing but projections, filters, unions,
 //! aliases, scans, window aggregates, rows in their windows and ranks in these, joins within a time and window functions. Nothing is read but the text: no files, clock or network.
 //!
-//! Flow: `guard` (tokens) -> `prepass` (statements, WATERMARK) -> `parse` -> `ddl` | `checks` ->
+//! Flow: `guard` (tokens) -> `prepass` (statements, WATERMARK) -> `parse` -> `macros` -> `ddl` | `checks` ->
 //! DataFusion's planner and analyzer over `catalog` -> `insert` (sink columns) -> `optimize`
 //! (lowering of windows, `joins` and `over`, rules) -> `lower::check`.
 
@@ -26,6 +26,8 @@ mod ddl;
 mod depth;
 mod dialect;
 mod errors;
+mod fields;
+mod filters;
 mod functions;
 mod growth;
 mod guard;
@@ -34,6 +36,7 @@ mod interval;
 mod joins;
 mod limits;
 mod lower;
+mod macros;
 mod nullability;
 mod optimize;
 mod options;
@@ -47,6 +50,7 @@ mod query;
 mod row_time;
 mod select;
 mod text;
+mod time_calls;
 mod types;
 mod walk;
 mod window_calls;

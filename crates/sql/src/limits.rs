@@ -3,13 +3,16 @@
 
 /// Bytes of a program. A pipeline of twenty triggers takes about a tenth of it.
 pub(crate) const MAX_TEXT_BYTES: usize = 64 * 1024;
-/// Tokens of a program, comments and white space aside.
+/// Tokens of a program, comments and white space aside; also the parts of expressions that calls of its functions become.
 pub(crate) const MAX_TOKENS: usize = 20_000;
 /// Parentheses, brackets, CASEs and prefix operators around one token. The parser and every
 /// pass of the planner recurse on them.
 pub(crate) const MAX_NESTING: usize = 100;
-/// Operators in a row, those in parentheses before them included. A flat chain becomes a tree as deep as it is long.
+/// Operators in a row, those in parentheses before them included: a flat chain becomes a tree as deep as it is long. Also the levels of
+/// an expression once functions of the program are put in.
 pub(crate) const MAX_CHAIN: usize = 500;
+/// Steps of a JSONPath. Reading a text recurses once a step, and counts an array anew for each index from its end.
+pub(crate) const MAX_PATH_STEPS: usize = 100;
 /// JOINs of a statement: planning time grows with the orders they can be run in.
 pub(crate) const MAX_JOINS: usize = 8;
 /// UNIONs of a statement: each is one more level of a tree.

@@ -16,7 +16,7 @@ use crate::{
     errors::type_name,
     functions::is_window,
     text::SourceText,
-    walk, window_groups,
+    time_calls, walk, window_groups,
     window_origin::is_window_column,
     window_ranks,
     window_spec::{self, Arg},
@@ -137,6 +137,7 @@ pub(crate) fn check(
                     .hint(hint),
             );
         }
+        errors.extend(time_calls::check(node, input, source, within));
         match node {
             LogicalPlan::Extension(extension) => {
                 if let Some(node) = extension.node.as_any().downcast_ref::<WindowAggregate>() {

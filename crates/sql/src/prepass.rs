@@ -193,7 +193,7 @@ pub(crate) fn declared_name(statement: &[Lexeme]) -> Option<String> {
     if !statement.first()?.is_keyword(Keyword::CREATE) {
         return None;
     }
-    let kinds = [Keyword::TABLE, Keyword::VIEW];
+    let kinds = [Keyword::TABLE, Keyword::VIEW, Keyword::FUNCTION];
     let kind =
         statement.iter().position(|lexeme| kinds.iter().any(|kind| lexeme.is_keyword(*kind)))?;
     match &statement.get(kind + 1)?.token.token {

@@ -1,5 +1,6 @@
-//! A whole program: declarations first, then views in order, then queries.
+//! A whole program: functions first, then tables, then views in order, then queries.
 
+mod functions;
 mod roles;
 
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
@@ -40,6 +41,7 @@ pub(crate) fn plan(
     guard::check_tokens(&source)?;
     let mut planner = Planner::new(&source);
     let statements = planner.parse();
+    let statements = planner.put_in_functions(statements);
     planner.declare(&statements);
     planner.name_views(&statements);
     planner.plan_queries(&statements);
@@ -52,6 +54,7 @@ pub(crate) fn reopen(program: &Program) -> Result<Catalog, Diagnostics> {
     let source = SourceText::lex(&program.sql)?;
     let mut planner = Planner::new(&source);
     let statements = planner.parse();
+    let statements = planner.put_in_functions(statements);
     for (key, table) in &program.tables {
         planner.catalog.tables.insert(key.clone(), Arc::clone(table));
     }
@@ -199,7 +202,7 @@ impl<'s, 'a> Planner<'s, 'a> {
                 Statement::Insert(_) | Statement::Select(_) if self.uses_broken(range) => continue,
                 Statement::Insert(insert) => self.plan_insert(insert, range),
                 Statement::Select(query) => self.plan_print(query, range),
-                Statement::Table(..) | Statement::View(_) => continue,
+                Statement::Table(..) | Statement::View(_) | Statement::Function(_) => continue,
             };
             match planned {
                 Ok(planned) => self.queries.push(planned),
@@ -309,6 +312,8 @@ impl<'s, 'a> Planner<'s, 'a> {
                     .hint("add INSERT INTO sink SELECT .. FROM source"),
             );
         }
+        self.catalog.macros.name_in(&mut self.errors, self.source);
+        self.catalog.macros.name_in(&mut self.warnings, self.source);
         if !self.errors.is_empty() {
             self.errors.sort_by_key(|error| error.span.as_ref().map_or(0, |span| span.range.start));
             self.errors.dedup();

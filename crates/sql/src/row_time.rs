@@ -1,6 +1,6 @@
 //! Which expressions of a plan are its rows' event time, give or take a constant.
 //!
-//! The engine carries a time beside each row; no column *is* that time. But a column that was the event time of a table still
+//! The engine carries a time beside each row; no column *is* that time, only `row_time()` reads it. But a column that was the event time of a table still
 //! equals it behind filters, projections and window functions; behind a window of fixed size its start and its end do, less a constant.
 
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use datafusion::{
     logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator},
 };
 use postrider_plan::{
-    IntervalJoin, Over, StreamTable, Table, Window, WindowAggregate, WindowRank, WindowRows,
+    IntervalJoin, Over, RowTime, StreamTable, Table, Window, WindowAggregate, WindowRank,
+    WindowRows,
 };
 
 use crate::{interval, lower};
@@ -41,6 +42,8 @@ pub(crate) fn trace(expr: &Expr, plan: &LogicalPlan) -> Option<Traced> {
         Expr::Alias(alias) => trace(&alias.expr, plan),
         Expr::Cast(cast) if is_same_time(expr, &cast.expr, plan) => trace(&cast.expr, plan),
         Expr::Column(column) => trace_column(column, plan),
+        // Which side of a join it means is nobody's guess: those who join refuse it.
+        Expr::ScalarFunction(call) if call.name() == RowTime::NAME => Some(Traced::Time(0)),
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             let (left, right) = match op {
                 Operator::Plus if literal_ns(left).is_some() => (right, left),

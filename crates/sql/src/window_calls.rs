@@ -15,7 +15,7 @@ use sqlparser::{
 use crate::{
     catalog::{Catalog, fold, only_part},
     checks::Input,
-    codes,
+    codes, fields,
     functions::is_window,
     interval::NotALength,
     over,
@@ -272,6 +272,7 @@ fn check_arguments(
 /// item becomes a field of the call. DataFusion resolves aliases in GROUP BY and HAVING only.
 pub(crate) fn expand_aliases(query: &mut Query) {
     let ControlFlow::Continue(()) = query.visit(&mut AliasExpansion);
+    fields::name(query);
 }
 
 struct AliasExpansion;

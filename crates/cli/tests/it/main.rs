@@ -9,6 +9,7 @@ mod demo;
 mod error_pages;
 mod formats;
 mod full_disk;
+mod functions;
 mod http;
 mod kill;
 mod mailbox;

@@ -146,7 +146,8 @@ impl Decoder for CsvDecoder {
                 rows.add(at..at + line.len(), text);
             }
         });
-        let (columns, lines, rejects) = rows.finish()?;
+        let columns = rows.columns()?;
+        let Rows { lines, rejects, .. } = rows;
         rejects.finish(&self.schema, columns, lines.len(), |row| place(chunk, bytes, &lines, row))
     }
 }
@@ -185,14 +186,14 @@ impl<'d> Rows<'d> {
         }
     }
 
-    fn finish(mut self) -> Result<(Vec<ArrayRef>, Vec<Range<usize>>, Rejects), SourceError> {
+    /// The texts in the types of their columns.
+    fn columns(&mut self) -> Result<Vec<ArrayRef>, SourceError> {
         let fields = self.schema.fields().iter().zip(&mut self.columns);
         let columns = fields.map(|(field, texts)| {
             let texts: ArrayRef = Arc::new(texts.finish());
             self.rejects.convert(&texts, field)
         });
-        let columns = columns.collect::<Result<_, _>>()?;
-        Ok((columns, self.lines, self.rejects))
+        columns.collect()
     }
 }
 
@@ -208,7 +209,7 @@ impl Record {
     fn read(&mut self, line: &str, fields: usize) -> Result<(), Box<Bad>> {
         self.text.clear();
         self.ends.clear();
-        if memchr::memchr_iter(b'"', line.as_bytes()).count() % 2 > 0 {
+        if !memchr::memchr_iter(b'"', line.as_bytes()).count().is_multiple_of(2) {
             let what = "a quote is not closed in its line; a record is one line, and a quote in a field is written twice";
             return Err(Bad::new("bad_csv", what.to_owned()));
         }

@@ -102,7 +102,7 @@ impl ParquetFile {
         for (index, group) in self.metadata.metadata().row_groups().iter().enumerate() {
             let rows = u64::try_from(group.num_rows()).unwrap_or(0);
             if first + rows > row {
-                skipped.get_or_insert(row.saturating_sub(first));
+                skipped.get_or_insert_with(|| row.saturating_sub(first));
                 groups.push(index);
             }
             first += rows;

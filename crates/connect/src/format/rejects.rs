@@ -37,8 +37,8 @@ impl Rejects {
         let converted = if column.data_type() == field.data_type() {
             Arc::clone(column)
         } else {
-            let converted = convert(column, field.data_type()).map_err(mixed_up)?;
-            self.note_lost(column, &converted, field).map_err(mixed_up)?;
+            let converted = convert(column, field.data_type()).map_err(|error| mixed_up(&error))?;
+            self.note_lost(column, &converted, field).map_err(|error| mixed_up(&error))?;
             converted
         };
         if !field.is_nullable() && converted.null_count() > 0 {
@@ -85,13 +85,14 @@ impl Rejects {
             .map(|field| field.as_ref().clone().with_nullable(true))
             .collect();
         let all = Arc::new(arrow_schema::Schema::new(nullable));
-        let all = RecordBatch::try_new_with_options(all, columns, &options).map_err(mixed_up)?;
+        let all = RecordBatch::try_new_with_options(all, columns, &options)
+            .map_err(|error| mixed_up(&error))?;
         let kept = if self.0.is_empty() {
             all
         } else {
             let keep: BooleanArray =
                 (0..rows).map(|row| Some(!self.0.contains_key(&row))).collect();
-            filter_record_batch(&all, &keep).map_err(mixed_up)?
+            filter_record_batch(&all, &keep).map_err(|error| mixed_up(&error))?
         };
         let options = RecordBatchOptions::new().with_row_count(Some(kept.num_rows()));
         let rows = RecordBatch::try_new_with_options(
@@ -99,7 +100,7 @@ impl Rejects {
             kept.columns().to_vec(),
             &options,
         )
-        .map_err(mixed_up)?;
+        .map_err(|error| mixed_up(&error))?;
         let rejects = self.0.into_iter().map(|(row, bad)| {
             let (position, raw) = place(row);
             // A copy, so that a kept reject does not keep its whole chunk in memory.
@@ -138,6 +139,6 @@ fn convert(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, ArrowError>
     }
 }
 
-fn mixed_up(error: ArrowError) -> SourceError {
+fn mixed_up(error: &ArrowError) -> SourceError {
     source_bug(format!("columns of a file don't fit together: {error}"))
 }

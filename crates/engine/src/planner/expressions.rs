@@ -14,6 +14,7 @@ use datafusion::{
 use postrider_core::{Diagnostic, Diagnostics};
 use postrider_plan::{Window, WindowAggregate};
 
+use super::step_input::StepInput;
 use crate::{
     calendar::Calendar,
     chain::ChainStep,
@@ -33,9 +34,9 @@ pub(super) fn physical(
 /// The expressions of a projection.
 pub(super) fn projection(
     exprs: &[Expr],
-    schema: &DFSchema,
+    input: &StepInput<'_>,
 ) -> Result<Vec<Arc<dyn PhysicalExpr>>, Diagnostics> {
-    exprs.iter().map(|expr| physical(expr, schema)).collect()
+    exprs.iter().map(|expr| physical(&input.resolve(expr)?, input.schema())).collect()
 }
 
 /// What a window needs of its input: steps to `[keys.., arguments.., filters..]`, and
@@ -43,21 +44,24 @@ pub(super) fn projection(
 pub(super) fn aggregate_inputs(
     node: &WindowAggregate,
 ) -> Result<(Vec<ChainStep>, AggregateSpec), Diagnostics> {
-    let input = node.input.schema();
+    let exprs = node.group_exprs.iter().chain(&node.window_exprs).chain(&node.aggr_exprs);
+    let step_input = StepInput::of(exprs, node.input.schema())?;
+    let input = step_input.schema();
     let mut columns = Columns::new(input.as_arrow());
     for expr in &node.group_exprs {
-        columns.push(physical(expr, input)?)?;
+        columns.push(physical(&step_input.resolve(expr)?, input)?)?;
     }
     for expr in &node.window_exprs {
-        columns.own = Some(columns.append(physical(expr, input)?)?);
+        columns.own = Some(columns.append(physical(&step_input.resolve(expr)?, input)?)?);
     }
     let mut key_fields = columns.fields.clone();
     let own = own_days(node, &mut key_fields);
     let key_schema = Arc::new(Schema::new(key_fields));
     let mut calls = Vec::new();
     for expr in &node.aggr_exprs {
+        let resolved = step_input.resolve(expr)?;
         let lowered = LoweredAggregateBuilder::new(
-            expr,
+            &resolved,
             input,
             input.as_arrow(),
             &ExecutionProps::new(),
@@ -95,7 +99,8 @@ pub(super) fn aggregate_inputs(
         output_schema: Arc::new(node.schema.as_arrow().clone()),
     };
     let (step, projected) = columns.finish();
-    let mut steps = vec![step];
+    let mut steps: Vec<_> = step_input.step().into_iter().collect();
+    steps.push(step);
     if let Some((zone, calendar)) = own {
         let mut fields = projected.fields().to_vec();
         fields[zone] = Arc::clone(&spec.key_schema.fields()[zone]);

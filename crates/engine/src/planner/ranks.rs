@@ -16,7 +16,7 @@ use datafusion::{
 use postrider_core::{Diagnostic, Diagnostics};
 use postrider_plan::WindowRank;
 
-use super::{Branch, Origin, Planner, expressions::projection};
+use super::{Branch, Origin, Planner, expressions::projection, step_input::StepInput};
 use crate::{
     chain::{Chain, ChainStep},
     dataflow::{StageNode, StageWords, Target},
@@ -83,7 +83,7 @@ fn inputs(node: &WindowRank) -> Result<(ChainStep, RankSpec), Diagnostics> {
     exprs.push(node.start.clone());
     exprs.extend(node.order_by.iter().map(|sort| sort.expr.clone()));
     exprs.extend(input.columns().into_iter().map(Expr::Column));
-    let exprs = projection(&exprs, input)?;
+    let exprs = projection(&exprs, &StepInput::of([], input)?)?;
     let mut fields = Vec::with_capacity(exprs.len());
     for (index, expr) in exprs.iter().enumerate() {
         let field = expr
