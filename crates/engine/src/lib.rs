@@ -19,6 +19,7 @@
 //! `exchange`) -> `runtime::stage` (`operator`) -> `runtime::sinks` -> `runtime::coordinator` (seal).
 
 mod chain;
+mod changes;
 mod clock;
 mod dataflow;
 mod dead_letters;

@@ -7,6 +7,8 @@
 //! | [`Table`] | one `CREATE TABLE`: columns, connector, options, watermark |
 //! | [`WindowAggregate`] | an aggregate whose groups include an event-time [`Window`] |
 //! | [`IntervalJoin`] | a join of two streams whose event times are within [`TimeBounds`] |
+//! | [`UpdatingAggregate`] | an aggregate without a window, whose rows change |
+//! | [`StreamJoin`] | a join of all rows so far |
 //! | [`Over`] | window functions over the rows of a stream, `OVER (PARTITION BY .. ORDER BY ts ..)`, and what [`Memory`] they need |
 //! | [`StreamTable`] | a [`Table`] as DataFusion's planner sees it |
 //!
@@ -17,18 +19,24 @@
 //! ordinary relational plans, and a projection can't lose the time. The plan of a [`Query`] is
 //! analyzed and optimized, holds no scalar window call, and yields exactly the columns of its sink.
 
+mod changes;
 mod interval_join;
 mod over;
 mod program;
+mod stream_join;
 mod table;
+mod updating_aggregate;
 mod window;
 mod window_aggregate;
 
+pub use changes::is_updating;
 pub use interval_join::{IntervalJoin, TimeBounds};
 pub use over::{Endless, KeptRows, Memory, Over};
 pub use program::{Program, Query, SinkTarget};
+pub use stream_join::StreamJoin;
 pub use table::{
     AtEnd, BadData, Column, CommonOptions, Format, StreamTable, Table, TableRole, WatermarkDef,
 };
+pub use updating_aggregate::UpdatingAggregate;
 pub use window::{Window, window_type};
 pub use window_aggregate::WindowAggregate;

@@ -151,6 +151,8 @@ impl fmt::Display for TableRole {
 pub enum Format {
     /// One JSON object a record.
     Json,
+    /// One change a record: `{"before": .., "after": .., "op": "c"}`, where `op` is `c` (created), `u` (updated) or `d` (deleted).
+    DebeziumJson,
 }
 
 /// A [`Table`] as the planner sees it. Scans carry it, so that the engine finds the table again.
