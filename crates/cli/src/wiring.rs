@@ -14,7 +14,7 @@ use postrider_core::{
     TableOptions,
 };
 use postrider_engine::{Connectors, JournalSource, SourceParts};
-use postrider_plan::{Program, Query, SinkTarget, Table};
+use postrider_plan::{Format, Program, Query, SinkTarget, Table};
 use postrider_store::Log;
 
 use crate::console;
@@ -116,7 +116,8 @@ impl Connectors for Wiring {
     }
 
     fn sink(&self, table: &Table, schema: SchemaRef) -> Result<Box<dyn DataSink>, Diagnostics> {
-        let spec = self.sink_spec(table.options.clone(), schema);
+        let changes = table.common.format == Format::DebeziumJson;
+        let spec = SinkSpec { changes, ..self.sink_spec(table.options.clone(), schema) };
         postrider_connect::open_sink(&table.connector, spec).map_err(Diagnostics)
     }
 
@@ -186,6 +187,7 @@ impl Wiring {
         SinkSpec {
             options,
             schema,
+            changes: false,
             base_dir: &self.dir,
             env: &environment,
             stdout: Arc::new(Mutex::new(console::Rows)),

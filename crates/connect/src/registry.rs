@@ -12,7 +12,11 @@ use postrider_core::{Clock, DataSink, Decoder, Diagnostic, Source, TableOptions}
 pub(crate) use self::faults::Faults;
 use crate::{
     format::json::{JsonDecoder, JsonOptions, holds},
-    sink::{SharedWriter, blackhole, folder, single_file, stdout},
+    sink::{
+        SharedWriter, blackhole,
+        debezium::{DebeziumSink, envelope},
+        folder, single_file, stdout,
+    },
     source::{files, generator},
 };
 
@@ -92,6 +96,8 @@ pub struct SinkSpec<'a> {
     pub options: TableOptions,
     /// The columns that will be written.
     pub schema: SchemaRef,
+    /// Whether they are written as changes (`debezium_json`). Then the first column is the kind of each row.
+    pub changes: bool,
     /// Where relative paths start.
     pub base_dir: &'a Path,
     /// Looks up an environment variable.
@@ -145,6 +151,11 @@ pub fn open_sink(
     connector: &str,
     spec: SinkSpec<'_>,
 ) -> Result<Box<dyn DataSink>, Vec<Diagnostic>> {
+    if spec.changes {
+        let schema = envelope(&spec.schema);
+        let inner = open_sink(connector, SinkSpec { schema, changes: false, ..spec })?;
+        return Ok(Box::new(DebeziumSink { inner }));
+    }
     check_written(connector, &spec.schema)?;
     match connector {
         "single_file" => single_file::open(spec),

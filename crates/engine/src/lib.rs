@@ -44,6 +44,7 @@ pub use pipeline::{
     Connectors, EngineObserver, NoObserver, Pipeline, PipelineOptions, PipelineSummary,
     RecoveryFacts, SealFacts, SourceParts,
 };
+pub use planner::sink_schema;
 pub use runtime::{
     checkpoint::{CheckpointFacts, Checkpoints, RestoreFrom},
     export::live_rows,

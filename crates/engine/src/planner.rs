@@ -33,7 +33,7 @@ use self::{
 };
 use crate::{
     chain::{Chain, ChainStep},
-    changes::{INSERT, field, with_kinds},
+    changes::{INSERT, field, with_kinds, written_schema},
     dataflow::{Dataflow, Output, SinkNode, StageNode, StageWords, Target},
     exchange::Route,
     explain::of_expression,
@@ -262,6 +262,12 @@ impl Planner {
         }
         Ok(vec![Branch { origin: Origin::Stage(stage), chain: Chain::default() }])
     }
+}
+
+/// The columns in which the sink of a query is given its rows: of a changelog, the kinds of rows first, as text.
+pub fn sink_schema(program: &Program, query: &Query) -> SchemaRef {
+    let rows = query.plan.schema().as_arrow();
+    if takes_changes(program, query) { written_schema(rows) } else { Arc::new(rows.clone()) }
 }
 
 /// Whether the sink of a query takes a changelog: it says so, or some query fills it with one.

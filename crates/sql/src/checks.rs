@@ -248,7 +248,7 @@ impl Visitor for Checker<'_, '_, '_> {
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Infallible> {
         self.select_clauses(select);
-        self.errors.extend(window_calls::check(self.catalog, self.source, select, self.input));
+        self.errors.extend(window_calls::check(self.catalog, self.source, select));
         ControlFlow::Continue(())
     }
 

@@ -19,7 +19,7 @@ use datafusion::{
 use postrider_core::Diagnostic;
 
 use crate::{
-    catalog::Catalog, checks::Input, joins, lower, over, projections::MergeProjections,
+    catalog::Catalog, changelog, checks::Input, joins, lower, over, projections::MergeProjections,
     text::SourceText,
 };
 
@@ -37,6 +37,7 @@ pub(crate) fn finish(
     input: Input,
     source: &SourceText<'_>,
     within: &Range<usize>,
+    ttl_ns: Option<i64>,
 ) -> Result<std::result::Result<LogicalPlan, Vec<Diagnostic>>> {
     let pruned = run(vec![Arc::new(MergeProjections::default())], plan)?;
     let lowered = lower::windows(pruned)?;
@@ -54,6 +55,10 @@ pub(crate) fn finish(
     };
     // Last: DataFusion's rules know which filters may go below its own node, and which of its columns nobody reads.
     let (plan, errors) = over::lower(run(stream_rules(), joined)?, source, within)?;
+    if !errors.is_empty() {
+        return Ok(Err(errors));
+    }
+    let (plan, errors) = changelog::lower(plan, ttl_ns, source, within)?;
     Ok(if errors.is_empty() { Ok(plan) } else { Err(errors) })
 }
 

@@ -108,7 +108,10 @@ pub(crate) fn take_common(
         "fire" => AtEnd::Fire,
         _ => AtEnd::Observed,
     };
-    keep(options.word("format", &["json"]));
+    let format = match keep(options.word("format", &["json", "debezium_json"])) {
+        "debezium_json" => Format::DebeziumJson,
+        _ => Format::Json,
+    };
     let idle_timeout = options.interval("idle_timeout").unwrap_or_else(|error| {
         errors.push(error);
         None
@@ -127,7 +130,7 @@ pub(crate) fn take_common(
         idle_advance: idle_advance.unwrap_or(true),
         at_end,
         role,
-        format: Format::Json,
+        format,
     };
     if errors.is_empty() { Ok((connector, common)) } else { Err(errors) }
 }

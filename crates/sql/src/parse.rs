@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use postrider_core::Diagnostic;
 use sqlparser::{
-    ast::{CreateTable, CreateView, Insert, Query, SetExpr, Statement as SqlStatement},
+    ast::{CreateTable, CreateView, Insert, Query, Set as SqlSet, SetExpr, Statement as SqlStatement},
     keywords::Keyword,
     parser::{Parser, ParserError},
     tokenizer::Token,
@@ -25,6 +25,7 @@ pub(crate) enum Statement {
     View(Box<CreateView>),
     Insert(Box<Insert>),
     Select(Box<Query>),
+    Set(Box<SqlSet>),
 }
 
 /// A statement and its bytes.
@@ -38,7 +39,7 @@ pub(crate) struct Located {
 const CREATE_WORDS: usize = 5;
 
 const STATEMENTS: &str =
-    "a program consists of CREATE TABLE, CREATE VIEW, INSERT INTO .. SELECT and SELECT statements";
+    "a program consists of CREATE TABLE, CREATE VIEW, INSERT INTO .. SELECT, SELECT and SET statements";
 
 /// Parses one statement.
 ///
@@ -64,6 +65,7 @@ pub(crate) fn statement(
         }
         SqlStatement::CreateView(view) => Statement::View(Box::new(view)),
         SqlStatement::Insert(insert) => Statement::Insert(Box::new(insert)),
+        SqlStatement::Set(set) => Statement::Set(Box::new(set)),
         SqlStatement::Query(query) => match query.body.as_ref() {
             SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
                 return Err(unsupported(start..end)
@@ -85,6 +87,7 @@ fn check_kind(lexemes: &[Lexeme]) -> Result<(), Diagnostic> {
         || first.is(&Token::LParen);
     let known = starts_query
         || first.is_keyword(Keyword::INSERT)
+        || first.is_keyword(Keyword::SET)
         || first.is_keyword(Keyword::CREATE)
             && lexemes.iter().take(CREATE_WORDS).any(|lexeme| {
                 lexeme.is_keyword(Keyword::TABLE) || lexeme.is_keyword(Keyword::VIEW)

@@ -36,5 +36,5 @@ pub(crate) fn plan(sql: &str, program: &Program) -> Result<LogicalPlan, Diagnost
     let input = Input::Bounded;
     let analyzed =
         select::analyze(&catalog, &source, &query, input, &located.range).map_err(Diagnostics)?;
-    select::finish(analyzed.plan, input, &source, &located.range).map_err(Diagnostics)
+    select::finish(analyzed.plan, input, &source, &located.range, None).map_err(Diagnostics)
 }

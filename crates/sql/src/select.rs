@@ -66,11 +66,12 @@ pub(crate) fn finish(
     input: Input,
     source: &SourceText<'_>,
     within: &Range<usize>,
+    ttl_ns: Option<i64>,
 ) -> std::result::Result<LogicalPlan, Vec<Diagnostic>> {
     if let Some(error) = depth::check(&plan, within) {
         return Err(vec![error]);
     }
-    let plan = optimize::finish(plan, input, source, within)
+    let plan = optimize::finish(plan, input, source, within, ttl_ns)
         .map_err(|error| errors::explain(&error, source, within))??;
     let found = lower::check(&plan, input, source, within);
     if found.is_empty() { Ok(plan) } else { Err(found) }

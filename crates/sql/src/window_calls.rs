@@ -9,12 +9,10 @@ use sqlparser::{
         Ident, Query, Select, SelectItem, Spanned, TableFactor, Value, Visit, VisitMut, Visitor,
         VisitorMut,
     },
-    keywords::Keyword,
 };
 
 use crate::{
     catalog::{Catalog, fold, only_part},
-    checks::Input,
     codes,
     functions::is_window,
     interval::{self, NotALength},
@@ -115,12 +113,11 @@ fn grouped(select: &Select) -> Vec<Function> {
     windows
 }
 
-/// Checks the windows of one SELECT, and that it aggregates by one if it must.
+/// Checks the windows of one SELECT.
 pub(crate) fn check(
     catalog: &Catalog,
     source: &SourceText<'_>,
     select: &Select,
-    input: Input,
 ) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     let windows = grouped(select);
@@ -135,9 +132,6 @@ pub(crate) fn check(
         );
     }
     errors.extend(misplaced(source, select, &windows));
-    if input == Input::Stream && windows.is_empty() && errors.is_empty() {
-        errors.extend(endless(catalog, source, select));
-    }
     errors
 }
 
@@ -177,37 +171,6 @@ fn misplaced(source: &SourceText<'_>, select: &Select, windows: &[Function]) -> 
         }
     }
     errors
-}
-
-fn endless(catalog: &Catalog, source: &SourceText<'_>, select: &Select) -> Option<Diagnostic> {
-    let parts = || {
-        let items = select.projection.iter().map(Calls::of);
-        items.chain(select.having.iter().map(Calls::of)).flat_map(|calls| calls.0)
-    };
-    let aggregate = parts().find(|call| {
-        let name = name(call);
-        call.over.is_none() && catalog.functions.aggregate.contains_key(&name)
-    });
-    let groups = match &select.group_by {
-        GroupByExpr::Expressions(exprs, _) => !exprs.is_empty(),
-        GroupByExpr::All(_) => true,
-    };
-    let range = match aggregate {
-        Some(call) => source.balanced(call.span()),
-        None if groups => {
-            let start = source.range(select.select_token.0.span).map_or(0, |range| range.start);
-            source.keyword_after(Keyword::GROUP, start)
-        }
-        None => return None,
-    };
-    Some(
-        Diagnostic::error(
-            codes::ENDLESS,
-            "an aggregate over a stream needs a window, or it would never be final",
-        )
-        .at_option(range)
-        .hint("add a window to GROUP BY, such as tumble(INTERVAL '1 hour')"),
-    )
 }
 
 fn check_length(catalog: &Catalog, source: &SourceText<'_>, call: &Function) -> Option<Diagnostic> {

@@ -51,6 +51,7 @@ pub(crate) fn open_with(
     let spec = SinkSpec {
         options: options(values),
         schema: schema(),
+        changes: false,
         base_dir: dir,
         env: &|_| None,
         stdout,
@@ -153,6 +154,7 @@ pub(crate) async fn round_trip(case: &FileSinkCase) {
     let spec = SourceSpec {
         options: options(&[("path", case.path)]),
         schema: schema(),
+        changes: false,
         base_dir: dir.path(),
         env: &|_| None,
         clock: Arc::new(StoppedClock::default()),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use postrider_core::{Diagnostic, Severity};
-use postrider_plan::TableRole;
+use postrider_plan::{Format, TableRole};
 
 use super::Planner;
 use crate::{codes, lower};
@@ -25,6 +25,16 @@ impl Planner<'_, '_> {
             let Some(key) = &query.sink else { continue };
             let Some(table) = self.catalog.tables.get(key) else { continue };
             written.insert(key.clone());
+            if table.is_email() && table.common.format == Format::DebeziumJson {
+                self.errors.push(
+                    Diagnostic::error(
+                        codes::BAD_OPTION,
+                        format!("`{}` sends each row once, so it takes no changes", table.name),
+                    )
+                    .at(table.range.clone())
+                    .hint("remove format = 'debezium_json'"),
+                );
+            }
             if read.contains_key(key) || table.common.role == Some(TableRole::Source) {
                 self.errors.push(
                     Diagnostic::error(
@@ -38,6 +48,16 @@ impl Planner<'_, '_> {
         }
         for (key, range) in &read {
             let Some(table) = self.catalog.tables.get(key) else { continue };
+            if table.common.format == Format::DebeziumJson {
+                self.errors.push(
+                    Diagnostic::error(
+                        codes::BAD_OPTION,
+                        format!("`{}` can't be read as debezium_json yet", table.name),
+                    )
+                    .at(table.range.clone())
+                    .hint("changes can be written only; read plain rows: format = 'json'"),
+                );
+            }
             if table.common.role == Some(TableRole::Sink) || table.is_email() {
                 let place = self.source.find_name(&table.name, range);
                 self.errors.push(
