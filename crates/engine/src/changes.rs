@@ -107,7 +107,8 @@ mod tests {
             Int8Array::from_iter_values([UPDATE_BEFORE, UPDATE_AFTER].repeat(4).into_iter());
         let kept = BooleanArray::from(vec![true, true, true, false, false, true, false, false]);
         let mended = mend(&kinds, &kept);
-        let left: Vec<_> = (0..8).filter(|row| kept.value(*row)).map(|row| mended.value(row)).collect();
+        let left: Vec<_> =
+            (0..8).filter(|row| kept.value(*row)).map(|row| mended.value(row)).collect();
         assert_eq!(left, [UPDATE_BEFORE, UPDATE_AFTER, DELETE, INSERT]);
     }
 }

@@ -142,7 +142,9 @@ fn write_outputs(text: &mut String, flow: &Dataflow, outputs: &[Output]) -> std:
 
 fn steps(output: &Output, words: &Words) -> String {
     let steps = output.chain.0.iter().filter_map(|step| match step {
-        ChainStep::Filter(predicate) | ChainStep::FilterChanges(predicate) => Some(format!("where {}", words.of(predicate))),
+        ChainStep::Filter(predicate) | ChainStep::FilterChanges(predicate) => {
+            Some(format!("where {}", words.of(predicate)))
+        }
         ChainStep::Project(..) => Some("compute columns".to_owned()),
         ChainStep::Pick(..) => None,
     });

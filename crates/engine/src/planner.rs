@@ -22,8 +22,8 @@ use datafusion::{
 };
 use postrider_core::{Diagnostic, Diagnostics, format_duration};
 use postrider_plan::{
-    Format, IntervalJoin, Over, Program, Query, SinkTarget, Table, UpdatingAggregate, Window, WindowAggregate,
-    is_updating,
+    Format, IntervalJoin, Over, Program, Query, SinkTarget, Table, UpdatingAggregate, Window,
+    WindowAggregate, is_updating,
 };
 
 pub(crate) use self::sources::scanned_table;
@@ -273,9 +273,8 @@ pub fn sink_schema(program: &Program, query: &Query) -> SchemaRef {
 /// Whether the sink of a query takes a changelog: it says so, or some query fills it with one.
 fn takes_changes(program: &Program, query: &Query) -> bool {
     let SinkTarget::Table(table) = &query.sink else { return is_updating(&query.plan) };
-    let fills = |other: &&Query| {
-        matches!(&other.sink, SinkTarget::Table(sink) if sink.name == table.name)
-    };
+    let fills =
+        |other: &&Query| matches!(&other.sink, SinkTarget::Table(sink) if sink.name == table.name);
     table.common.format == Format::DebeziumJson
         || program.queries.iter().filter(fills).any(|other| is_updating(&other.plan))
 }

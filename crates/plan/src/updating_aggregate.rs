@@ -41,7 +41,8 @@ impl UserDefinedLogicalNodeCore for UpdatingAggregate {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |exprs: &[Expr]| exprs.iter().map(Expr::to_string).collect::<Vec<_>>().join(", ");
+        let list =
+            |exprs: &[Expr]| exprs.iter().map(Expr::to_string).collect::<Vec<_>>().join(", ");
         write!(f, "UpdatingAggregate: by [{}]", list(&self.group_exprs))?;
         write!(f, ", computing [{}]", list(&self.aggr_exprs))?;
         self.ttl_ns.map_or(Ok(()), |ttl| write!(f, ", ttl {ttl} ns"))

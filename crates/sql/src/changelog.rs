@@ -95,15 +95,21 @@ fn refuse(
     } else {
         return None;
     };
+    Some(not_final(what, input, source, within))
+}
+
+/// The finding that something takes final rows, and is given others.
+pub(crate) fn not_final(
+    what: &str,
+    input: &LogicalPlan,
+    source: &SourceText<'_>,
+    within: &Range<usize>,
+) -> Diagnostic {
     let cause = Cause::of(input);
-    Some(
-        Diagnostic::error(
-            codes::ENDLESS,
-            format!("{what} takes final rows, but {} may still change", cause.rows()),
-        )
+    let message = format!("{what} takes final rows, but {} may still change", cause.rows());
+    Diagnostic::error(codes::ENDLESS, message)
         .at(cause.place(source, within).unwrap_or_else(|| within.clone()))
-        .hint(cause.make_final()),
-    )
+        .hint(cause.make_final())
 }
 
 /// What a table says to the rows of a plan: that they must be final, or how changes are to be written.
@@ -155,15 +161,21 @@ impl Cause {
         if let Some(input) = plan.inputs().into_iter().find(|input| is_updating(input)) {
             return Self::of(input);
         }
-        let LogicalPlan::Extension(node) = plan else { return Self::Padded };
-        let Some(node) = node.node.as_any().downcast_ref::<UpdatingAggregate>() else {
-            return Self::Padded;
+        let (group_exprs, aggr_exprs) = match plan {
+            LogicalPlan::Aggregate(node) => (&node.group_expr, &node.aggr_expr),
+            LogicalPlan::Extension(node) => {
+                match node.node.as_any().downcast_ref::<UpdatingAggregate>() {
+                    Some(node) => (&node.group_exprs, &node.aggr_exprs),
+                    None => return Self::Padded,
+                }
+            }
+            _ => return Self::Padded,
         };
-        let keys = node.group_exprs.iter().map(|key| match key {
+        let keys = group_exprs.iter().map(|key| match key {
             Expr::Column(column) => column.name.clone(),
             other => other.human_display().to_string(),
         });
-        Self::Aggregate(node.aggr_exprs.first().and_then(call).cloned(), keys.collect())
+        Self::Aggregate(aggr_exprs.first().and_then(call).cloned(), keys.collect())
     }
 
     fn rows(&self) -> String {
@@ -224,7 +236,8 @@ fn endless_groups(node: &UpdatingAggregate) -> Option<Diagnostic> {
         return None;
     }
     let input = node.input.schema();
-    let keys: Vec<_> = node.group_exprs.iter().map(|key| format!("`{}`", key.human_display())).collect();
+    let keys: Vec<_> =
+        node.group_exprs.iter().map(|key| format!("`{}`", key.human_display())).collect();
     let bytes = lower::bytes_of_key(&node.group_exprs, input)
         .saturating_add(16 * (1 + node.aggr_exprs.len() as u64));
     Some(
@@ -241,9 +254,7 @@ fn endless_groups(node: &UpdatingAggregate) -> Option<Diagnostic> {
 
 fn endless_join(join: &StreamJoin) -> Diagnostic {
     let kept = join.ttl_ns.map_or_else(|| "for ever".to_owned(), format_duration);
-    let length = |side: &LogicalPlan| {
-        lower::bytes_of_row(side.schema())
-    };
+    let length = |side: &LogicalPlan| lower::bytes_of_row(side.schema());
     let bytes = length(&join.left).max(length(&join.right));
     Diagnostic::warning(
         codes::KEPT_FOR_EVER,

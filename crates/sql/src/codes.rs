@@ -41,7 +41,7 @@ pub(crate) const UNUSED_TABLE: &str = "PR0209";
 /// An option given twice, or whose value is no literal.
 pub(crate) const BAD_OPTION: &str = "PR0302";
 /// A setting that does not exist, or whose value makes no sense.
-pub(crate) const BAD_SETTING: &str = "PR0305";
+pub(crate) const BAD_SETTING: &str = "PR0306";
 /// A table without `connector`.
 pub(crate) const NO_CONNECTOR: &str = "PR0303";
 

@@ -5,16 +5,14 @@ use std::{ops::Range, sync::Arc};
 use datafusion::{
     arrow::datatypes::{DataType, Fields},
     common::{DFSchema, Result, ScalarValue, plan_err, tree_node::Transformed},
-    logical_expr::{
-        Aggregate, Expr, ExprSchemable, Extension, LogicalPlan, expr::ScalarFunction,
-    },
+    logical_expr::{Aggregate, Expr, ExprSchemable, Extension, LogicalPlan, expr::ScalarFunction},
 };
 use postrider_core::Diagnostic;
 use postrider_plan::{Column, StreamTable, Table, Window, WindowAggregate};
 
 use crate::{
-    checks::Input, codes, functions::is_window, interval, limits::ASSUMED_LENGTH,
-    text::SourceText, walk,
+    checks::Input, codes, functions::is_window, interval, limits::ASSUMED_LENGTH, text::SourceText,
+    walk,
 };
 
 /// Replaces each aggregate over a window.

@@ -6,8 +6,8 @@
 use datafusion::{
     common::{Column, JoinType},
     logical_expr::{
-        Aggregate, Distinct, Expr, ExprSchemable, Join, LogicalPlan, Operator, Window, WindowFrameBound,
-        expr::Case, utils::split_conjunction,
+        Aggregate, Distinct, Expr, ExprSchemable, Join, LogicalPlan, Operator, Window,
+        WindowFrameBound, expr::Case, utils::split_conjunction,
     },
 };
 use postrider_plan::Over;

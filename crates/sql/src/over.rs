@@ -7,7 +7,7 @@ use datafusion::{
     logical_expr::{Expr, Extension, LogicalPlan, Window, expr::WindowFunction},
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{Endless, Memory, Over};
+use postrider_plan::{Endless, Memory, Over, is_updating};
 use sqlparser::ast::{
     Expr as SqlExpr, NamedWindowDefinition, NamedWindowExpr, Select, WindowType,
     visit_expressions_mut,
@@ -15,7 +15,7 @@ use sqlparser::ast::{
 
 use crate::{
     catalog::fold,
-    codes,
+    changelog, codes,
     limits::PARTITION_BYTES,
     lower,
     row_time::{self, Traced},
@@ -65,6 +65,9 @@ pub(crate) fn lower(
 }
 
 fn refuse(window: &Window, source: &SourceText<'_>, within: &Range<usize>) -> Vec<Diagnostic> {
+    if is_updating(&window.input) {
+        return vec![changelog::not_final("OVER", &window.input, source, within)];
+    }
     let tables = lower::tables(&window.input);
     if let Some(table) = tables.iter().find(|table| table.watermark.is_none()) {
         return vec![lower::no_event_time(table, table.range.clone(), "have no order in time")];

@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use postrider_core::Diagnostic;
 use sqlparser::{
-    ast::{CreateTable, CreateView, Insert, Query, Set as SqlSet, SetExpr, Statement as SqlStatement},
+    ast::{
+        CreateTable, CreateView, Insert, Query, Set as SqlSet, SetExpr, Statement as SqlStatement,
+    },
     keywords::Keyword,
     parser::{Parser, ParserError},
     tokenizer::Token,
@@ -38,8 +40,7 @@ pub(crate) struct Located {
 /// As many words as `CREATE OR REPLACE TEMPORARY TABLE` has.
 const CREATE_WORDS: usize = 5;
 
-const STATEMENTS: &str =
-    "a program consists of CREATE TABLE, CREATE VIEW, INSERT INTO .. SELECT, SELECT and SET statements";
+const STATEMENTS: &str = "a program consists of CREATE TABLE, CREATE VIEW, INSERT INTO .. SELECT, SELECT and SET statements";
 
 /// Parses one statement.
 ///

@@ -3,12 +3,10 @@
 use std::{convert::Infallible, ops::ControlFlow};
 
 use postrider_core::{Diagnostic, format_duration};
-use sqlparser::{
-    ast::{
-        AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
-        Ident, Query, Select, SelectItem, Spanned, TableFactor, Value, Visit, VisitMut, Visitor,
-        VisitorMut,
-    },
+use sqlparser::ast::{
+    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
+    Ident, Query, Select, SelectItem, Spanned, TableFactor, Value, Visit, VisitMut, Visitor,
+    VisitorMut,
 };
 
 use crate::{

@@ -28,9 +28,7 @@ use self::{
     groups::Groups,
 };
 use super::{
-    Advanced, Operator, RestoredPart, StateSnapshot,
-    aggregate::AggregateSpec,
-    rows::RowStore,
+    Advanced, Operator, RestoredPart, StateSnapshot, aggregate::AggregateSpec, rows::RowStore,
 };
 use crate::limits::ADVANCE_ROWS;
 

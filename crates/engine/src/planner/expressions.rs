@@ -83,10 +83,7 @@ pub(super) fn aggregate_call(
     if needs_sorted_input {
         return Err(Diagnostic::error(
             "PR0421",
-            format!(
-                "`{}` needs its input sorted, which a stream can't do yet",
-                expr.schema_name()
-            ),
+            format!("`{}` needs its input sorted, which a stream can't do yet", expr.schema_name()),
         )
         .hint("use array_agg, first_value or last_value with ORDER BY")
         .into());

@@ -6,10 +6,10 @@ use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::{
     common::{Column, DFSchema, TableReference},
     functions_aggregate::expr_fn::sum,
+    logical_expr::Operator as Op,
     logical_expr::{
         Expr, ExprSchemable, LogicalPlan, binary_expr, cast, expr::AggregateFunction, lit, when,
     },
-    logical_expr::Operator as Op,
 };
 use postrider_core::{Diagnostics, format_duration};
 use postrider_plan::{UpdatingAggregate, is_updating};
@@ -263,12 +263,13 @@ impl<'a> Layout<'a> {
         let mut conditions: Vec<Expr> = params.filter.iter().map(|f| f.as_ref().clone()).collect();
         conditions.extend(params.args.iter().map(|argument| argument.clone().is_not_null()));
         let met = conditions.into_iter().reduce(Expr::and).unwrap_or_else(|| lit(true));
-        let of = |argument: &Expr| {
-            argument.get_type(&self.input).map_err(|error| plan_error(&error))
-        };
+        let of =
+            |argument: &Expr| argument.get_type(&self.input).map_err(|error| plan_error(&error));
         Ok(match (call.func.name(), params.args.as_slice()) {
             ("count", _) => Some(Signed { met, value: None, is_mean: false }),
-            ("sum", [value]) if matches!(of(value)?, DataType::Int64 | DataType::Decimal128(..)) => {
+            ("sum", [value])
+                if matches!(of(value)?, DataType::Int64 | DataType::Decimal128(..)) =>
+            {
                 Some(Signed { met, value: Some(value.clone()), is_mean: false })
             }
             ("avg", [Expr::Cast(converted)]) if of(&converted.expr)?.is_integer() => {
@@ -313,11 +314,8 @@ fn words(node: &UpdatingAggregate, spec: &UpdatingSpec) -> StageWords {
     if spec.updating {
         results.push(field().name().clone());
     }
-    let each = if keys.is_empty() {
-        String::new()
-    } else {
-        format!(" of each {}", keys.join(", "))
-    };
+    let each =
+        if keys.is_empty() { String::new() } else { format!(" of each {}", keys.join(", ")) };
     let what = match (&spec.bag, aggregates.is_empty()) {
         (_, true) => format!("that it was there{each}"),
         (None, _) => format!("partial aggregates{each}"),

@@ -166,7 +166,8 @@ impl Stage {
         }
         let mut all = Vec::new();
         for row in 0..batch.rows.num_rows() {
-            let mut one = Batch { rows: batch.rows.slice(row, 1), times: batch.times.slice(row, 1) };
+            let mut one =
+                Batch { rows: batch.rows.slice(row, 1), times: batch.times.slice(row, 1) };
             if self.updating {
                 one.rows = alone(&one.rows)?;
             }

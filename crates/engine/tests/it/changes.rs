@@ -31,7 +31,8 @@ struct Row {
 }
 
 fn rows() -> impl Strategy<Value = Vec<Row>> {
-    let row = (prop::option::weighted(0.9, 0..5_u8), prop::option::weighted(0.8, -4..6_i64), -9..9_i64);
+    let row =
+        (prop::option::weighted(0.9, 0..5_u8), prop::option::weighted(0.8, -4..6_i64), -9..9_i64);
     let row = row.prop_map(|(key, value, quarters)| Row { key, value, quarters });
     prop::collection::vec(row, 0..120)
 }
@@ -51,11 +52,7 @@ fn table(rows: &[Row]) -> RecordBatch {
             false,
         ),
         ("s", Arc::new(texts.collect::<StringArray>()), true),
-        (
-            "ts",
-            Arc::new(TimestampNanosecondArray::from_iter_values(0..rows.len() as i64)),
-            false,
-        ),
+        ("ts", Arc::new(TimestampNanosecondArray::from_iter_values(0..rows.len() as i64)), false),
     ];
     RecordBatch::try_from_iter_with_nullable(columns).unwrap()
 }
@@ -99,12 +96,14 @@ const WHERE: [&str; 4] = ["", "WHERE v > 0", "WHERE k <> 'k1'", "WHERE x < 1.5 A
 fn totals() -> impl Strategy<Value = String> {
     const HAVING: [&str; 3] = ["", "HAVING count(*) > 2", "HAVING sum(v) BETWEEN 2 AND 9"];
     const KEYS: [&str; 4] = ["k", "s", "v % 3", "coalesce(k, s)"];
-    (select(&KEYS[..]), select(&WHERE[..]), select(&HAVING[..])).prop_map(|(key, filter, having)| {
-        format!(
+    (select(&KEYS[..]), select(&WHERE[..]), select(&HAVING[..])).prop_map(
+        |(key, filter, having)| {
+            format!(
             "SELECT CAST({key} AS TEXT) AS g, count(*) AS n, sum(v) AS w, sum(x) AS z, max(s) AS m
              FROM t {filter} GROUP BY {key} {having}"
         )
-    })
+        },
+    )
 }
 
 fn several_totals() -> impl Strategy<Value = String> {
@@ -119,21 +118,28 @@ fn several_totals() -> impl Strategy<Value = String> {
 }
 
 fn queries() -> impl Strategy<Value = String> {
-    let grouped = (select(&["k", "s", "v", "k, s", "x > 0"][..]), select(&WHERE[..]), aggregates(["v", "x", "s"]));
-    let grouped = grouped.prop_map(|(key, filter, of)| {
-        format!("SELECT {key}, {of} FROM t {filter} GROUP BY {key}")
-    });
+    let grouped = (
+        select(&["k", "s", "v", "k, s", "x > 0"][..]),
+        select(&WHERE[..]),
+        aggregates(["v", "x", "s"]),
+    );
+    let grouped = grouped
+        .prop_map(|(key, filter, of)| format!("SELECT {key}, {of} FROM t {filter} GROUP BY {key}"));
     let global = (select(&WHERE[..]), aggregates(["v", "x", "s"])).prop_map(|(filter, of)| {
         // A stream has no row of an aggregate over nothing.
         format!("SELECT {of} FROM t {filter} HAVING count(*) > 0")
     });
-    let twice = (several_totals(), select(&["n", "m", "n % 2, m"][..]), aggregates(["w", "z", "m"]), select(&["", "WHERE n > 1", "WHERE w < 4"][..]));
+    let twice = (
+        several_totals(),
+        select(&["n", "m", "n % 2, m"][..]),
+        aggregates(["w", "z", "m"]),
+        select(&["", "WHERE n > 1", "WHERE w < 4"][..]),
+    );
     let twice = twice.prop_map(|(input, key, of, filter)| {
         format!("SELECT {key}, {of} FROM ({input}) {filter} GROUP BY {key}")
     });
-    let over_all = (several_totals(), aggregates(["n", "z", "m"])).prop_map(|(input, of)| {
-        format!("SELECT {of} FROM ({input}) HAVING count(*) > 0")
-    });
+    let over_all = (several_totals(), aggregates(["n", "z", "m"]))
+        .prop_map(|(input, of)| format!("SELECT {of} FROM ({input}) HAVING count(*) > 0"));
     let thrice = (several_totals(), aggregates(["c", "d", "e"])).prop_map(|(input, of)| {
         format!(
             "SELECT c, {of} FROM (SELECT n, count(*) AS c, sum(z) AS d, max(m) AS e FROM ({input}) GROUP BY n) GROUP BY c"
@@ -141,7 +147,11 @@ fn queries() -> impl Strategy<Value = String> {
     });
     let distinct = (several_totals(), select(&["n, m", "g", "w + 1 AS u", "z, n"][..]))
         .prop_map(|(input, columns)| format!("SELECT DISTINCT {columns} FROM ({input})"));
-    let projected = (several_totals(), select(&["n + 1 AS a, m", "w, z * 2 AS b"][..]), select(&["", "WHERE n % 2 = 0", "WHERE w > 1 OR m = 's2'"][..]))
+    let projected = (
+        several_totals(),
+        select(&["n + 1 AS a, m", "w, z * 2 AS b"][..]),
+        select(&["", "WHERE n % 2 = 0", "WHERE w > 1 OR m = 's2'"][..]),
+    )
         .prop_map(|(input, columns, filter)| format!("SELECT {columns} FROM ({input}) {filter}"));
     prop_oneof![2 => grouped, 1 => global, 3 => twice, 1 => over_all, 2 => thrice, 2 => distinct, 2 => projected]
 }
@@ -199,7 +209,9 @@ fn collapsed(batches: &[RecordBatch]) -> Vec<String> {
     for batch in batches {
         let Some((0, _)) = batch.schema().column_with_name("op") else {
             // Rows that stay.
-            texts(std::slice::from_ref(batch)).into_iter().for_each(|row| *left.entry(row).or_default() += 1);
+            texts(std::slice::from_ref(batch))
+                .into_iter()
+                .for_each(|row| *left.entry(row).or_default() += 1);
             continue;
         };
         let kinds = batch.column(0).as_string::<i32>();

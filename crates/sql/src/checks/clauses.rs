@@ -3,8 +3,9 @@
 use postrider_core::Diagnostic;
 use sqlparser::{
     ast::{
-        Distinct as SqlDistinct, Expr, GroupByExpr, Join, JoinConstraint, JoinOperator, LimitClause, OrderByKind, Query,
-        Select, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned,
+        Distinct as SqlDistinct, Expr, GroupByExpr, Join, JoinConstraint, JoinOperator,
+        LimitClause, OrderByKind, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier,
+        Spanned,
     },
     keywords::Keyword,
 };
@@ -79,11 +80,7 @@ impl Checker<'_, '_, '_> {
                         })?;
                         Some(operator.range.clone())
                     });
-                    self.refuse(
-                        &op.to_string(),
-                        range,
-                        "UNION and UNION ALL are supported",
-                    );
+                    self.refuse(&op.to_string(), range, "UNION and UNION ALL are supported");
                 }
                 self.set_operation(left);
                 self.set_operation(right);
@@ -101,7 +98,8 @@ impl Checker<'_, '_, '_> {
         let start = self.source.range(select.select_token.0.span).map_or(0, |range| range.start);
         if let Some(SqlDistinct::On(_)) = &select.distinct {
             let range = self.source.keyword_after(Keyword::DISTINCT, start);
-            let hint = "number the rows: QUALIFY row_number() OVER (PARTITION BY .. ORDER BY ts) = 1";
+            let hint =
+                "number the rows: QUALIFY row_number() OVER (PARTITION BY .. ORDER BY ts) = 1";
             self.refuse("DISTINCT ON", range, hint);
         }
         if select.into.is_some() {

@@ -3,12 +3,17 @@
 use std::{collections::HashSet, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array},
+    array::{
+        ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array, new_null_array,
+    },
     compute::take,
     datatypes::Int64Type,
     row::{RowConverter, SortField},
 };
-use datafusion::{common::Result, logical_expr::EmitTo};
+use datafusion::{
+    common::Result,
+    logical_expr::{EmitTo, GroupsAccumulator},
+};
 
 use super::{
     BAG, BagSpec, Updating,
@@ -42,12 +47,7 @@ struct Contents {
 
 impl Updating {
     /// Adds what came to the bags of groups. Those of groups that end are emptied.
-    pub(super) fn bags(
-        &self,
-        part: &Part,
-        known: &Known,
-        lives: &[bool],
-    ) -> Result<Option<Bags>> {
+    pub(super) fn bags(&self, part: &Part, known: &Known, lives: &[bool]) -> Result<Option<Bags>> {
         let (Some(spec), Some(came), Some(schema)) =
             (&self.spec.bag, &part.bag, self.spec.bag_schema())
         else {
@@ -64,7 +64,8 @@ impl Updating {
         let (mut counts, mut before) = (Vec::new(), Vec::new());
         if !ids.is_empty() {
             let kept = self.rows.gather(&ids)?;
-            let (count, columns) = (kept.num_columns() - 1, &kept.columns()[..kept.num_columns() - 1]);
+            let (count, columns) =
+                (kept.num_columns() - 1, &kept.columns()[..kept.num_columns() - 1]);
             table.intern(columns, kept.num_rows())?;
             counts.extend_from_slice(kept.column(count).as_primitive::<Int64Type>().values());
             before.clone_from(&counts);
@@ -123,37 +124,11 @@ impl Contents {
             let place = |entry: &usize| (self.groups[*entry], sortable.row(*entry));
             order.sort_by(|a, b| place(a).cmp(&place(b)));
         }
-        let mut accumulators = spec.aggregates.accumulators()?;
-        let mut rows = Vec::new();
-        let mut flush = |rows: &mut Vec<u32>| -> Result<()> {
-            let at = UInt32Array::from(std::mem::take(rows));
-            let owners: Vec<_> = at.values().iter().map(|row| self.groups[*row as usize]).collect();
-            for (call, accumulator) in spec.aggregates.calls.iter().zip(&mut accumulators) {
-                let arguments = call.arguments.iter().map(|&column| take(&self.columns[column], &at, None));
-                let arguments = arguments.collect::<std::result::Result<Vec<_>, _>>()?;
-                let filter = call.filter.map(|column| take(&self.columns[column], &at, None));
-                let filter = filter.transpose()?;
-                let filter: Option<&BooleanArray> = filter.as_ref().map(|filter| filter.as_boolean());
-                accumulator.update_batch(&arguments, &owners, filter, groups)?;
-            }
-            Ok(())
-        };
+        let mut feed = Feed::new(self, spec)?;
         for entry in order {
-            let mut left = self.counts[entry];
-            while left > 0 {
-                let room = BAG_ROWS - rows.len();
-                let some = usize::try_from(left).unwrap_or(usize::MAX).min(room);
-                rows.resize(rows.len() + some, entry as u32);
-                left -= some as i64;
-                if rows.len() == BAG_ROWS {
-                    flush(&mut rows)?;
-                }
-            }
+            feed.add(entry)?;
         }
-        // Also without rows: so each learns how many groups there are.
-        flush(&mut rows)?;
-        let values = accumulators.iter_mut().map(|accumulator| accumulator.evaluate(EmitTo::All));
-        values.collect()
+        feed.finish(groups)
     }
 
     /// Tells which rows are to be kept. `ids` are the first entries, and `before` how often they were there.
@@ -184,5 +159,79 @@ impl Contents {
             changed: (changed.iter().map(|entry| ids[*entry]).collect(), rows_at(&rows, &changed)?),
             new: (owners, rows_at(&rows, &new)?),
         })
+    }
+}
+
+/// Gives the rows of bags to accumulators, some at a time. Groups are numbered as they come: accumulators take it that every group that
+/// they learn of has a row in the batch that tells them.
+struct Feed<'a> {
+    contents: &'a Contents,
+    spec: &'a BagSpec,
+    accumulators: Vec<Box<dyn GroupsAccumulator>>,
+    /// The groups that came, ascending.
+    groups: Vec<usize>,
+    rows: Vec<u32>,
+    /// The number of the group of each row.
+    numbers: Vec<usize>,
+}
+
+impl<'a> Feed<'a> {
+    fn new(contents: &'a Contents, spec: &'a BagSpec) -> Result<Self> {
+        let accumulators = spec.aggregates.accumulators()?;
+        let (groups, rows, numbers) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { contents, spec, accumulators, groups, rows, numbers })
+    }
+
+    /// Adds an entry, as often as it is there. Those of a group follow each other.
+    fn add(&mut self, entry: usize) -> Result<()> {
+        let group = self.contents.groups[entry];
+        let mut left = usize::try_from(self.contents.counts[entry]).unwrap_or(0);
+        while left > 0 {
+            if self.groups.last() != Some(&group) {
+                self.groups.push(group);
+            }
+            let some = left.min(BAG_ROWS - self.rows.len());
+            self.rows.resize(self.rows.len() + some, entry as u32);
+            self.numbers.resize(self.rows.len(), self.groups.len() - 1);
+            left -= some;
+            if self.rows.len() == BAG_ROWS {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let at = UInt32Array::from(std::mem::take(&mut self.rows));
+        let numbers = std::mem::take(&mut self.numbers);
+        let pick = |column: usize| take(&self.contents.columns[column], &at, None);
+        for (call, accumulator) in self.spec.aggregates.calls.iter().zip(&mut self.accumulators) {
+            let arguments = call.arguments.iter().map(|&column| pick(column));
+            let arguments = arguments.collect::<std::result::Result<Vec<_>, _>>()?;
+            let filter = call.filter.map(pick).transpose()?;
+            let filter: Option<&BooleanArray> = filter.as_ref().map(|filter| filter.as_boolean());
+            accumulator.update_batch(&arguments, &numbers, filter, self.groups.len())?;
+        }
+        Ok(())
+    }
+
+    /// The aggregates of so many groups; NULL for those that have no rows.
+    fn finish(mut self, groups: usize) -> Result<Vec<ArrayRef>> {
+        if self.groups.is_empty() {
+            let calls = self.spec.aggregates.calls.iter();
+            let nulls = calls.map(|c| new_null_array(c.function.field().data_type(), groups));
+            return Ok(nulls.collect());
+        }
+        self.flush()?;
+        let mut numbers = vec![None; groups];
+        for (number, group) in (0_u32..).zip(&self.groups) {
+            numbers[*group] = Some(number);
+        }
+        let numbers = UInt32Array::from(numbers);
+        let values = self
+            .accumulators
+            .iter_mut()
+            .map(|accumulator| Ok(take(&accumulator.evaluate(EmitTo::All)?, &numbers, None)?));
+        values.collect()
     }
 }

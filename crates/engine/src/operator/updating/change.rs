@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Int8Array, RecordBatch, TimestampNanosecondArray},
-    compute::interleave,
+    array::{
+        Array, ArrayRef, AsArray, Int8Array, RecordBatch, TimestampNanosecondArray, UInt32Array,
+    },
+    compute::{interleave, take},
     datatypes::Int64Type,
     row::{RowConverter, SortField},
 };
@@ -39,13 +41,11 @@ impl Known {
         self.rows.as_ref().map_or(0, RecordBatch::num_rows)
     }
 
-    /// The partial states, and where each belongs in the part.
-    fn states(&self, spec: &AggregateSpec) -> Result<Option<(States, Vec<usize>)>> {
+    /// Their partial states.
+    fn states(&self, spec: &AggregateSpec) -> Result<Option<States>> {
         let Some(rows) = &self.rows else { return Ok(None) };
         let (_, _, states) = spec.split_state(rows, 1)?;
-        let known = self.places.iter().enumerate();
-        let groups = known.filter_map(|(group, place)| place.map(|_| group)).collect();
-        Ok(Some((states, groups)))
+        Ok(Some(states))
     }
 }
 
@@ -65,8 +65,7 @@ impl Updating {
         let count = part.times.len();
         let known = self.known(part)?;
         let states = merged(&self.spec.totals, &known, part)?;
-        let all: Vec<usize> = (0..count).collect();
-        let totals = evaluated(&self.spec.totals, &states, &all, count)?;
+        let totals = evaluated(&self.spec.totals, &states, count)?;
         let fates = self.fates(&known, &totals);
         let lives: Vec<bool> =
             fates.iter().map(|fate| matches!(fate, Fate::New | Fate::Stays)).collect();
@@ -115,12 +114,10 @@ impl Updating {
 
     /// The results that the known groups had.
     fn old_results(&self, known: &Known, part: &Part) -> Result<Vec<ArrayRef>> {
-        let (Some(rows), Some((states, _))) = (&known.rows, known.states(&self.spec.totals)?)
-        else {
+        let (Some(rows), Some(states)) = (&known.rows, known.states(&self.spec.totals)?) else {
             return Ok(Vec::new());
         };
-        let all: Vec<usize> = (0..rows.num_rows()).collect();
-        let totals = evaluated(&self.spec.totals, &states, &all, rows.num_rows())?;
+        let totals = evaluated(&self.spec.totals, &states, rows.num_rows())?;
         let results = rows.num_columns() - self.spec.bag_results().len();
         let keys = rows.columns()[..part.keys.len()].to_vec();
         let computed = [keys, totals, columns_from(rows, results)].concat();
@@ -129,8 +126,7 @@ impl Updating {
 
     /// Groups that are new, without kinds.
     fn firsts(&self, fates: &[Fate], new: &[ArrayRef], times: &[i64]) -> Result<Option<Batch>> {
-        let firsts: Vec<_> =
-            (0..fates.len()).filter(|group| fates[*group] == Fate::New).collect();
+        let firsts: Vec<_> = (0..fates.len()).filter(|group| fates[*group] == Fate::New).collect();
         if firsts.is_empty() {
             return Ok(None);
         }
@@ -154,8 +150,7 @@ impl Updating {
         let fields = new.iter().map(|column| SortField::new(column.data_type().clone()));
         let converter = RowConverter::new(fields.collect())?;
         let new_rows = converter.convert_columns(new)?;
-        let old_rows =
-            if known.count() > 0 { Some(converter.convert_columns(old)?) } else { None };
+        let old_rows = if known.count() > 0 { Some(converter.convert_columns(old)?) } else { None };
         // Where each row comes from: 0 the new results, 1 the old ones.
         let (mut pick, mut kinds, mut at) = (Vec::new(), Vec::new(), Vec::new());
         let mut push = |kind: i8, from: (usize, usize), group: usize| {
@@ -246,38 +241,48 @@ pub(super) fn rows_at(rows: &RecordBatch, at: &[usize]) -> Result<RecordBatch> {
     if at.len() == rows.num_rows() {
         return Ok(rows.clone());
     }
-    let at = arrow::array::UInt32Array::from_iter_values(at.iter().map(|row| *row as u32));
+    let at = UInt32Array::from_iter_values(at.iter().map(|row| *row as u32));
     Ok(arrow::compute::take_record_batch(rows, &at)?)
 }
 
-/// The partial states of groups: what was known, and what came.
+/// The partial states of groups: what was known, and what came. Accumulators take it that every group that they learn of has a row in
+/// the batch that tells them, so the known groups are numbered first.
 fn merged(spec: &AggregateSpec, known: &Known, part: &Part) -> Result<States> {
     let count = part.times.len();
-    let all: Vec<usize> = (0..count).collect();
-    let before = known.states(spec)?;
+    let (before, mut next) = (known.states(spec)?, known.count());
+    let numbers: Vec<usize> = known
+        .places
+        .iter()
+        .map(|place| {
+            place.unwrap_or_else(|| {
+                next += 1;
+                next - 1
+            })
+        })
+        .collect();
+    let all: Vec<usize> = (0..known.count()).collect();
+    let back = UInt32Array::from_iter_values(numbers.iter().map(|number| *number as u32));
     let mut accumulators = spec.accumulators()?;
     let mut states = Vec::with_capacity(accumulators.len());
     for (call, accumulator) in accumulators.iter_mut().enumerate() {
-        if let Some((before, groups)) = &before {
-            accumulator.merge_batch(&before[call], groups, count)?;
+        if let Some(before) = &before {
+            accumulator.merge_batch(&before[call], &all, known.count())?;
         }
-        accumulator.merge_batch(&part.states[call], &all, count)?;
-        states.push(accumulator.state(EmitTo::All)?);
+        accumulator.merge_batch(&part.states[call], &numbers, count)?;
+        let state = accumulator.state(EmitTo::All)?;
+        let state = state.iter().map(|column| take(column, &back, None));
+        states.push(state.collect::<std::result::Result<_, _>>()?);
     }
     Ok(states)
 }
 
 /// The values of aggregates of partial states.
-fn evaluated(
-    spec: &AggregateSpec,
-    states: &States,
-    groups: &[usize],
-    count: usize,
-) -> Result<Vec<ArrayRef>> {
+fn evaluated(spec: &AggregateSpec, states: &States, count: usize) -> Result<Vec<ArrayRef>> {
+    let groups: Vec<usize> = (0..count).collect();
     let mut accumulators = spec.accumulators()?;
     let values = accumulators.iter_mut().zip(states).map(
         |(accumulator, state): (&mut Box<dyn GroupsAccumulator>, _)| {
-            accumulator.merge_batch(state, groups, count)?;
+            accumulator.merge_batch(state, &groups, count)?;
             accumulator.evaluate(EmitTo::All)
         },
     );

@@ -84,13 +84,8 @@ impl Groups {
             (self.slots.len() - 1) as u32
         });
         self.key_bytes += key.row.as_ref().len();
-        self.slots[slot as usize].group = Some(Group {
-            key: key.row.owned(),
-            hash: key.hash,
-            written,
-            totals,
-            bag: Vec::new(),
-        });
+        self.slots[slot as usize].group =
+            Some(Group { key: key.row.owned(), hash: key.hash, written, totals, bag: Vec::new() });
         let Self { table, slots, .. } = self;
         let hash = |slot: &u32| slots[*slot as usize].group.as_ref().map_or(0, |group| group.hash);
         table.insert_unique(key.hash, slot, hash);
@@ -141,8 +136,11 @@ impl Groups {
             + self.table.capacity() * (size_of::<u32>() + 1)
             + self.timers.capacity() * size_of::<(i64, u32)>()
             + self.key_bytes
-            + self.slots.iter().flat_map(|slot| &slot.group).map(|group| {
-                group.bag.capacity() * size_of::<RowId>()
-            }).sum::<usize>()
+            + self
+                .slots
+                .iter()
+                .flat_map(|slot| &slot.group)
+                .map(|group| group.bag.capacity() * size_of::<RowId>())
+                .sum::<usize>()
     }
 }
