@@ -6,6 +6,7 @@ mod input;
 mod queries;
 mod state;
 mod streaming;
+mod table;
 
 use std::{path::Path, time::Instant};
 
@@ -14,10 +15,11 @@ use arrow::{
     datatypes::Int64Type,
 };
 
+use clap::ValueEnum;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
-pub(crate) use self::queries::BenchQuery;
+pub(crate) use self::{input::BenchInput, queries::BenchQuery};
 use crate::{
     args::BenchArgs,
     console,
@@ -46,20 +48,37 @@ pub(crate) fn run(args: &BenchArgs) -> Outcome {
     if args.state {
         return state::run(args);
     }
+    if args.input.contains(&BenchInput::Parquet) && !batch::READS_PARQUET {
+        let what = "there is nothing to compare Parquet with: DataFusion reads none in this build";
+        return Err(Failure::failed(format!("{what}; build with --features parquet-bench")));
+    }
     let dir = tempfile::tempdir()?;
-    let path = dir.path().join("events.ndjson");
     console::note(&format!("writing {} events", console::count(args.events)));
-    let bytes = input::write(&path, args.events, args.customers)?;
+    let ndjson = dir.path().join("events.ndjson");
+    input::write(&ndjson, args.events, args.customers)?;
+    let parquet = dir.path().join("events.parquet");
+    if args.input.contains(&BenchInput::Parquet) {
+        input::convert(&ndjson, &parquet)?;
+    }
+    let queries = if args.all { BenchQuery::value_variants() } else { &args.query };
     let mut results = Vec::new();
-    for query in &args.query {
-        for &threads in &args.parallelism {
-            results.push(compare(args, *query, &path, threads.max(1))?);
+    for &query in queries {
+        for &input in &args.input {
+            let path = if input == BenchInput::Parquet { &parquet } else { &ndjson };
+            for &threads in &args.parallelism {
+                let case = Case { query, input, path, threads: threads.max(1) };
+                results.push(case.compare(args)?);
+            }
         }
     }
+    if args.markdown {
+        console::line(table::markdown(&results));
+        return Ok(());
+    }
+    let results: Vec<_> = results.iter().map(|result| result.json()).collect();
     let text = json!({
         "events": args.events,
         "customers": args.customers,
-        "bytes": bytes,
         "rounds": args.rounds,
         "datafusion": {
             "version": datafusion::DATAFUSION_VERSION,
@@ -72,30 +91,43 @@ pub(crate) fn run(args: &BenchArgs) -> Outcome {
     Ok(())
 }
 
-/// Measures one query on both sides, in turns.
-fn compare(args: &BenchArgs, query: BenchQuery, path: &Path, threads: usize) -> Outcome<Value> {
-    let (mut streaming, mut batch) = (Vec::new(), Vec::new());
-    for round in 1..=args.rounds {
-        let one = measure(threads, streaming::run(query, path, threads))?;
-        let other = measure(threads, batch::run(query, path, threads))?;
-        if one.answer != other.answer {
-            return Err(Failure::failed(format!(
-                "the engines disagree on {}: postrider {:?}, datafusion {:?}",
+/// A query to measure, and on what.
+#[derive(Debug, Clone, Copy)]
+struct Case<'a> {
+    query: BenchQuery,
+    input: BenchInput,
+    path: &'a Path,
+    threads: usize,
+}
+
+impl Case<'_> {
+    /// Measures both sides, in turns.
+    fn compare(self, args: &BenchArgs) -> Outcome<Compared> {
+        let Self { query, input, path, threads } = self;
+        let (mut streaming, mut batch) = (Vec::new(), Vec::new());
+        for round in 1..=args.rounds {
+            let one = measure(threads, streaming::run(query, input, path, threads))?;
+            let other = measure(threads, batch::run(query, input, path, threads))?;
+            if one.answer != other.answer {
+                return Err(Failure::failed(format!(
+                    "the engines disagree on {}: postrider {:?}, datafusion {:?}",
+                    query.name(),
+                    one.answer,
+                    other.answer
+                )));
+            }
+            console::note(&format!(
+                "{} from {}, {threads} threads, round {round}: postrider {:.3} s, datafusion {:.3} s",
                 query.name(),
-                one.answer,
-                other.answer
-            )));
+                input.name(),
+                one.wall_seconds,
+                other.wall_seconds
+            ));
+            streaming.push(one);
+            batch.push(other);
         }
-        console::note(&format!(
-            "{}, {threads} threads, round {round}: postrider {:.3} s, datafusion {:.3} s",
-            query.name(),
-            one.wall_seconds,
-            other.wall_seconds
-        ));
-        streaming.push(one);
-        batch.push(other);
+        Ok(Compared::of(self, args, &streaming, &batch))
     }
-    Ok(report(args, query, threads, &streaming, &batch))
 }
 
 /// The sum of the column `n`.
@@ -122,31 +154,73 @@ fn cpu_seconds() -> f64 {
     seconds
 }
 
-fn report(
-    args: &BenchArgs,
+/// What one side of a comparison came to: medians.
+#[derive(Debug, Clone, Copy)]
+struct Side {
+    events_per_second: f64,
+    wall_seconds: f64,
+    cpu_seconds: f64,
+}
+
+impl Side {
+    fn of(events: u64, runs: &[Measured]) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "a rate")]
+        let events = events as f64;
+        let wall_seconds = median(runs.iter().map(|run| run.wall_seconds));
+        let cpu_seconds = median(runs.iter().map(|run| run.cpu_seconds));
+        Self { events_per_second: events / wall_seconds, wall_seconds, cpu_seconds }
+    }
+
+    fn json(self) -> Value {
+        json!({
+            "events_per_second": self.events_per_second.round(),
+            "wall_seconds": rounded(self.wall_seconds),
+            "cpu_seconds": rounded(self.cpu_seconds),
+        })
+    }
+}
+
+/// What a case came to.
+#[derive(Debug, Clone, Copy)]
+struct Compared {
     query: BenchQuery,
+    input: BenchInput,
     threads: usize,
-    streaming: &[Measured],
-    batch: &[Measured],
-) -> Value {
-    #[expect(clippy::cast_precision_loss, reason = "a rate")]
-    let events = args.events as f64;
-    let side = |runs: &[Measured]| {
-        let wall = median(runs.iter().map(|run| run.wall_seconds));
-        let cpu = median(runs.iter().map(|run| run.cpu_seconds));
-        (wall, cpu)
-    };
-    let ((wall, cpu), (batch_wall, batch_cpu)) = (side(streaming), side(batch));
-    json!({
-        "query": query.name(),
-        "sql": query.streaming(),
-        "rows": streaming.first().map(|run| run.answer.rows),
-        "parallelism": threads,
-        "postrider": { "events_per_second": (events / wall).round(), "wall_seconds": rounded(wall), "cpu_seconds": rounded(cpu) },
-        "datafusion": { "events_per_second": (events / batch_wall).round(), "wall_seconds": rounded(batch_wall), "cpu_seconds": rounded(batch_cpu) },
-        "ratio_wall": rounded(batch_wall / wall),
-        "ratio_cpu": rounded(batch_cpu / cpu),
-    })
+    rows: Option<u64>,
+    postrider: Side,
+    datafusion: Side,
+}
+
+impl Compared {
+    fn of(case: Case<'_>, args: &BenchArgs, streaming: &[Measured], batch: &[Measured]) -> Self {
+        Self {
+            query: case.query,
+            input: case.input,
+            threads: case.threads,
+            rows: streaming.first().map(|run| run.answer.rows),
+            postrider: Side::of(args.events, streaming),
+            datafusion: Side::of(args.events, batch),
+        }
+    }
+
+    /// How many times as fast as DataFusion.
+    fn ratio_wall(&self) -> f64 {
+        self.datafusion.wall_seconds / self.postrider.wall_seconds
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "query": self.query.name(),
+            "sql": self.query.streaming(),
+            "input": self.input.name(),
+            "rows": self.rows,
+            "parallelism": self.threads,
+            "postrider": self.postrider.json(),
+            "datafusion": self.datafusion.json(),
+            "ratio_wall": rounded(self.ratio_wall()),
+            "ratio_cpu": rounded(self.datafusion.cpu_seconds / self.postrider.cpu_seconds),
+        })
+    }
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

@@ -10,11 +10,11 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use postrider_connect::{DeadLetterSink, JsonDecoder, JsonOptions, SinkSpec, SourceSpec};
 use postrider_core::{
-    Clock, DataSink, Diagnostic, Diagnostics, PipelineName, Reject, SinkError, SinkPosition,
-    TableOptions,
+    Clock, DataSink, Diagnostic, Diagnostics, Format, PipelineName, Reject, SinkError,
+    SinkPosition, TableOptions,
 };
 use postrider_engine::{Connectors, JournalSource, SourceParts};
-use postrider_plan::{Format, Program, Query, SinkTarget, Table};
+use postrider_plan::{Program, Query, SinkTarget, Table};
 use postrider_store::Log;
 
 use crate::console;
@@ -70,16 +70,28 @@ fn check_table(program: &Program, table: &Table) -> Vec<Diagnostic> {
             vec![postrider_connect::unknown_connector(name, Some(connector_range(program, table)))]
         }
         (COLLECTOR, _) if filled.is_some() => vec![not_written(table)],
+        (COLLECTOR | "email", _) if table.common.format != Format::Json => {
+            vec![postrider_connect::no_such_format(
+                "read",
+                &table.connector,
+                table.common.format,
+                &options,
+            )]
+        }
         (COLLECTOR, _) => CollectorOptions::read(options).err().unwrap_or_default(),
         ("email", _) => Vec::new(),
         // What no query uses is a sink if it can't be anything else.
         (name, Some(info)) if filled.is_some() || !info.source => {
             let schema = sink_schema(filled, table);
-            postrider_connect::check_sink(name, options, &schema).err().unwrap_or_default()
+            postrider_connect::check_sink(name, table.common.format, options, &schema)
+                .err()
+                .unwrap_or_default()
         }
         (name, _) => {
             let schema = table.physical_schema();
-            postrider_connect::check_source(name, options, &schema).err().unwrap_or_default()
+            postrider_connect::check_source(name, table.common.format, options, &schema)
+                .err()
+                .unwrap_or_default()
         }
     }
 }
@@ -116,13 +128,12 @@ impl Connectors for Wiring {
     }
 
     fn sink(&self, table: &Table, schema: SchemaRef) -> Result<Box<dyn DataSink>, Diagnostics> {
-        let changes = table.common.format == Format::DebeziumJson;
-        let spec = SinkSpec { changes, ..self.sink_spec(table.options.clone(), schema) };
+        let spec = self.sink_spec(table.common.format, table.options.clone(), schema);
         postrider_connect::open_sink(&table.connector, spec).map_err(Diagnostics)
     }
 
     fn print(&self, schema: SchemaRef) -> Box<dyn DataSink> {
-        let spec = self.sink_spec(TableOptions::default(), schema);
+        let spec = self.sink_spec(Format::Json, TableOptions::default(), schema);
         postrider_connect::open_sink("stdout", spec).unwrap_or_else(|_| Box::new(Nowhere))
     }
 
@@ -174,6 +185,7 @@ impl Wiring {
         }
         let spec = SourceSpec {
             options,
+            format: table.common.format,
             schema,
             base_dir: &self.dir,
             env: &environment,
@@ -183,11 +195,11 @@ impl Wiring {
         Ok((SourceParts { source: parts.source, decoder: parts.decoder }, parts.bounded))
     }
 
-    fn sink_spec(&self, options: TableOptions, schema: SchemaRef) -> SinkSpec<'_> {
+    fn sink_spec(&self, format: Format, options: TableOptions, schema: SchemaRef) -> SinkSpec<'_> {
         SinkSpec {
             options,
+            format,
             schema,
-            changes: false,
             base_dir: &self.dir,
             env: &environment,
             stdout: Arc::new(Mutex::new(console::Rows)),

@@ -10,8 +10,8 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
 use postrider_connect::{JsonDecoder, JsonOptions, SourceSpec, open_source};
 use postrider_core::{
-    Chunk, ChunkData, Clock, ClockTime, Decoder, OptionValue, Polled, Position, Sleep, TableOption,
-    TableOptions,
+    Chunk, ChunkData, Clock, ClockTime, Decoder, Format, OptionValue, Polled, Position, Sleep,
+    TableOption, TableOptions,
 };
 
 /// Chunks of a MiB, as the file source cuts them.
@@ -164,6 +164,7 @@ fn read_file(chunks: &[Chunk]) -> Result<(usize, f64), Box<dyn Error>> {
     let options = TableOptions::new("events", 0..0, [("path".to_owned(), path)].into());
     let spec = SourceSpec {
         options,
+        format: Format::Json,
         schema: schema(&[("ts", DataType::Utf8)]),
         base_dir: "/".as_ref(),
         env: &|_| None,

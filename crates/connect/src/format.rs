@@ -1,3 +1,9 @@
 //! Formats: bytes to rows and back.
 
+pub(crate) mod csv;
+pub(crate) mod files;
 pub(crate) mod json;
+pub(crate) mod parquet;
+pub(crate) mod raw_string;
+pub(crate) mod rejects;
+pub(crate) mod text_lines;

@@ -39,6 +39,6 @@ pub use format::json::{JsonDecoder, JsonOptions};
 pub use limits::RECORD_BYTES_MAX;
 pub use registry::{
     ConnectorInfo, SinkSpec, SourceParts, SourceSpec, check_sink, check_source, connectors,
-    open_sink, open_source, unknown_connector,
+    no_such_format, open_sink, open_source, unknown_connector,
 };
 pub use sink::SharedWriter;

@@ -27,6 +27,9 @@ pub(crate) const CONTEXT_WORDS_MAX: usize = 5;
 /// How many characters of a bad value a message quotes.
 pub(crate) const QUOTED_CHARS_MAX: usize = 60;
 
+/// How many rows of a Parquet file a chunk holds at most: as many as DataFusion's own batches.
+pub(crate) const PARQUET_ROWS: usize = 8192;
+
 /// How many generated rows a chunk holds at most.
 pub(crate) const GENERATED_ROWS: u64 = 8192;
 

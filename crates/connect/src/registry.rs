@@ -7,11 +7,11 @@ mod faults;
 use std::{fmt, ops::Range, path::Path, sync::Arc};
 
 use arrow_schema::{Schema, SchemaRef};
-use postrider_core::{Clock, DataSink, Decoder, Diagnostic, Source, TableOptions};
+use postrider_core::{Clock, DataSink, Decoder, Diagnostic, Format, Source, TableOptions};
 
 pub(crate) use self::faults::Faults;
 use crate::{
-    format::json::{JsonDecoder, JsonOptions, holds},
+    format::{files as formats, json::holds},
     sink::{
         SharedWriter, blackhole,
         debezium::{DebeziumSink, envelope},
@@ -55,6 +55,8 @@ pub fn connectors() -> &'static [ConnectorInfo] {
 pub struct SourceSpec<'a> {
     /// The options that are left to the connector.
     pub options: TableOptions,
+    /// How its records are written.
+    pub format: Format,
     /// The columns to decode.
     pub schema: SchemaRef,
     /// Where relative paths start.
@@ -94,10 +96,10 @@ impl fmt::Debug for SourceParts {
 pub struct SinkSpec<'a> {
     /// The options that are left to the connector.
     pub options: TableOptions,
-    /// The columns that will be written.
+    /// How they are written.
+    pub format: Format,
+    /// The columns that will be written; for `debezium_json` the first is the kind of each row.
     pub schema: SchemaRef,
-    /// Whether they are written as changes (`debezium_json`). Then the first column is the kind of each row.
-    pub changes: bool,
     /// Where relative paths start.
     pub base_dir: &'a Path,
     /// Looks up an environment variable.
@@ -131,13 +133,17 @@ pub fn open_source(connector: &str, spec: SourceSpec<'_>) -> Result<SourceParts,
 /// As [`open_source`].
 pub fn check_source(
     connector: &str,
+    format: Format,
     options: TableOptions,
     schema: &SchemaRef,
 ) -> Result<(), Vec<Diagnostic>> {
-    let json = || JsonDecoder::new(Arc::clone(schema), JsonOptions::default()).map(drop);
+    let columns = || formats::check(format, schema);
     match connector {
-        "single_file" => files::SingleFileOptions::take(options).and_then(|_| json()),
-        "filesystem" => files::FolderOptions::take(options).and_then(|_| json()),
+        "single_file" => files::SingleFileOptions::take(options).and_then(|_| columns()),
+        "filesystem" => files::FolderOptions::take(options).and_then(|_| columns()),
+        _ if format != Format::Json => {
+            Err(vec![no_such_format("read", connector, format, &options)])
+        }
         "generator" => generator::check(options, schema),
         _ => Err(vec![no_such("read", connector, &options)]),
     }
@@ -151,13 +157,16 @@ pub fn open_sink(
     connector: &str,
     spec: SinkSpec<'_>,
 ) -> Result<Box<dyn DataSink>, Vec<Diagnostic>> {
-    if spec.changes {
+    if spec.format == Format::DebeziumJson {
         let schema = envelope(&spec.schema);
-        let inner = open_sink(connector, SinkSpec { schema, changes: false, ..spec })?;
+        let inner = open_sink(connector, SinkSpec { schema, format: Format::Json, ..spec })?;
         return Ok(Box::new(DebeziumSink { inner }));
     }
     check_written(connector, &spec.schema)?;
     match connector {
+        _ if spec.format != Format::Json => {
+            Err(vec![no_such_format("written", connector, spec.format, &spec.options)])
+        }
         "single_file" => single_file::open(spec),
         "filesystem" => folder::open(spec),
         "stdout" => stdout::open(spec),
@@ -172,11 +181,15 @@ pub fn open_sink(
 /// As [`open_sink`].
 pub fn check_sink(
     connector: &str,
+    format: Format,
     options: TableOptions,
     schema: &SchemaRef,
 ) -> Result<(), Vec<Diagnostic>> {
     check_written(connector, schema)?;
     match connector {
+        _ if !matches!(format, Format::Json | Format::DebeziumJson) => {
+            Err(vec![no_such_format("written", connector, format, &options)])
+        }
         "single_file" => single_file::SingleFileOptions::take(options).map(drop),
         "filesystem" => folder::FolderOptions::take(options).map(drop),
         "stdout" => stdout::take_options(options),
@@ -226,6 +239,27 @@ fn no_such(action: &str, connector: &str, options: &TableOptions) -> Diagnostic 
         participle(action),
         able.join(", ")
     ))
+}
+
+/// The fault of a format that a connector does not have.
+pub fn no_such_format(
+    action: &str,
+    connector: &str,
+    format: Format,
+    options: &TableOptions,
+) -> Diagnostic {
+    let format = format.name();
+    let message = match action {
+        "written" => {
+            format!("table `{}`: format '{format}' can be read, but not written", options.table)
+        }
+        _ => format!("table `{}`: connector '{connector}' has no format '{format}'", options.table),
+    };
+    let hint = match action {
+        "written" => "write 'json', one object a line",
+        _ => "leave the option out; 'single_file' and 'filesystem' read every format",
+    };
+    Diagnostic::error("PR0301", message).at(options.table_range.clone()).hint(hint)
 }
 
 fn participle(action: &str) -> &'static str {

@@ -3,3 +3,5 @@
 pub(crate) mod files;
 pub(crate) mod generator;
 mod lines;
+
+pub(crate) use lines::LineFile;

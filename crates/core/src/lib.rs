@@ -20,6 +20,7 @@
 
 mod clock;
 mod diagnostic;
+mod format;
 mod ids;
 mod message;
 mod options;
@@ -29,6 +30,7 @@ mod time;
 
 pub use clock::{Clock, ClockTime, Sleep};
 pub use diagnostic::{Diagnostic, Diagnostics, ErrorKind, Severity, Span};
+pub use format::Format;
 pub use ids::{Generation, PipelineName, SendId, SendIdentity, SubjectId, WorkspaceId};
 pub use message::{Barrier, Batch, EpochKind, Message};
 pub use options::{OptionValue, TableOption, TableOptions};

@@ -57,6 +57,8 @@ pub enum ChunkData {
     Lines(Bytes),
     /// Pushed events.
     Records(Vec<Record>),
+    /// Rows as a columnar file has them, in its own types. Row `n` is at the chunk's start offset plus `n`.
+    Rows(RecordBatch),
     /// Row numbers `start.offset .. end.offset`, for sources that compute their rows.
     Numbers,
 }

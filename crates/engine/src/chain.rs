@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions},
-    compute::{filter, filter_record_batch, prep_null_mask_filter},
+    array::{
+        Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, TimestampNanosecondArray,
+        UInt32Array,
+    },
+    compute::{filter, filter_record_batch, prep_null_mask_filter, take},
     datatypes::{SchemaRef, TimestampNanosecondType},
 };
 use datafusion::{
@@ -13,7 +16,11 @@ use datafusion::{
 };
 use postrider_core::Batch;
 
-use crate::changes::{kinds_of, mend};
+use crate::{
+    calendar::Calendar,
+    changes::{kinds_of, mend},
+    operator::Grid,
+};
 
 /// One stateless operator.
 #[derive(Debug, Clone)]
@@ -25,8 +32,24 @@ pub(crate) enum ChainStep {
     FilterChanges(Arc<dyn PhysicalExpr>),
     /// Computes new columns.
     Project(Arc<[Arc<dyn PhysicalExpr>]>, SchemaRef),
+    /// Puts the start of each row's window in place of its time zone, and the last time of that window in place of its own.
+    OwnDays {
+        calendar: Calendar,
+        /// Where the zone stands.
+        zone: usize,
+        schema: SchemaRef,
+    },
+    /// Repeats each row for each of its windows, with their starts, ends and last times as columns, and the last time as its own.
+    Windows {
+        grid: Grid,
+        /// How much later than a row the last time of a window may be that it is in.
+        reach_ns: i64,
+        schema: SchemaRef,
+    },
     /// Picks columns by position; costs nothing.
     Pick(Arc<[usize]>, SchemaRef),
+    /// Appends the times of the rows as a column, for a step whose expressions read them.
+    Time(SchemaRef),
 }
 
 /// Stateless operators in order.
@@ -47,10 +70,20 @@ impl Chain {
                 ChainStep::Project(expressions, schema) => {
                     Batch { rows: project(&batch.rows, expressions, schema)?, times: batch.times }
                 }
+                ChainStep::OwnDays { calendar, zone, schema } => {
+                    own_days(&batch, *calendar, *zone, schema)?
+                }
+                ChainStep::Windows { grid, schema, .. } => in_windows(&batch, *grid, schema)?,
                 ChainStep::Pick(columns, schema) => {
                     let picked =
                         columns.iter().map(|&column| Arc::clone(batch.rows.column(column)));
                     let rows = new_batch(schema, picked.collect(), batch.rows.num_rows())?;
+                    Batch { rows, times: batch.times }
+                }
+                ChainStep::Time(schema) => {
+                    let mut columns = batch.rows.columns().to_vec();
+                    columns.push(Arc::new(batch.times.clone()));
+                    let rows = new_batch(schema, columns, batch.rows.num_rows())?;
                     Batch { rows, times: batch.times }
                 }
             };
@@ -98,6 +131,36 @@ fn project(
         .map(|expression| expression.evaluate(rows)?.into_array(rows.num_rows()))
         .collect::<Result<Vec<_>>>()?;
     new_batch(schema, columns, rows.num_rows())
+}
+
+fn in_windows(batch: &Batch, grid: Grid, schema: &SchemaRef) -> Result<Batch> {
+    let count = batch.times.len();
+    let mut rows = Vec::with_capacity(count);
+    let (mut starts, mut ends) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    for (row, &time) in (0_u32..).zip(batch.times.values()) {
+        for (start, end) in grid.windows_at(time) {
+            rows.push(row);
+            starts.push(start);
+            ends.push(end);
+        }
+    }
+    let (rows, count) = (UInt32Array::from(rows), starts.len());
+    let repeated = batch.rows.columns().iter().map(|column| take(column, &rows, None));
+    let mut columns = repeated.collect::<std::result::Result<Vec<_>, _>>()?;
+    let ends = TimestampNanosecondArray::from(ends);
+    let lasts: TimestampNanosecondArray = ends.unary(|end| end - 1);
+    columns.push(Arc::new(TimestampNanosecondArray::from(starts)));
+    columns.push(Arc::new(ends));
+    columns.push(Arc::new(lasts.clone()));
+    Ok(Batch { rows: new_batch(schema, columns, count)?, times: lasts })
+}
+
+fn own_days(batch: &Batch, calendar: Calendar, zone: usize, schema: &SchemaRef) -> Result<Batch> {
+    let (starts, lasts) =
+        calendar.windows(batch.rows.column(zone).as_string::<i32>(), &batch.times)?;
+    let mut columns = batch.rows.columns().to_vec();
+    columns[zone] = Arc::new(starts);
+    Ok(Batch { rows: new_batch(schema, columns, lasts.len())?, times: lasts })
 }
 
 /// A batch that may have no column at all, as under `count(*)`.

@@ -146,7 +146,9 @@ fn steps(output: &Output, words: &Words) -> String {
             Some(format!("where {}", words.of(predicate)))
         }
         ChainStep::Project(..) => Some("compute columns".to_owned()),
-        ChainStep::Pick(..) => None,
+        ChainStep::OwnDays { .. } => Some("find the day in each row's time zone".to_owned()),
+        ChainStep::Windows { .. } => Some("put each row into its windows".to_owned()),
+        ChainStep::Pick(..) | ChainStep::Time(_) => None,
     });
     let mut steps: Vec<_> = steps.collect();
     steps.dedup();

@@ -33,12 +33,17 @@ pub(crate) fn stage_identity(node: &LogicalPlan, earlier: &[StageNode]) -> Strin
     if let LogicalPlan::Extension(Extension { node }) = node
         && let Some(aggregate) = node.as_any().downcast_ref::<WindowAggregate>()
     {
-        hasher.update(format!("{:?}\n", aggregate.window).as_bytes());
+        hasher.update(window(aggregate).as_bytes()).update(b"\n");
     }
     node.inputs().into_iter().for_each(|input| add_scanned(&mut hasher, input));
     let identity = hasher.finalize().to_hex().to_string();
     let same = earlier.iter().filter(|stage| stage.identity.starts_with(&identity)).count();
     if same == 0 { identity } else { format!("{identity}-{}", same + 1) }
+}
+
+/// A window as the first version wrote it, which knew no offsets: its state goes on.
+fn window(node: &WindowAggregate) -> String {
+    format!("{:?}", node.window).replace(", offset_ns: 0 }", " }")
 }
 
 fn add_scanned(hasher: &mut blake3::Hasher, plan: &LogicalPlan) {
@@ -57,5 +62,9 @@ fn add_table(hasher: &mut blake3::Hasher, table: &Table) {
     }
     if let Some(watermark) = &table.watermark {
         hasher.update(format!("{} {}\n", watermark.column, watermark.expr).as_bytes());
+    }
+    // It decides which records become rows.
+    if let Some(skew) = table.common.max_future_skew {
+        hasher.update(format!("at most {skew} ahead\n").as_bytes());
     }
 }

@@ -18,6 +18,7 @@
 //! Flow: source -> `runtime::ingest` (range) -> `runtime::prepare` (decode, event time, `chain`,
 //! `exchange`) -> `runtime::stage` (`operator`) -> `runtime::sinks` -> `runtime::coordinator` (seal).
 
+mod calendar;
 mod chain;
 mod changes;
 mod clock;

@@ -8,11 +8,13 @@ mod aggregate;
 mod conformance;
 mod deferred;
 mod distinct;
+mod distinct_count;
 mod interval_join;
 mod keys;
 mod over;
 #[cfg(test)]
 mod pauses;
+mod rank;
 mod rows;
 mod session;
 mod slicing;
@@ -34,7 +36,10 @@ use interval_join::IntervalJoin;
 pub(crate) use interval_join::IntervalJoinSpec;
 use over::Over;
 pub(crate) use over::{OverCall, OverSpec, RunningAggregate};
+pub(crate) use rank::RankSpec;
+use rank::RankedWindows;
 use session::SessionWindows;
+pub(crate) use slicing::Grid;
 use slicing::SlicingWindows;
 use state::merged_from;
 pub(crate) use state::{RestoredPart, StatePart, StateSnapshot, reroute};
@@ -116,6 +121,8 @@ pub(crate) enum Advanced {
 pub(crate) enum OperatorSpec {
     /// A windowed aggregate.
     Window(Window, AggregateSpec),
+    /// Ranks within windows.
+    Rank(RankSpec),
     /// A join of two inputs within bounds of time.
     IntervalJoin(IntervalJoinSpec),
     /// Window functions over rows in the order of time.
@@ -128,10 +135,9 @@ impl OperatorSpec {
     /// The columns of the operator's state rows.
     pub(crate) fn state_schema(&self) -> Result<SchemaRef> {
         match self {
-            Self::Window(Window::Tumble { .. } | Window::Hop { .. }, spec) => {
-                SlicingWindows::state_schema(spec)
-            }
             Self::Window(Window::Session { .. }, spec) => SessionWindows::state_schema(spec),
+            Self::Window(_, spec) => SlicingWindows::state_schema(spec),
+            Self::Rank(spec) => Ok(spec.state_schema()),
             Self::IntervalJoin(spec) => Ok(spec.state_schema()),
             Self::Over(spec) => spec.state_schema(),
             Self::Updating(spec) => spec.state_schema(),
@@ -141,7 +147,10 @@ impl OperatorSpec {
     /// How many columns of a state row are the key.
     pub(crate) fn keys(&self) -> usize {
         match self {
-            Self::Window(_, spec) => spec.key_schema.fields().len(),
+            Self::Window(window, spec) => {
+                spec.key_schema.fields().len() - usize::from(brings_window(*window))
+            }
+            Self::Rank(spec) => spec.keys,
             Self::IntervalJoin(spec) => spec.keys,
             Self::Over(spec) => spec.keys,
             Self::Updating(spec) => spec.keys(),
@@ -151,10 +160,8 @@ impl OperatorSpec {
     /// How far behind the watermark a row may be that its state still depends on, in nanoseconds; `None` if there is no limit.
     pub(crate) fn reach(&self) -> Option<i64> {
         match self {
-            Self::Window(Window::Tumble { size_ns } | Window::Hop { size_ns, .. }, _) => {
-                Some(*size_ns)
-            }
-            Self::Window(Window::Session { .. }, _) => None,
+            Self::Window(window, _) => window.reach_ns(),
+            Self::Rank(spec) => Some(spec.reach_ns),
             Self::IntervalJoin(spec) => Some(spec.reach(0).max(spec.reach(1)).max(0)),
             Self::Over(spec) => spec.reach(),
             Self::Updating(_) => None,
@@ -164,18 +171,22 @@ impl OperatorSpec {
     /// A new, empty operator.
     pub(crate) fn build(&self) -> Result<Box<dyn Operator>> {
         match self {
-            Self::Window(Window::Tumble { size_ns }, spec) => {
-                Ok(Box::new(SlicingWindows::new(*size_ns, *size_ns, spec.clone())))
-            }
-            Self::Window(Window::Hop { slide_ns, size_ns }, spec) => {
-                Ok(Box::new(SlicingWindows::new(*slide_ns, *size_ns, spec.clone())))
-            }
+            Self::Rank(spec) => Ok(Box::new(RankedWindows::new(spec.clone()))),
             Self::Window(Window::Session { gap_ns }, spec) => {
                 Ok(Box::new(SessionWindows::new(*gap_ns, spec.clone())?))
+            }
+            Self::Window(window, spec) => {
+                let grid = Grid::of(*window).unwrap_or_else(Grid::own);
+                Ok(Box::new(SlicingWindows::new(grid, spec.clone())))
             }
             Self::IntervalJoin(spec) => Ok(Box::new(IntervalJoin::new(spec.clone()))),
             Self::Over(spec) => Ok(Box::new(Over::new(spec.clone())?)),
             Self::Updating(spec) => Ok(Box::new(Updating::new(spec.as_ref().clone())?)),
         }
     }
+}
+
+/// Whether rows bring their window along: its start is the last column of their key, and their time the last of it.
+pub(crate) const fn brings_window(window: Window) -> bool {
+    matches!(window, Window::Calendar { zone: None, .. } | Window::Given { .. })
 }

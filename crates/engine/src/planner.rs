@@ -7,7 +7,9 @@
 mod expressions;
 mod joins;
 mod over;
+mod ranks;
 mod sources;
+mod step_input;
 mod updating;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -20,16 +22,17 @@ use datafusion::{
         expressions::{Column, lit},
     },
 };
-use postrider_core::{Diagnostic, Diagnostics, format_duration};
+use postrider_core::{Diagnostic, Diagnostics, Format, format_duration};
 use postrider_plan::{
-    Format, IntervalJoin, Over, Program, Query, SinkTarget, Table, UpdatingAggregate, Window,
-    WindowAggregate, is_updating,
+    IntervalJoin, Over, Program, Query, SinkTarget, Table, UpdatingAggregate, Window,
+    WindowAggregate, WindowRank, WindowRows, is_updating,
 };
 
 pub(crate) use self::sources::scanned_table;
 use self::{
     expressions::{aggregate_inputs, physical, projection},
     sources::SourceUse,
+    step_input::StepInput,
 };
 use crate::{
     chain::{Chain, ChainStep},
@@ -38,7 +41,7 @@ use crate::{
     exchange::Route,
     explain::of_expression,
     identity::stage_identity,
-    operator::OperatorSpec,
+    operator::{Grid, OperatorSpec},
 };
 
 /// Plans a program.
@@ -161,13 +164,18 @@ impl Planner {
         extension: &Extension,
         plan: &LogicalPlan,
     ) -> Result<Vec<Branch>, Diagnostics> {
+        let node = extension.node.as_any();
+        if let Some(rows) = node.downcast_ref::<WindowRows>() {
+            return self.window_rows(rows);
+        }
         let known = self.lowered.iter().find(|(other, _)| other == plan);
         if let Some((_, stage)) = known {
             return Ok(vec![Branch { origin: Origin::Stage(*stage), chain: Chain::default() }]);
         }
-        let node = extension.node.as_any();
         let branches = if let Some(window) = node.downcast_ref::<WindowAggregate>() {
             self.window(window, plan)?
+        } else if let Some(rank) = node.downcast_ref::<WindowRank>() {
+            self.rank(rank, plan)?
         } else if let Some(join) = node.downcast_ref::<IntervalJoin>() {
             self.interval_join(join, plan)?
         } else if let Some(over) = node.downcast_ref::<Over>() {
@@ -196,32 +204,45 @@ impl Planner {
     }
 
     fn filter(&mut self, filter: &Filter) -> Result<Vec<Branch>, Diagnostics> {
-        let predicate = physical(&filter.predicate, filter.input.schema())?;
-        let mut branches = self.lower(&filter.input)?;
-        let updating = is_updating(&filter.input);
-        for branch in &mut branches {
-            let predicate = Arc::clone(&predicate);
-            branch.chain.0.push(if updating {
-                ChainStep::FilterChanges(predicate)
-            } else {
-                ChainStep::Filter(predicate)
-            });
+        let relation = filter.input.schema();
+        let input = StepInput::of([&filter.predicate], relation)?;
+        let predicate = physical(&input.resolve(&filter.predicate)?, input.schema())?;
+        let mut steps: Vec<_> = input.step().into_iter().collect();
+        steps.push(if is_updating(&filter.input) {
+            ChainStep::FilterChanges(predicate)
+        } else {
+            ChainStep::Filter(predicate)
+        });
+        if steps.len() > 1 {
+            let columns = (0..relation.fields().len()).collect();
+            steps.push(ChainStep::Pick(columns, Arc::new(relation.as_arrow().clone())));
         }
-        Ok(branches)
+        let limited = ranks::limited(filter);
+        self.behind(limited.as_ref().unwrap_or(&filter.input), &steps)
     }
 
     fn projection(&mut self, node: &Projection) -> Result<Vec<Branch>, Diagnostics> {
-        let mut expressions = projection(&node.expr, node.input.schema())?;
+        let input = StepInput::of(&node.expr, node.input.schema())?;
+        let mut expressions = projection(&node.expr, &input)?;
         let mut schema = Arc::new(node.schema.as_arrow().clone());
         if is_updating(&node.input) {
             expressions.push(kinds_at(node.input.schema().fields().len()));
             schema = with_kinds(&schema);
         }
-        let expressions: Arc<[_]> = expressions.into();
-        let mut branches = self.lower(&node.input)?;
+        let mut steps: Vec<_> = input.step().into_iter().collect();
+        steps.push(ChainStep::Project(expressions.into(), schema));
+        self.behind(&node.input, &steps)
+    }
+
+    /// The branches of a plan with some more steps.
+    fn behind(
+        &mut self,
+        plan: &LogicalPlan,
+        steps: &[ChainStep],
+    ) -> Result<Vec<Branch>, Diagnostics> {
+        let mut branches = self.lower(plan)?;
         for branch in &mut branches {
-            let step = ChainStep::Project(Arc::clone(&expressions), Arc::clone(&schema));
-            branch.chain.0.push(step);
+            branch.chain.0.extend_from_slice(steps);
         }
         Ok(branches)
     }
@@ -239,13 +260,26 @@ impl Planner {
         Ok(branches)
     }
 
+    /// Puts rows into their windows. It is no stage: the step goes behind whatever the rows come from.
+    fn window_rows(&mut self, node: &WindowRows) -> Result<Vec<Branch>, Diagnostics> {
+        let (Some(grid), Some(reach_ns)) = (Grid::of(node.window), node.window.reach_ns()) else {
+            return Err(Diagnostic::error("PR0420", "rows can't be put into these windows").into());
+        };
+        let schema = Arc::new(node.schema.as_arrow().clone());
+        let mut branches = self.lower(&node.input)?;
+        for branch in &mut branches {
+            branch.chain.0.push(ChainStep::Windows { grid, reach_ns, schema: Arc::clone(&schema) });
+        }
+        Ok(branches)
+    }
+
     fn window(
         &mut self,
         node: &WindowAggregate,
         plan: &LogicalPlan,
     ) -> Result<Vec<Branch>, Diagnostics> {
         let branches = self.lower(&node.input)?;
-        let (step, spec) = aggregate_inputs(node)?;
+        let (steps, spec) = aggregate_inputs(node)?;
         let keys = node.group_exprs.len();
         let stage = self.flow.stages.len();
         let identity = stage_identity(plan, &self.flow.stages);
@@ -257,7 +291,7 @@ impl Planner {
             updating: false,
         });
         for mut branch in branches {
-            branch.chain.0.push(step.clone());
+            branch.chain.0.extend_from_slice(&steps);
             self.connect(branch, Target::Stage(stage), 0, Route::Hash { keys });
         }
         Ok(vec![Branch { origin: Origin::Stage(stage), chain: Chain::default() }])
@@ -309,15 +343,28 @@ fn words(node: &WindowAggregate) -> StageWords {
     let each =
         if keys.is_empty() { "".to_owned() } else { format!(" for each {}", keys.join(", ")) };
     let state = match node.window {
-        Window::Tumble { size_ns } => format!(
+        Window::Tumble { size_ns, .. } => format!(
             "partial aggregates{each}, dropped when the watermark passes the end of the {} window",
             format_duration(size_ns)
         ),
-        Window::Hop { slide_ns, size_ns } => format!(
+        Window::Hop { slide_ns, size_ns, .. } => format!(
             "partial aggregates{each} in slices, each kept for {} (a result every {})",
             format_duration(size_ns),
             format_duration(slide_ns)
         ),
+        Window::Cumulate { step_ns, size_ns, .. } => format!(
+            "partial aggregates{each}, kept for {} (a result every {})",
+            format_duration(size_ns),
+            format_duration(step_ns)
+        ),
+        Window::Calendar { period, .. } => format!(
+            "partial aggregates{each}, dropped when the watermark passes the end of the window of {period}"
+        ),
+        Window::Given { .. } => {
+            format!(
+                "partial aggregates{each}, dropped when the watermark passes the end of their window"
+            )
+        }
         Window::Session { gap_ns } => format!(
             "the open session{each}, until the watermark is {} behind its last row",
             format_duration(gap_ns)

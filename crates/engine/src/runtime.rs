@@ -17,6 +17,7 @@ pub(crate) mod replay;
 pub(crate) mod report;
 pub(crate) mod restore;
 pub(crate) mod resume;
+mod row_text;
 pub(crate) mod seal;
 pub(crate) mod sinks;
 pub(crate) mod stage;

@@ -6,10 +6,12 @@
 //! | [`Query`] | a plan and the sink that takes its rows |
 //! | [`Table`] | one `CREATE TABLE`: columns, connector, options, watermark |
 //! | [`WindowAggregate`] | an aggregate whose groups include an event-time [`Window`] |
+//! | [`WindowRows`] | rows, once for each window that they are in |
+//! | [`WindowRank`] | the ranks of a window's results within it |
 //! | [`IntervalJoin`] | a join of two streams whose event times are within [`TimeBounds`] |
 //! | [`UpdatingAggregate`] | an aggregate without a window, whose rows change |
-//! | [`StreamJoin`] | a join of all rows so far |
 //! | [`Over`] | window functions over the rows of a stream, `OVER (PARTITION BY .. ORDER BY ts ..)`, and what [`Memory`] they need |
+//! | [`RowTime`] | `row_time()`, in whose place the engine puts the time of a row |
 //! | [`StreamTable`] | a [`Table`] as DataFusion's planner sees it |
 //!
 //! Owns: these types. Does not own: SQL text (`postrider-sql` makes programs) or execution
@@ -23,20 +25,26 @@ mod changes;
 mod interval_join;
 mod over;
 mod program;
-mod stream_join;
+mod row_time;
 mod table;
 mod updating_aggregate;
 mod window;
 mod window_aggregate;
+mod window_rank;
+mod window_rows;
+mod zone;
 
 pub use changes::is_updating;
 pub use interval_join::{IntervalJoin, TimeBounds};
 pub use over::{Endless, KeptRows, Memory, Over};
 pub use program::{Program, Query, SinkTarget};
-pub use stream_join::StreamJoin;
+pub use row_time::RowTime;
 pub use table::{
-    AtEnd, BadData, Column, CommonOptions, Format, StreamTable, Table, TableRole, WatermarkDef,
+    AtEnd, BadData, Column, CommonOptions, StreamTable, Table, TableRole, WatermarkDef,
 };
 pub use updating_aggregate::UpdatingAggregate;
-pub use window::{Window, window_type};
+pub use window::{Period, Window, window_type};
 pub use window_aggregate::WindowAggregate;
+pub use window_rank::{Ranking, WindowRank};
+pub use window_rows::WindowRows;
+pub use zone::Zone;

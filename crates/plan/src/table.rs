@@ -6,7 +6,7 @@ use datafusion::{
     arrow::datatypes::{DataType, Field, Schema, SchemaRef},
     logical_expr::{Expr, TableSource},
 };
-use postrider_core::TableOptions;
+use postrider_core::{Format, TableOptions};
 
 /// A declared table: a source, a sink, or not used at all.
 #[derive(Debug, Clone)]
@@ -89,6 +89,9 @@ pub struct CommonOptions {
     pub idle_timeout: Option<i64>,
     /// Whether the clock of an idle table runs on.
     pub idle_advance: bool,
+    /// How far ahead of the epoch clock an event time may be, in nanoseconds; `None`: as far as it likes. A record that is further
+    /// ahead can't become a row.
+    pub max_future_skew: Option<i64>,
     /// What the end of bounded input does to an action sink.
     pub at_end: AtEnd,
     /// What `type = '..'` says the table is for.
@@ -103,6 +106,7 @@ impl Default for CommonOptions {
             bad_data: BadData::DeadLetter,
             idle_timeout: None,
             idle_advance: true,
+            max_future_skew: None,
             at_end: AtEnd::Observed,
             role: None,
             format: Format::Json,
@@ -144,15 +148,6 @@ impl fmt::Display for TableRole {
             Self::Sink => "sink",
         })
     }
-}
-
-/// How records are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// One JSON object a record.
-    Json,
-    /// One change a record: `{"before": .., "after": .., "op": "c"}`, where `op` is `c` (created), `u` (updated) or `d` (deleted).
-    DebeziumJson,
 }
 
 /// A [`Table`] as the planner sees it. Scans carry it, so that the engine finds the table again.

@@ -20,6 +20,8 @@ pub struct WindowAggregate {
     pub window: Window,
     /// Position of the window struct among the group columns of the output.
     pub window_index: usize,
+    /// What the window needs of a row besides its time: its zone, if that decides, or the start of the window that is given.
+    pub window_exprs: Vec<Expr>,
     /// The other groups, in order.
     pub group_exprs: Vec<Expr>,
     /// The aggregates, in order.
@@ -42,11 +44,13 @@ impl UserDefinedLogicalNodeCore for WindowAggregate {
     }
 
     fn expressions(&self) -> Vec<Expr> {
-        self.group_exprs.iter().chain(&self.aggr_exprs).cloned().collect()
+        let groups = self.group_exprs.iter().chain(&self.window_exprs);
+        groups.chain(&self.aggr_exprs).cloned().collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "WindowAggregate: {}", self.window)?;
+        write_list(f, "of", &self.window_exprs)?;
         write_list(f, "by", &self.group_exprs)?;
         write_list(f, "computing", &self.aggr_exprs)
     }
@@ -56,14 +60,16 @@ impl UserDefinedLogicalNodeCore for WindowAggregate {
         mut exprs: Vec<Expr>,
         mut inputs: Vec<LogicalPlan>,
     ) -> Result<Self> {
-        if exprs.len() != self.group_exprs.len() + self.aggr_exprs.len() {
+        if exprs.len() != self.expressions().len() {
             return internal_err!("WindowAggregate got {} expressions", exprs.len());
         }
         let (Some(input), true) = (inputs.pop(), inputs.is_empty()) else {
             return internal_err!("WindowAggregate has exactly one input");
         };
-        let aggr_exprs = exprs.split_off(self.group_exprs.len());
-        Ok(Self { input: Arc::new(input), group_exprs: exprs, aggr_exprs, ..self.clone() })
+        let mut window_exprs = exprs.split_off(self.group_exprs.len());
+        let aggr_exprs = window_exprs.split_off(self.window_exprs.len());
+        let input = Arc::new(input);
+        Ok(Self { input, group_exprs: exprs, window_exprs, aggr_exprs, ..self.clone() })
     }
 
     /// Groups decide which rows exist and no aggregate is dropped, so the needed input does not
@@ -71,7 +77,8 @@ impl UserDefinedLogicalNodeCore for WindowAggregate {
     fn necessary_children_exprs(&self, _output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
         let schema = self.input.schema();
         let mut columns: Vec<&Column> = Vec::new();
-        for expr in self.group_exprs.iter().chain(&self.aggr_exprs) {
+        let exprs = self.expressions();
+        for expr in &exprs {
             columns.extend(expr.column_refs());
         }
         let mut needed = Vec::with_capacity(columns.len());
@@ -91,8 +98,7 @@ impl PartialOrd for WindowAggregate {
             Ordering::Equal => {}
             unequal => return Some(unequal),
         }
-        let rest =
-            |node: &Self| format!("{:?} {:?} {:?}", node.group_exprs, node.aggr_exprs, node.input);
+        let rest = |node: &Self| format!("{:?} {:?}", node.expressions(), node.input);
         match rest(self).cmp(&rest(other)) {
             Ordering::Equal if self != other => None,
             order => Some(order),
@@ -139,8 +145,9 @@ mod tests {
         ]);
         WindowAggregate {
             input: Arc::new(input),
-            window: Window::Tumble { size_ns: 1_000_000_000 },
+            window: Window::Tumble { size_ns: 1_000_000_000, offset_ns: 0 },
             window_index: 0,
+            window_exprs: vec![],
             group_exprs: vec![col("t.c")],
             aggr_exprs: vec![sum(col("t.a"))],
             schema: output.to_dfschema_ref().unwrap_or_else(|_| Arc::new(DFSchema::empty())),

@@ -7,13 +7,16 @@ use datafusion::{
     common::{Result, TableReference, config::ConfigOptions, plan_err},
     logical_expr::{
         AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, TableType, WindowUDF,
-        planner::{ContextProvider, ExprPlanner, TypePlanner},
+        planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner},
     },
 };
 use postrider_plan::{StreamTable, Table};
 use sqlparser::ast::{Ident, ObjectName};
 
-use crate::{checks::Extent, functions::Functions, types::StreamTypes};
+use crate::{
+    checks::Extent, functions::Functions, macros::Macros, types::StreamTypes,
+    window_tables::WindowTables,
+};
 
 /// Tables, views and functions.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub(crate) struct Catalog {
     /// By lower-case name.
     pub(crate) views: BTreeMap<String, View>,
     pub(crate) functions: Functions,
+    pub(crate) macros: Macros,
+    relations: [Arc<dyn RelationPlanner>; 1],
     config: ConfigOptions,
 }
 
@@ -44,6 +49,8 @@ impl Catalog {
             tables: BTreeMap::new(),
             views: BTreeMap::new(),
             functions: Functions::new(),
+            macros: Macros::default(),
+            relations: [Arc::new(WindowTables)],
             config,
         }
     }
@@ -84,6 +91,10 @@ impl ContextProvider for Catalog {
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
         &self.functions.planners
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &self.relations
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {

@@ -14,9 +14,9 @@ use datafusion::{
         Distinct, Expr, Extension, LogicalPlan, LogicalPlanBuilder, expr::AggregateFunction,
     },
 };
-use postrider_core::{Diagnostic, format_duration};
+use postrider_core::{Diagnostic, Format};
 use postrider_plan::{
-    Format, IntervalJoin, Over, StreamJoin, Table, UpdatingAggregate, WindowAggregate, is_updating,
+    IntervalJoin, Over, RowTime, Table, UpdatingAggregate, WindowAggregate, WindowRank, is_updating,
 };
 
 use crate::{codes, lower, text::SourceText, walk};
@@ -83,10 +83,13 @@ fn refuse(
     source: &SourceText<'_>,
     within: &Range<usize>,
 ) -> Option<Diagnostic> {
-    let LogicalPlan::Extension(extension) = node else { return None };
     let input = node.inputs().into_iter().find(|input| is_updating(input))?;
+    if node.expressions().iter().any(RowTime::is_in) {
+        return Some(not_final("row_time()", input, source, within));
+    }
+    let LogicalPlan::Extension(extension) = node else { return None };
     let node = extension.node.as_any();
-    let what = if node.is::<WindowAggregate>() {
+    let what = if node.is::<WindowAggregate>() || node.is::<WindowRank>() {
         "a window"
     } else if node.is::<Over>() {
         "OVER"
@@ -147,12 +150,10 @@ pub(crate) fn check_sink(
     )
 }
 
-/// Why rows change.
-enum Cause {
-    /// An aggregate without a window, and its groups.
-    Aggregate(Option<AggregateFunction>, Vec<String>),
-    /// A join whose rows beside NULLs are taken back.
-    Padded,
+/// The aggregate that rows change by: its first function, if it has one, and its groups.
+struct Cause {
+    function: Option<AggregateFunction>,
+    keys: Vec<String>,
 }
 
 impl Cause {
@@ -161,49 +162,39 @@ impl Cause {
         if let Some(input) = plan.inputs().into_iter().find(|input| is_updating(input)) {
             return Self::of(input);
         }
-        let (group_exprs, aggr_exprs) = match plan {
+        let (keys, aggregates): (&[Expr], &[Expr]) = match plan {
             LogicalPlan::Aggregate(node) => (&node.group_expr, &node.aggr_expr),
-            LogicalPlan::Extension(node) => {
-                match node.node.as_any().downcast_ref::<UpdatingAggregate>() {
-                    Some(node) => (&node.group_exprs, &node.aggr_exprs),
-                    None => return Self::Padded,
-                }
-            }
-            _ => return Self::Padded,
+            LogicalPlan::Extension(node) => node
+                .node
+                .as_any()
+                .downcast_ref::<UpdatingAggregate>()
+                .map_or((&[], &[]), |node| (&node.group_exprs, &node.aggr_exprs)),
+            _ => (&[], &[]),
         };
-        let keys = group_exprs.iter().map(|key| match key {
+        let keys = keys.iter().map(|key| match key {
             Expr::Column(column) => column.name.clone(),
             other => other.human_display().to_string(),
         });
-        Self::Aggregate(aggr_exprs.first().and_then(call).cloned(), keys.collect())
+        Self { function: aggregates.first().and_then(call).cloned(), keys: keys.collect() }
     }
 
     fn rows(&self) -> String {
-        match self {
-            Self::Aggregate(Some(call), _) => {
-                format!("results of `{}` without a window", call.func.name())
-            }
-            Self::Aggregate(None, _) => "results of GROUP BY without a window".to_owned(),
-            Self::Padded => "rows of an outer join without a bound of time".to_owned(),
-        }
+        self.function.as_ref().map_or_else(
+            || "results of GROUP BY without a window".to_owned(),
+            |call| format!("results of `{}` without a window", call.func.name()),
+        )
     }
 
     fn make_final(&self) -> String {
-        match self {
-            Self::Padded => "say how far apart in time rows may be: AND b.ts BETWEEN a.ts AND a.ts + INTERVAL '1 hour'".to_owned(),
-            Self::Aggregate(_, keys) => {
-                let keys: String = keys.iter().map(|key| format!("{key}, ")).collect();
-                format!(
-                    "group by a window: GROUP BY {keys}tumble(INTERVAL '1 hour'); or act on the row that crosses a line, with \
-                     sum(..) OVER (PARTITION BY .. ORDER BY ts) and QUALIFY row_number() OVER (PARTITION BY .. ORDER BY ts) = 1"
-                )
-            }
-        }
+        let keys: String = self.keys.iter().map(|key| format!("{key}, ")).collect();
+        format!(
+            "group by a window: GROUP BY {keys}tumble(INTERVAL '1 hour'); or act on the row that crosses a line, with \
+             sum(..) OVER (PARTITION BY .. ORDER BY ts) and QUALIFY row_number() OVER (PARTITION BY .. ORDER BY ts) = 1"
+        )
     }
 
     fn place(&self, source: &SourceText<'_>, within: &Range<usize>) -> Option<Range<usize>> {
-        let Self::Aggregate(Some(call), _) = self else { return None };
-        source.find_name(call.func.name(), within)
+        source.find_name(self.function.as_ref()?.func.name(), within)
     }
 }
 
@@ -215,19 +206,17 @@ fn call(expr: &Expr) -> Option<&AggregateFunction> {
     }
 }
 
-/// A warning for each node that remembers something for ever, and for each join without a bound of time.
+/// A warning for each aggregate that remembers its groups for ever.
 pub(crate) fn remembered(plan: &LogicalPlan, within: &Range<usize>) -> Vec<Diagnostic> {
     let mut warnings = Vec::new();
     walk::nodes(plan, |node| {
-        let LogicalPlan::Extension(extension) = node else { return };
-        let node = extension.node.as_any();
-        if let Some(aggregate) = node.downcast_ref::<UpdatingAggregate>() {
+        if let LogicalPlan::Extension(extension) = node
+            && let Some(aggregate) = extension.node.as_any().downcast_ref::<UpdatingAggregate>()
+        {
             warnings.extend(endless_groups(aggregate));
-        } else if let Some(join) = node.downcast_ref::<StreamJoin>() {
-            warnings.push(endless_join(join));
         }
     });
-    warnings.into_iter().map(|warning| warning.at(within.clone())).collect()
+    warnings.into_iter().map(|warning: Diagnostic| warning.at(within.clone())).collect()
 }
 
 fn endless_groups(node: &UpdatingAggregate) -> Option<Diagnostic> {
@@ -250,18 +239,4 @@ fn endless_groups(node: &UpdatingAggregate) -> Option<Diagnostic> {
             bytes.saturating_mul(1_000_000) >> 20
         )),
     )
-}
-
-fn endless_join(join: &StreamJoin) -> Diagnostic {
-    let kept = join.ttl_ns.map_or_else(|| "for ever".to_owned(), format_duration);
-    let length = |side: &LogicalPlan| lower::bytes_of_row(side.schema());
-    let bytes = length(&join.left).max(length(&join.right));
-    Diagnostic::warning(
-        codes::KEPT_FOR_EVER,
-        format!("this join has no bound of time: each row of both sides is remembered {kept}, about {bytes} bytes each"),
-    )
-    .hint(format!(
-        "a million rows take {} MB; add a bound, such as b.ts BETWEEN a.ts AND a.ts + INTERVAL '1 hour', or SET updating_ttl",
-        bytes.saturating_mul(1_000_000) >> 20
-    ))
 }

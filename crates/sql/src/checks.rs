@@ -2,6 +2,7 @@
 
 mod clauses;
 mod extent;
+mod window_tables;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,6 +11,7 @@ use std::{
 };
 
 use postrider_core::Diagnostic;
+use postrider_plan::RowTime;
 use sqlparser::ast::{
     Expr, Function, ObjectName, Query, Select, Spanned, TableFactor, Value, ValueWithSpan, Visit,
     Visitor,
@@ -23,7 +25,8 @@ use crate::{
     functions::{Functions, is_window},
     suggest,
     text::SourceText,
-    window_calls::{self, Calls},
+    window_calls::{self, Calls, Endless},
+    window_tables::WindowTable,
 };
 
 /// What a query runs over.
@@ -40,6 +43,8 @@ pub(crate) enum Input {
 pub(crate) struct Checked {
     pub(crate) errors: Vec<Diagnostic>,
     pub(crate) extent: Extent,
+    /// Aggregates that would never end, unless the plan shows that they group by a window.
+    pub(crate) endless: Vec<Endless>,
 }
 
 /// Checks a query.
@@ -54,7 +59,18 @@ pub(crate) fn query(
     let extent = checker.extent;
     let found = extent.refuse().map(|error| error.at_option(source.range(query.span())));
     checker.errors.extend(found);
-    Checked { errors: checker.errors, extent }
+    Checked { errors: checker.errors, extent, endless: checker.endless }
+}
+
+/// Checks an expression that is in no query yet.
+pub(crate) fn expression(
+    catalog: &Catalog,
+    source: &SourceText<'_>,
+    expr: &Expr,
+) -> Vec<Diagnostic> {
+    let mut checker = Checker::new(catalog, source, Input::Stream);
+    let ControlFlow::Continue(()) = expr.visit(&mut checker);
+    checker.errors
 }
 
 /// Checks an expression over one row, as in a generated column.
@@ -63,23 +79,24 @@ pub(crate) fn row_expression(
     source: &SourceText<'_>,
     expr: &Expr,
 ) -> Vec<Diagnostic> {
-    let mut checker = Checker::new(catalog, source, Input::Stream);
-    let ControlFlow::Continue(()) = expr.visit(&mut checker);
+    let mut errors = expression(catalog, source, expr);
     for call in Calls::of(expr).0 {
         let name = window_calls::name(&call);
         let of_rows = call.over.is_some() || catalog.functions.aggregate.contains_key(&name);
-        if is_window(&name) || of_rows {
-            checker.errors.push(
-                Diagnostic::error(
-                    codes::BAD_GENERATED,
-                    format!("`{name}` can't be computed from one row"),
-                )
+        let wrong = if is_window(&name) || of_rows {
+            ("can't be computed from one row", "aggregate in a query with GROUP BY")
+        } else if name == RowTime::NAME {
+            ("is not known before the row's columns are", "use the column of WATERMARK FOR")
+        } else {
+            continue;
+        };
+        errors.push(
+            Diagnostic::error(codes::BAD_GENERATED, format!("`{name}` {}", wrong.0))
                 .at_option(source.balanced(call.span()))
-                .hint("aggregate in a query with GROUP BY"),
-            );
-        }
+                .hint(wrong.1),
+        );
     }
-    checker.errors
+    errors
 }
 
 struct Checker<'c, 's, 'a> {
@@ -97,6 +114,11 @@ struct Checker<'c, 's, 'a> {
     extent: Extent,
     /// Names that were refused already, by address.
     refused: HashSet<usize>,
+    /// Window table functions around the current place.
+    window_tables: usize,
+    /// The queries that those read, by address.
+    read: HashSet<usize>,
+    endless: Vec<Endless>,
 }
 
 impl<'c, 's, 'a> Checker<'c, 's, 'a> {
@@ -111,6 +133,9 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             reads: Vec::new(),
             extent: Extent::default(),
             refused: HashSet::new(),
+            window_tables: 0,
+            read: HashSet::new(),
+            endless: Vec::new(),
         }
     }
 
@@ -136,18 +161,23 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
     fn call(&mut self, call: &Function) {
         let name = window_calls::name(call);
         let place = self.source.range(call.name.span());
+        if self.window_tables > 0 && window_tables::is_part(&name) {
+            return;
+        }
         if name == "unnest" {
             self.refuse("unnest", self.source.balanced(call.span()), "take an element: tags[1]");
             return;
         }
         if !self.catalog.functions.knows(&name) {
-            let near = suggest::nearest(&name, self.catalog.functions.names());
+            let known = self.catalog.functions.names().into_iter();
+            let near = suggest::nearest(&name, known.chain(self.catalog.macros.names()));
             let hint = match near {
                 _ if Functions::is_denied(&name) => {
                     "it tells about files or the build, not about rows".to_owned()
                 }
                 Some(near) => format!("did you mean `{near}`?"),
-                None => "functions are those of DataFusion, and tumble, hop and session".to_owned(),
+                None => "functions are those of DataFusion, and tumble, hop, cumulate and session"
+                    .to_owned(),
             };
             self.errors.push(
                 Diagnostic::error(
@@ -166,7 +196,11 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
                     format!("`{name}` gives another result on each call, so a replay would trigger other emails"),
                 )
                 .at_option(self.source.balanced(call.span()).or(place))
-                .hint("use the event's own time or id"),
+                .hint(if name.starts_with("current_") || name == "now" {
+                    "use the time of the row: row_time()"
+                } else {
+                    "use the event's own time or id"
+                }),
             );
         }
     }
@@ -248,11 +282,21 @@ impl Visitor for Checker<'_, '_, '_> {
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Infallible> {
         self.select_clauses(select);
-        self.errors.extend(window_calls::check(self.catalog, self.source, select));
+        let windows = window_calls::check(self.catalog, self.source, select, self.input);
+        self.errors.extend(windows.errors);
+        self.endless.extend(windows.endless);
         ControlFlow::Continue(())
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Infallible> {
+        if let Some(table) = WindowTable::of(factor) {
+            if let TableFactor::Table { name, .. } = factor {
+                self.refused.insert(address(name));
+            }
+            self.window_tables += 1;
+            self.window_table(&table);
+            return ControlFlow::Continue(());
+        }
         let name = match factor {
             TableFactor::Table { args: None, name, .. } => {
                 if let TableFactor::Table { sample: Some(_), .. } = factor {
@@ -278,6 +322,13 @@ impl Visitor for Checker<'_, '_, '_> {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Infallible> {
+        if WindowTable::of(factor).is_some() {
+            self.window_tables -= 1;
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<Infallible> {
         if !self.refused.contains(&address(name)) {
             self.relation(name);
@@ -288,6 +339,7 @@ impl Visitor for Checker<'_, '_, '_> {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Infallible> {
         match expr {
             Expr::Function(call) => self.call(call),
+            Expr::Subquery(query) if self.read.contains(&address(query.as_ref())) => {}
             Expr::Subquery(query) => {
                 self.refuse(
                     "a subquery in an expression",

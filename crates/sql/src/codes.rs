@@ -57,7 +57,7 @@ pub(crate) const INSERT_TYPE: &str = "PR0404";
 pub(crate) const UNKNOWN_FUNCTION: &str = "PR0405";
 /// A function whose result differs from call to call.
 pub(crate) const VOLATILE: &str = "PR0406";
-/// `tumble`, `hop` or `session` where no window can be.
+/// `tumble`, `hop`, `cumulate` or `session` where no window can be.
 pub(crate) const WINDOW_PLACE: &str = "PR0407";
 /// Two windows in one GROUP BY.
 pub(crate) const TWO_WINDOWS: &str = "PR0408";
@@ -83,6 +83,13 @@ pub(crate) const NO_EVENT_TIME: &str = "PR0412";
 pub(crate) const TOO_LARGE: &str = "PR0413";
 /// A comparison that is always NULL.
 pub(crate) const SUSPICIOUS: &str = "PR0414";
+
+/// `row_time()` where rows have no event time.
+pub(crate) const ROW_TIME_PLACE: &str = "PR0430";
+/// A CREATE FUNCTION that can't work.
+pub(crate) const BAD_FUNCTION: &str = "PR0431";
+/// A call that does not fit the CREATE FUNCTION.
+pub(crate) const BAD_CALL: &str = "PR0432";
 
 /// Email to recipients that anybody can name.
 pub(crate) const OPEN_RECIPIENTS: &str = "PR0550";

@@ -18,7 +18,7 @@ use sqlparser::ast::{
 
 use crate::{
     catalog::{Catalog, fold, only_part},
-    checks, codes, errors, growth, options,
+    checks, codes, errors, fields, growth, lower, options,
     prepass::WatermarkClause,
     suggest,
     text::SourceText,
@@ -71,6 +71,10 @@ pub(crate) fn table(
     };
     if let Some(clause) = watermark {
         table.watermark = Some(watermark_def(catalog, source, &table, clause)?);
+    }
+    if table.common.max_future_skew.is_some() && table.watermark.is_none() {
+        let misses = "can't be ahead of the clock, as `max_future_skew` would forbid";
+        return Err(vec![lower::no_event_time(&table, table.range.clone(), misses)]);
     }
     Ok(table)
 }
@@ -315,8 +319,11 @@ impl Scope<'_, '_, '_> {
         }
         let explain = |error| errors::explain(&error, self.source, within);
         let schema = DFSchema::try_from(self.schema.clone()).map_err(explain)?;
+        let mut named = expr.clone();
+        fields::name(&mut named);
         let planned = SqlToRel::new(self.catalog)
-            .sql_to_expr(expr.clone(), &schema, &mut PlannerContext::new())
+            .sql_to_expr(named, &schema, &mut PlannerContext::new())
+            .and_then(|planned| self.catalog.functions.rewrite(planned, &schema))
             .map_err(explain)?;
         let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
         let simplifier = ExprSimplifier::new(context);

@@ -53,6 +53,13 @@ fn explain_one(
     if message.contains("require unique expression names") {
         return explain_duplicate(&message, source, within);
     }
+    let code = if message.contains("is not the event time") {
+        codes::NO_EVENT_TIME
+    } else if message.contains("once for each of its windows") {
+        codes::WINDOW_PLACE
+    } else {
+        codes::BAD_EXPRESSION
+    };
     let named = || {
         let name = quoted(&message)?;
         source.find_name(name.rsplit('.').next()?, within)
@@ -60,7 +67,7 @@ fn explain_one(
     let hint = noted
         .and_then(|noted| noted.helps.first())
         .map_or_else(|| hint_for(&message).to_owned(), |help| lower_first(&help.message));
-    Diagnostic::error(codes::BAD_EXPRESSION, message.clone())
+    Diagnostic::error(code, message.clone())
         .at(place.or_else(named).unwrap_or_else(|| within.clone()))
         .hint(hint)
 }
@@ -105,6 +112,9 @@ fn explain_duplicate(message: &str, source: &SourceText<'_>, within: &Range<usiz
 fn hint_for(message: &str) -> &'static str {
     if message.contains("arguments") {
         return "check the number and the types of the arguments";
+    }
+    if message.contains("the time zone of") {
+        return "name a TEXT column, or a zone such as 'Europe/Berlin'";
     }
     if message.contains("not found in struct") {
         return "check the field's name in CREATE TABLE";
@@ -208,6 +218,14 @@ pub(crate) fn root_message(error: &DataFusionError) -> String {
     let first = text.lines().next().unwrap_or_default();
     let first = first.strip_prefix("Error during planning: ").unwrap_or(first);
     let first = first.strip_prefix("Internal error: ").unwrap_or(first);
+    // What a function itself says about its arguments.
+    let first =
+        first.split("coercion failed with: Error during planning: ").last().unwrap_or(first);
+    if let Some((_, rest)) = first.split_once("coerce arguments to satisfy a call to '")
+        && let Some((function, _)) = rest.split_once('\'')
+    {
+        return format!("`{function}` can't take these arguments");
+    }
     if let Some((function, _)) = first.split_once(" failed to match any signature") {
         return format!("{} can't take these arguments", lower_first(function));
     }

@@ -47,6 +47,10 @@ const JOINING: [&str; 12] = [
 ];
 /// How much longer a byte becomes in `encode`: hexadecimal.
 const ENCODED: u64 = 2;
+/// Functions that write some bytes as `%` and two digits.
+const PERCENT_ENCODING: [&str; 3] = ["url_encode", "url_host", "url_path"];
+/// How much longer a byte becomes there.
+const PERCENT_ENCODED: u64 = 3;
 /// Functions that make a list out of bounds.
 const SERIES: [&str; 2] = ["range", "generate_series"];
 
@@ -152,6 +156,9 @@ fn joined(most: Growth, sum: u64, by: &str) -> Growth {
 fn times(call: &ScalarFunction) -> Option<(u64, Option<String>)> {
     if call.name() == "encode" {
         return Some((ENCODED, None));
+    }
+    if PERCENT_ENCODING.contains(&call.name()) {
+        return Some((PERCENT_ENCODED, None));
     }
     if SERIES.contains(&call.name()) {
         let bounds: Option<Vec<u64>> = call.args.iter().map(number).collect();

@@ -18,16 +18,16 @@ use datafusion::{
     },
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{IntervalJoin, TimeBounds};
+use postrider_plan::{IntervalJoin, RowTime, TimeBounds};
 use sqlparser::keywords::Keyword;
 
-use self::bounds::Apart;
+use self::bounds::{Apart, Rest};
 use crate::{
     codes,
     interval::{self, NotALength},
     lower, row_time,
     text::SourceText,
-    walk,
+    time_calls, walk,
 };
 
 /// Whether a plan brings relations together.
@@ -55,6 +55,11 @@ pub(crate) fn lower(
 ) -> Result<(LogicalPlan, Vec<Diagnostic>)> {
     let mut errors = Vec::new();
     let plan = plan.transform_up(|node| match node {
+        // A subquery's WHERE has become the condition.
+        LogicalPlan::Join(join) if reads_row_time(&join) => {
+            errors.push(time_calls::of_a_join(source, within));
+            Ok(Transformed::no(LogicalPlan::Join(join)))
+        }
         LogicalPlan::Join(join) => match bounded(&join) {
             Ok(node) => {
                 let node = Extension { node: Arc::new(node?) };
@@ -68,6 +73,11 @@ pub(crate) fn lower(
         node => Ok(Transformed::no(node)),
     })?;
     Ok((plan.data, errors))
+}
+
+fn reads_row_time(join: &Join) -> bool {
+    let keys = join.on.iter().flat_map(|(left, right)| [left, right]);
+    keys.chain(&join.filter).any(RowTime::is_in)
 }
 
 /// Why a join can't run on streams.
@@ -89,15 +99,21 @@ fn bounded(join: &Join) -> std::result::Result<Result<IntervalJoin>, Why> {
     let mut on = Vec::new();
     for (left, right) in &join.on {
         let equal = BinaryExpr::new(Box::new(left.clone()), Operator::Eq, Box::new(right.clone()));
-        if !apart.learn(&Expr::BinaryExpr(equal), &join.left, &join.right) {
-            on.push((left.clone(), right.clone()));
+        match apart.learn(&Expr::BinaryExpr(equal), &join.left, &join.right) {
+            Rest::Nothing => {}
+            Rest::Equal(starts) => on.push(*starts),
+            Rest::Whole => on.push((left.clone(), right.clone())),
         }
     }
     let conditions = join.filter.clone().map(split_conjunction_owned).unwrap_or_default();
-    let others = conditions
-        .into_iter()
-        .filter(|condition| !apart.learn(condition, &join.left, &join.right))
-        .collect::<Vec<_>>();
+    let mut others = Vec::new();
+    for condition in conditions {
+        match apart.learn(&condition, &join.left, &join.right) {
+            Rest::Nothing => {}
+            Rest::Equal(starts) => on.push(*starts),
+            Rest::Whole => others.push(condition),
+        }
+    }
     let (Some(from_ns), Some(to_ns)) = (apart.from_ns, apart.to_ns) else {
         return Err(Why::Unbounded {
             before: apart.from_ns.is_none(),

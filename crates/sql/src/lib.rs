@@ -1,7 +1,7 @@
 //! SQL text to plans, and every mistake to a [`Diagnostic`](postrider_core::Diagnostic) with its
 //! place in the text.
 //!
-//! Nouns: *statement* (one of CREATE TABLE, CREATE VIEW, INSERT .. SELECT, SELECT, SET), *lexeme* (a
+//! Nouns: *statement* (one of CREATE TABLE, CREATE VIEW, CREATE FUNCTION, INSERT .. SELECT, SELECT, SET), *lexeme* (a
 //! token and its bytes), *catalog* (what names mean), *window call* (`tumble(..)` and its kin, which
 //! become [`WindowAggregate`](postrider_plan::WindowAggregate) nodes).
 //!
@@ -12,9 +12,9 @@
 //! Invariants: no text crashes the process or stops it for long. A diagnostic's span is a byte
 //! range of the text that was given. Plans of a program read tables only through
 //! [`StreamTable`](postrider_plan::StreamTable) and hold nothing but projections, filters, unions,
-//! aliases, scans, window aggregates, joins, window functions and aggregates that change. Nothing is read but the text: no files, clock or network.
+//! aliases, scans, window aggregates, rows in their windows and ranks in these, joins, window functions and aggregates that change. Nothing is read but the text: no files, clock or network.
 //!
-//! Flow: `guard` (tokens) -> `prepass` (statements, WATERMARK) -> `parse` -> `ddl` | `checks` ->
+//! Flow: `guard` (tokens) -> `prepass` (statements, WATERMARK) -> `parse` -> `macros` -> `ddl` | `checks` ->
 //! DataFusion's planner and analyzer over `catalog` -> `insert` (sink columns) -> `optimize`
 //! (lowering of windows, `joins`, `over` and the `changelog` of aggregates, rules) -> `lower::check`.
 
@@ -27,6 +27,8 @@ mod ddl;
 mod depth;
 mod dialect;
 mod errors;
+mod fields;
+mod filters;
 mod functions;
 mod growth;
 mod guard;
@@ -35,6 +37,7 @@ mod interval;
 mod joins;
 mod limits;
 mod lower;
+mod macros;
 mod nullability;
 mod optimize;
 mod options;
@@ -49,8 +52,15 @@ mod row_time;
 mod select;
 mod suggest;
 mod text;
+mod time_calls;
 mod types;
 mod walk;
 mod window_calls;
+mod window_groups;
+mod window_origin;
+mod window_ranks;
+mod window_rows;
+mod window_spec;
+mod window_tables;
 
 pub use planner_thread::{plan_program, plan_query, plan_tables};

@@ -3,13 +3,16 @@
 
 /// Bytes of a program. A pipeline of twenty triggers takes about a tenth of it.
 pub(crate) const MAX_TEXT_BYTES: usize = 64 * 1024;
-/// Tokens of a program, comments and white space aside.
+/// Tokens of a program, comments and white space aside; also the parts of expressions that calls of its functions become.
 pub(crate) const MAX_TOKENS: usize = 20_000;
 /// Parentheses, brackets, CASEs and prefix operators around one token. The parser and every
 /// pass of the planner recurse on them.
 pub(crate) const MAX_NESTING: usize = 100;
-/// Operators in a row, those in parentheses before them included. A flat chain becomes a tree as deep as it is long.
+/// Operators in a row, those in parentheses before them included: a flat chain becomes a tree as deep as it is long. Also the levels of
+/// an expression once functions of the program are put in.
 pub(crate) const MAX_CHAIN: usize = 500;
+/// Steps of a JSONPath. Reading a text recurses once a step, and counts an array anew for each index from its end.
+pub(crate) const MAX_PATH_STEPS: usize = 100;
 /// JOINs of a statement: planning time grows with the orders they can be run in.
 pub(crate) const MAX_JOINS: usize = 8;
 /// UNIONs of a statement: each is one more level of a tree.
@@ -29,6 +32,11 @@ pub(crate) const MAX_COPIES: u64 = 1 << 5;
 /// Windows that a row of a `hop` is in: one a minute for a week. Each row is emitted once for every window, and each
 /// window is computed from as many slices.
 pub(crate) const MAX_WINDOWS_PER_ROW: u64 = 7 * 24 * 60;
+/// Windows that a row of a window table function is in, where each gets a copy of it because no aggregate takes it as it is. A
+/// batch is so many times as large then.
+pub(crate) const MAX_COPIES_OF_A_ROW: u64 = 64;
+/// A step of a `cumulate`, in nanoseconds: twice as many numbers as there are steps in all of time must fit into 64 bits.
+pub(crate) const MIN_STEP_NS: i64 = 1_000;
 /// Nested calls of the parser that [`MAX_NESTING`] and [`MAX_CHAIN`] together can ask for.
 pub(crate) const PARSER_RECURSION: usize = 1_200;
 /// Stack of the thread that parses and plans: what the nesting above needs in an unoptimized

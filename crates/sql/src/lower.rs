@@ -4,40 +4,54 @@ use std::{ops::Range, sync::Arc};
 
 use datafusion::{
     arrow::datatypes::{DataType, Fields},
-    common::{DFSchema, Result, ScalarValue, plan_err, tree_node::Transformed},
+    common::{DFSchema, Result, plan_err, tree_node::Transformed},
     logical_expr::{Aggregate, Expr, ExprSchemable, Extension, LogicalPlan, expr::ScalarFunction},
 };
 use postrider_core::Diagnostic;
 use postrider_plan::{Column, StreamTable, Table, Window, WindowAggregate};
 
 use crate::{
-    checks::Input, codes, functions::is_window, interval, limits::ASSUMED_LENGTH, text::SourceText,
-    walk,
+    checks::Input,
+    codes,
+    errors::type_name,
+    functions::is_window,
+    limits::ASSUMED_LENGTH,
+    text::SourceText,
+    time_calls, walk, window_groups,
+    window_origin::is_window_column,
+    window_ranks,
+    window_spec::{self, Arg},
 };
 
 /// Replaces each aggregate over a window.
-pub(crate) fn windows(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(crate) fn windows(plan: LogicalPlan, input: Input) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match node {
-        LogicalPlan::Aggregate(aggregate) => lower(aggregate),
+        LogicalPlan::Aggregate(aggregate) => lower(aggregate, input),
+        // Over all rows there are, DataFusion ranks.
+        LogicalPlan::Window(window) if input == Input::Stream => {
+            Ok(Transformed::yes(window_ranks::lower(window)))
+        }
         node => Ok(Transformed::no(node)),
     })
     .map(|transformed| transformed.data)
 }
 
-fn lower(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
+fn lower(aggregate: Aggregate, input: Input) -> Result<Transformed<LogicalPlan>> {
     let found = aggregate.group_expr.iter().position(|expr| call(expr).is_some());
     let Some(window_index) = found else {
-        return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
+        return window_groups::lower(aggregate, input).map(Transformed::yes);
     };
     let mut group_exprs = aggregate.group_expr;
-    let window = match call(&group_exprs.remove(window_index)) {
-        Some(call) => window(call)?,
-        None => return plan_err!("the window vanished from GROUP BY"),
+    let grouped = group_exprs.remove(window_index);
+    let Some(called) = call(&grouped) else {
+        return plan_err!("the window vanished from GROUP BY");
     };
+    let window = window(called)?;
     if group_exprs.iter().any(|expr| call(expr).is_some()) {
         return plan_err!("a GROUP BY has at most one window");
     }
     let node = WindowAggregate {
+        window_exprs: of_row(window, called, &aggregate.input)?,
         input: aggregate.input,
         window,
         window_index,
@@ -57,28 +71,31 @@ fn call(expr: &Expr) -> Option<&ScalarFunction> {
 }
 
 fn window(call: &ScalarFunction) -> Result<Window> {
-    let lengths = call.args.iter().map(|arg| match arg {
-        Expr::Literal(value, _) => length(value),
-        _ => plan_err!("a length of `{}` must be a literal interval", call.name()),
-    });
-    match (call.name(), lengths.collect::<Result<Vec<_>>>()?.as_slice()) {
-        ("tumble", [size_ns]) => Ok(Window::Tumble { size_ns: *size_ns }),
-        ("hop", [slide_ns, size_ns]) if slide_ns == size_ns => {
-            Ok(Window::Tumble { size_ns: *size_ns })
-        }
-        ("hop", [slide_ns, size_ns]) if slide_ns < size_ns => {
-            Ok(Window::Hop { slide_ns: *slide_ns, size_ns: *size_ns })
-        }
-        ("session", [gap_ns]) => Ok(Window::Session { gap_ns: *gap_ns }),
-        (name, _) => plan_err!("`{name}` can't have these lengths"),
+    let args = call.args.iter().enumerate().map(|(position, arg)| Arg::planned(position, arg));
+    window_spec::window(call.name(), &args.collect::<Vec<_>>())
+        .or_else(|problem| plan_err!("{}", problem.message))
+}
+
+/// What a window needs of a row besides its time.
+fn of_row(window: Window, call: &ScalarFunction, input: &LogicalPlan) -> Result<Vec<Expr>> {
+    let (Window::Calendar { zone: None, .. }, Some(zone)) = (window, call.args.last()) else {
+        return Ok(Vec::new());
+    };
+    match zone.get_type(input.schema())? {
+        DataType::Utf8 => Ok(vec![zone.clone()]),
+        other => plan_err!("the time zone of `{}` is TEXT, not {}", call.name(), type_name(&other)),
     }
 }
 
-fn length(value: &ScalarValue) -> Result<i64> {
-    match interval::scalar_ns(value) {
-        Ok(ns) if ns > 0 => Ok(ns),
-        _ => plan_err!("a window's length must be above zero and without months"),
-    }
+/// The first aggregate of a stream that has no window, and so no end.
+pub(crate) fn endless(plan: LogicalPlan) -> Result<Option<Aggregate>> {
+    let mut found = None;
+    walk::nodes(&windows(plan, Input::Stream)?, |node| {
+        if let (LogicalPlan::Aggregate(aggregate), None) = (node, &found) {
+            found = Some(aggregate.clone());
+        }
+    });
+    Ok(found)
 }
 
 /// Every table that a plan reads, subqueries included.
@@ -95,6 +112,9 @@ pub(crate) fn tables(plan: &LogicalPlan) -> Vec<Arc<Table>> {
     tables
 }
 
+const WINDOW_COLUMN: &str =
+    "GROUP BY window_start, window_end; filter windows with HAVING, or around a subquery";
+
 /// Refuses what the syntax tree did not show: windows left over, windows over tables without event
 /// time, and on streams every node that the engine doesn't run.
 pub(crate) fn check(
@@ -106,12 +126,19 @@ pub(crate) fn check(
     let mut errors = Vec::new();
     walk::nodes(plan, |node| {
         for name in node.expressions().iter().filter_map(window_inside) {
+            let (message, hint) = if is_window(&name) {
+                let hint = "name it in GROUP BY, and use its .start and .end in SELECT";
+                (format!("`{name}` belongs into GROUP BY"), hint)
+            } else {
+                (format!("`{name}` is not known before GROUP BY here"), WINDOW_COLUMN)
+            };
             errors.push(
-                Diagnostic::error(codes::WINDOW_PLACE, format!("`{name}` belongs into GROUP BY"))
+                Diagnostic::error(codes::WINDOW_PLACE, message)
                     .at(source.find_name(&name, within).unwrap_or_else(|| within.clone()))
-                    .hint("name it in GROUP BY, and use its .start and .end in SELECT"),
+                    .hint(hint),
             );
         }
+        errors.extend(time_calls::check(node, input, source, within));
         match node {
             LogicalPlan::Extension(extension) => {
                 if let Some(node) = extension.node.as_any().downcast_ref::<WindowAggregate>() {
@@ -156,7 +183,7 @@ fn window_inside(expr: &Expr) -> Option<String> {
     let mut found = None;
     walk::parts(expr, |part| {
         if let Expr::ScalarFunction(function) = part
-            && is_window(function.name())
+            && (is_window(function.name()) || is_window_column(part))
         {
             found = Some(function.name().to_owned());
         }

@@ -13,7 +13,7 @@ use datafusion::{
 use postrider_plan::Over;
 
 /// Functions whose result is NULL only if an argument is.
-const TOTAL: [&str; 42] = [
+const TOTAL: [&str; 44] = [
     "abs",
     "array_to_string",
     "ascii",
@@ -25,6 +25,7 @@ const TOTAL: [&str; 42] = [
     "date_bin",
     "date_part",
     "date_trunc",
+    "email_normalize",
     "encode",
     "ends_with",
     "floor",
@@ -56,9 +57,10 @@ const TOTAL: [&str; 42] = [
     "translate",
     "trunc",
     "upper",
+    "url_encode",
 ];
 /// Functions that skip NULL arguments and are never NULL themselves.
-const NEVER_NULL: [&str; 1] = ["concat"];
+const NEVER_NULL: [&str; 2] = ["concat", "multi_hash"];
 /// Aggregates that are NULL only if all values of their group are; a group has at least one row.
 const OF_A_ROW: [&str; 6] = ["avg", "first_value", "last_value", "max", "min", "sum"];
 

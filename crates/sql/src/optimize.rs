@@ -6,26 +6,27 @@ use datafusion::{
     common::Result,
     logical_expr::{LogicalPlan, planner::ContextProvider},
     optimizer::{
-        Analyzer, Optimizer, OptimizerContext, OptimizerRule,
+        Optimizer, OptimizerContext, OptimizerRule,
         decorrelate_predicate_subquery::DecorrelatePredicateSubquery,
         eliminate_cross_join::EliminateCrossJoin,
         eliminate_duplicated_expr::EliminateDuplicatedExpr,
         eliminate_outer_join::EliminateOuterJoin,
         extract_equijoin_predicate::ExtractEquijoinPredicate, optimize_unions::OptimizeUnions,
-        push_down_filter::PushDownFilter, simplify_expressions::SimplifyExpressions,
+        simplify_expressions::SimplifyExpressions,
     },
 };
 
 use postrider_core::Diagnostic;
 
 use crate::{
-    catalog::Catalog, changelog, checks::Input, joins, lower, over, projections::MergeProjections,
-    text::SourceText,
+    catalog::Catalog, changelog, checks::Input, filters::PushFilters, joins, lower, over,
+    projections::MergeProjections, text::SourceText, time_calls, window_rows,
 };
 
 /// Resolves types.
 pub(crate) fn analyze(catalog: &Catalog, plan: LogicalPlan) -> Result<LogicalPlan> {
-    Analyzer::new().execute_and_check(plan, catalog.options(), |_, _| {})
+    let analyzer = catalog.functions.analyzer(&plan);
+    analyzer.execute_and_check(plan, catalog.options(), |_, _| {})
 }
 
 /// Lowers windows and optimizes.
@@ -39,12 +40,17 @@ pub(crate) fn finish(
     within: &Range<usize>,
     ttl_ns: Option<i64>,
 ) -> Result<std::result::Result<LogicalPlan, Vec<Diagnostic>>> {
-    let pruned = run(vec![Arc::new(MergeProjections::default())], plan)?;
-    let lowered = lower::windows(pruned)?;
+    // First: a row is in its windows whether or not anybody reads which those are.
+    let in_windows = window_rows::lower(plan)?;
+    let pruned = run(vec![Arc::new(MergeProjections::default())], in_windows)?;
+    let lowered = lower::windows(pruned, input)?;
     if input == Input::Bounded {
         return run(bounded_rules(), lowered).map(Ok);
     }
     let joined = if joins::has_joins(&lowered) {
+        if let Some(error) = time_calls::check_joins(&lowered, source, within) {
+            return Ok(Err(vec![error]));
+        }
         let (joined, errors) = joins::lower(run(join_rules(), lowered)?, source, within)?;
         if !errors.is_empty() {
             return Ok(Err(errors));
@@ -70,7 +76,7 @@ fn join_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(DecorrelatePredicateSubquery::new()),
         Arc::new(EliminateCrossJoin::new()),
         Arc::new(EliminateOuterJoin::new()),
-        Arc::new(PushDownFilter::new()),
+        Arc::new(PushFilters::default()),
         Arc::new(ExtractEquijoinPredicate::new()),
     ]
 }
@@ -82,16 +88,17 @@ fn stream_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(OptimizeUnions::new()),
         Arc::new(SimplifyExpressions::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
-        Arc::new(PushDownFilter::new()),
+        Arc::new(PushFilters::default()),
         Arc::new(MergeProjections::default()),
     ]
 }
 
 /// All rules of DataFusion.
 fn bounded_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let ours: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(MergeProjections::default());
+    let ours: [Arc<dyn OptimizerRule + Send + Sync>; 2] =
+        [Arc::new(MergeProjections::default()), Arc::new(PushFilters::default())];
     let replaced = |rule: Arc<dyn OptimizerRule + Send + Sync>| {
-        if rule.name() == ours.name() { Arc::clone(&ours) } else { rule }
+        ours.iter().find(|ours| ours.name() == rule.name()).cloned().unwrap_or(rule)
     };
     Optimizer::new().rules.into_iter().map(replaced).collect()
 }

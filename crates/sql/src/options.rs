@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use postrider_core::{Diagnostic, OptionValue, TableOption, TableOptions};
-use postrider_plan::{AtEnd, BadData, CommonOptions, Format, TableRole};
+use postrider_core::{Diagnostic, Format, OptionValue, TableOption, TableOptions};
+use postrider_plan::{AtEnd, BadData, CommonOptions, TableRole};
 use sqlparser::ast::{Expr, SqlOption, UnaryOperator, Value};
 
 use crate::{catalog::Catalog, codes, interval, text::SourceText};
@@ -108,15 +108,16 @@ pub(crate) fn take_common(
         "fire" => AtEnd::Fire,
         _ => AtEnd::Observed,
     };
-    let format = match keep(options.word("format", &["json", "debezium_json"])) {
-        "debezium_json" => Format::DebeziumJson,
-        _ => Format::Json,
-    };
+    let format = keep(options.word("format", &Format::ALL.map(Format::name)));
     let idle_timeout = options.interval("idle_timeout").unwrap_or_else(|error| {
         errors.push(error);
         None
     });
     let idle_advance = options.boolean("idle_advance").unwrap_or_else(|error| {
+        errors.push(error);
+        None
+    });
+    let max_future_skew = options.interval("max_future_skew").unwrap_or_else(|error| {
         errors.push(error);
         None
     });
@@ -128,9 +129,10 @@ pub(crate) fn take_common(
         bad_data,
         idle_timeout,
         idle_advance: idle_advance.unwrap_or(true),
+        max_future_skew,
         at_end,
         role,
-        format,
+        format: Format::ALL.into_iter().find(|known| known.name() == format).unwrap_or_default(),
     };
     if errors.is_empty() { Ok((connector, common)) } else { Err(errors) }
 }

@@ -7,7 +7,7 @@ use datafusion::{
     logical_expr::{Expr, Extension, LogicalPlan, Window, expr::WindowFunction},
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{Endless, Memory, Over, is_updating};
+use postrider_plan::{Endless, Memory, Over, WindowRows, is_updating};
 use sqlparser::ast::{
     Expr as SqlExpr, NamedWindowDefinition, NamedWindowExpr, Select, WindowType,
     visit_expressions_mut,
@@ -21,6 +21,7 @@ use crate::{
     row_time::{self, Traced},
     text::SourceText,
     walk,
+    window_origin::{self, Source},
 };
 
 /// Puts the windows that a SELECT names into its QUALIFY. DataFusion does so in the columns of the SELECT only, and takes an
@@ -106,10 +107,38 @@ fn order(
             place(call, source, within),
         ),
     };
-    let time = row_time::column_name(input, "");
-    Some(Diagnostic::error(codes::ORDER_OF_TIME, message).at(place).hint(format!(
-        "begin with the event time: ORDER BY {time}, .. ; of a window it is its .end"
-    )))
+    let keys = call.params.partition_by.iter();
+    let windows: Vec<_> = keys.filter_map(|key| window_origin::of_expr(input, key)).collect();
+    if windows.iter().any(|window| matches!(window.of, Source::Table(..))) {
+        let message =
+            "the rows of a session can't be ranked: which one it is, is known only when it is over";
+        return Some(
+            Diagnostic::error(codes::WINDOW_PLACE, message)
+                .at(self::place(call, source, within))
+                .hint("GROUP BY window_start, window_end, and rank the results"),
+        );
+    }
+    let hint = if !windows.is_empty() {
+        "within a window, ROW_NUMBER, RANK and DENSE_RANK may follow any order, if nothing else is in the same OVER: PARTITION BY window_start, window_end"
+            .to_owned()
+    } else {
+        let time = if are_in_windows(input) {
+            "window_time".to_owned()
+        } else {
+            row_time::column_name(input, "")
+        };
+        format!("begin with the event time: ORDER BY {time}, .. ; of a window it is its .end")
+    };
+    Some(Diagnostic::error(codes::ORDER_OF_TIME, message).at(place).hint(hint))
+}
+
+/// Whether rows were put into windows, so that their time is the last of that.
+fn are_in_windows(plan: &LogicalPlan) -> bool {
+    let mut found = false;
+    walk::nodes(plan, |node| {
+        found |= matches!(node, LogicalPlan::Extension(extension) if extension.node.as_any().is::<WindowRows>());
+    });
+    found
 }
 
 /// The columns of an expression in the text.

@@ -9,13 +9,14 @@ use sqlparser::{
     },
     keywords::Keyword,
     parser::{Parser, ParserError},
-    tokenizer::Token,
+    tokenizer::{Token, TokenWithSpan},
 };
 
 use crate::{
     codes,
     dialect::StreamingDialect,
     limits::PARSER_RECURSION,
+    macros::{self, FunctionDefinition},
     prepass::{self, WatermarkClause},
     text::{Lexeme, SourceText},
 };
@@ -25,6 +26,7 @@ use crate::{
 pub(crate) enum Statement {
     Table(Box<CreateTable>, Option<Box<WatermarkClause>>),
     View(Box<CreateView>),
+    Function(Box<FunctionDefinition>),
     Insert(Box<Insert>),
     Select(Box<Query>),
     Set(Box<SqlSet>),
@@ -40,7 +42,7 @@ pub(crate) struct Located {
 /// As many words as `CREATE OR REPLACE TEMPORARY TABLE` has.
 const CREATE_WORDS: usize = 5;
 
-const STATEMENTS: &str = "a program consists of CREATE TABLE, CREATE VIEW, INSERT INTO .. SELECT, SELECT and SET statements";
+const STATEMENTS: &str = "a program consists of CREATE TABLE, CREATE VIEW, CREATE FUNCTION, INSERT INTO .. SELECT, SELECT and SET statements";
 
 /// Parses one statement.
 ///
@@ -53,10 +55,18 @@ pub(crate) fn statement(
     let start = lexemes.first().map_or(0, |lexeme| lexeme.range.start);
     let end = lexemes.last().map_or(start, |lexeme| lexeme.range.end);
     check_kind(lexemes)?;
+    if is_function(lexemes) {
+        let function = macros::parse(source, lexemes, end)?;
+        return Ok(Located {
+            statement: Statement::Function(Box::new(function)),
+            range: start..end,
+        });
+    }
     let is_table = lexemes.first().is_some_and(|lexeme| lexeme.is_keyword(Keyword::CREATE))
         && lexemes.iter().take(CREATE_WORDS).any(|lexeme| lexeme.is_keyword(Keyword::TABLE));
     let (lexemes, watermark) =
         if is_table { prepass::cut_watermark(source, lexemes)? } else { (lexemes.to_vec(), None) };
+    let lexemes = prepass::plain_arguments(lexemes);
     let mut parsing = Parsing::new(source, &lexemes, end);
     let parsed = parsing.run(Parser::parse_statement)?;
     parsing.end()?;
@@ -79,6 +89,13 @@ pub(crate) fn statement(
     Ok(Located { statement, range: start..end })
 }
 
+fn is_function(lexemes: &[Lexeme]) -> bool {
+    let keyword = |index: usize, keyword| {
+        lexemes.get(index).is_some_and(|lexeme: &Lexeme| lexeme.is_keyword(keyword))
+    };
+    keyword(0, Keyword::CREATE) && keyword(1, Keyword::FUNCTION)
+}
+
 /// Refuses statements by their first words: most of what the parser knows is never wanted here.
 fn check_kind(lexemes: &[Lexeme]) -> Result<(), Diagnostic> {
     let Some(first) = lexemes.first() else { return Ok(()) };
@@ -89,6 +106,7 @@ fn check_kind(lexemes: &[Lexeme]) -> Result<(), Diagnostic> {
     let known = starts_query
         || first.is_keyword(Keyword::INSERT)
         || first.is_keyword(Keyword::SET)
+        || is_function(lexemes)
         || first.is_keyword(Keyword::CREATE)
             && lexemes.iter().take(CREATE_WORDS).any(|lexeme| {
                 lexeme.is_keyword(Keyword::TABLE) || lexeme.is_keyword(Keyword::VIEW)
@@ -126,9 +144,18 @@ pub(crate) struct Parsing<'s, 'a> {
 impl<'s, 'a> Parsing<'s, 'a> {
     /// Parses `lexemes`; what is missing is missing at byte `end`.
     pub(crate) fn new(source: &'s SourceText<'a>, lexemes: &[Lexeme], end: usize) -> Self {
+        Self::of_tokens(source, prepass::tokens(lexemes), end)
+    }
+
+    /// The same for tokens that are placed anew.
+    pub(crate) fn of_tokens(
+        source: &'s SourceText<'a>,
+        tokens: Vec<TokenWithSpan>,
+        end: usize,
+    ) -> Self {
         let parser = Parser::new(&StreamingDialect)
             .with_recursion_limit(PARSER_RECURSION)
-            .with_tokens_with_locations(prepass::tokens(lexemes));
+            .with_tokens_with_locations(tokens);
         Self { source, parser, end }
     }
 

@@ -1,7 +1,7 @@
-//! What the parser does not know: statements are split here, and `WATERMARK FOR` is cut out of
-//! `CREATE TABLE` before the parser sees it.
+//! What the parser does not know: statements are split here, `WATERMARK FOR` is cut out of
+//! `CREATE TABLE` before the parser sees it, and so is what only the arguments of a window table function have.
 
-use std::ops::Range;
+use std::{iter::Peekable, ops::Range, vec::IntoIter};
 
 use postrider_core::Diagnostic;
 use sqlparser::{
@@ -12,6 +12,7 @@ use sqlparser::{
 
 use crate::{
     codes,
+    functions::is_window,
     parse::Parsing,
     text::{Lexeme, SourceText},
 };
@@ -133,12 +134,66 @@ fn parse_clause(
     Ok(WatermarkClause { column, expr, range: start..end })
 }
 
+/// Makes the arguments of window table functions expressions: of `SESSION(TABLE t PARTITION BY k, ..)` the parser sees
+/// `SESSION(t, partition_by(k), ..)`. Every token keeps its place.
+pub(crate) fn plain_arguments(statement: Vec<Lexeme>) -> Vec<Lexeme> {
+    let mut rest: Vec<Lexeme> = Vec::with_capacity(statement.len());
+    // Whether each open parenthesis is that of a window function.
+    let mut open: Vec<bool> = Vec::new();
+    let mut lexemes = statement.into_iter().peekable();
+    while let Some(lexeme) = lexemes.next() {
+        let inside = open.last() == Some(&true);
+        if inside && lexeme.is_word("TABLE") {
+            continue;
+        }
+        let partitions = inside && lexeme.is_word("PARTITION");
+        if partitions && lexemes.next_if(|next| next.is_word("BY")).is_some() {
+            partition_argument(&lexeme, &mut lexemes, &mut rest);
+            continue;
+        }
+        match lexeme.token.token {
+            Token::LParen => open.push(rest.last().is_some_and(names_window)),
+            Token::RParen => drop(open.pop()),
+            _ => {}
+        }
+        rest.push(lexeme);
+    }
+    rest
+}
+
+/// `, partition_by(k)` in place of ` PARTITION BY k`, up to the next argument; parentheses around the columns stay.
+fn partition_argument(
+    partition: &Lexeme,
+    lexemes: &mut Peekable<IntoIter<Lexeme>>,
+    rest: &mut Vec<Lexeme>,
+) {
+    let instead = |token: Token| Lexeme {
+        token: TokenWithSpan { token, span: partition.token.span },
+        range: partition.range.clone(),
+    };
+    rest.extend([Token::Comma, Token::make_word("partition_by", None)].map(instead));
+    if lexemes.peek().is_some_and(|next| next.is(&Token::LParen)) {
+        return;
+    }
+    rest.push(instead(Token::LParen));
+    let ends = |next: &Lexeme| next.is(&Token::Comma) || next.is(&Token::RParen);
+    while let Some(column) = lexemes.next_if(|next| !ends(next)) {
+        rest.push(column);
+    }
+    rest.push(instead(Token::RParen));
+}
+
+fn names_window(lexeme: &Lexeme) -> bool {
+    matches!(&lexeme.token.token, Token::Word(word)
+        if word.quote_style.is_none() && is_window(&word.value.to_lowercase()))
+}
+
 /// The lower-case name that a `CREATE` would declare, for a statement that could not be parsed.
 pub(crate) fn declared_name(statement: &[Lexeme]) -> Option<String> {
     if !statement.first()?.is_keyword(Keyword::CREATE) {
         return None;
     }
-    let kinds = [Keyword::TABLE, Keyword::VIEW];
+    let kinds = [Keyword::TABLE, Keyword::VIEW, Keyword::FUNCTION];
     let kind =
         statement.iter().position(|lexeme| kinds.iter().any(|kind| lexeme.is_keyword(*kind)))?;
     match &statement.get(kind + 1)?.token.token {

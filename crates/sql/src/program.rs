@@ -1,5 +1,6 @@
-//! A whole program: declarations first, then views in order, then queries.
+//! A whole program: functions first, then tables, then views in order, then queries.
 
+mod functions;
 mod roles;
 mod settings;
 
@@ -43,6 +44,7 @@ pub(crate) fn plan(
     let mut planner = Planner::new(&source);
     let statements = planner.parse();
     planner.settle(&statements);
+    let statements = planner.put_in_functions(statements);
     planner.declare(&statements);
     planner.name_views(&statements);
     planner.plan_queries(&statements);
@@ -56,6 +58,7 @@ pub(crate) fn reopen(program: &Program) -> Result<Catalog, Diagnostics> {
     let mut planner = Planner::new(&source);
     let statements = planner.parse();
     planner.settle(&statements);
+    let statements = planner.put_in_functions(statements);
     for (key, table) in &program.tables {
         planner.catalog.tables.insert(key.clone(), Arc::clone(table));
     }
@@ -211,7 +214,10 @@ impl<'s, 'a> Planner<'s, 'a> {
                 Statement::Insert(_) | Statement::Select(_) if self.uses_broken(range) => continue,
                 Statement::Insert(insert) => self.plan_insert(insert, range),
                 Statement::Select(query) => self.plan_print(query, range),
-                Statement::Table(..) | Statement::View(_) | Statement::Set(_) => continue,
+                Statement::Table(..)
+                | Statement::View(_)
+                | Statement::Function(_)
+                | Statement::Set(_) => continue,
             };
             match planned {
                 Ok(planned) => self.queries.push(planned),
@@ -326,6 +332,8 @@ impl<'s, 'a> Planner<'s, 'a> {
                     .hint("add INSERT INTO sink SELECT .. FROM source"),
             );
         }
+        self.catalog.macros.name_in(&mut self.errors, self.source);
+        self.catalog.macros.name_in(&mut self.warnings, self.source);
         if !self.errors.is_empty() {
             self.errors.sort_by_key(|error| error.span.as_ref().map_or(0, |span| span.range.start));
             self.errors.dedup();

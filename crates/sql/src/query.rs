@@ -7,6 +7,7 @@ use postrider_plan::Program;
 use crate::{
     checks::Input,
     codes, guard,
+    macros::Expansion,
     parse::{self, Statement},
     prepass, program, select,
     text::SourceText,
@@ -26,15 +27,19 @@ pub(crate) fn plan(sql: &str, program: &Program) -> Result<LogicalPlan, Diagnost
             .into());
     };
     let located = parse::statement(&source, statement)?;
-    let Statement::Select(query) = located.statement else {
+    let Statement::Select(mut query) = located.statement else {
         return Err(Diagnostic::error(codes::UNSUPPORTED, "a query can only SELECT")
             .at(located.range)
             .hint("put tables, views and INSERTs into the program")
             .into());
     };
     let catalog = program::reopen(program)?;
+    Expansion::new(&catalog.macros, &source).expand(query.as_mut()).map_err(Diagnostics)?;
     let input = Input::Bounded;
-    let analyzed =
-        select::analyze(&catalog, &source, &query, input, &located.range).map_err(Diagnostics)?;
-    select::finish(analyzed.plan, input, &source, &located.range, None).map_err(Diagnostics)
+    let planned = select::analyze(&catalog, &source, &query, input, &located.range)
+        .and_then(|analyzed| select::finish(analyzed.plan, input, &source, &located.range, None));
+    planned.map_err(|mut found| {
+        catalog.macros.name_in(&mut found, &source);
+        Diagnostics(found)
+    })
 }

@@ -1,6 +1,6 @@
 //! Which expressions of a plan are its rows' event time, give or take a constant.
 //!
-//! The engine carries a time beside each row; no column *is* that time. But a column that was the event time of a table still
+//! The engine carries a time beside each row; no column *is* that time, only `row_time()` reads it. But a column that was the event time of a table still
 //! equals it behind filters, projections and window functions; behind a window of fixed size its start and its end do, less a constant.
 
 use std::sync::Arc;
@@ -9,7 +9,10 @@ use datafusion::{
     common::{Column, JoinType, ScalarValue, TableReference},
     logical_expr::{BinaryExpr, Distinct, Expr, LogicalPlan, Operator},
 };
-use postrider_plan::{IntervalJoin, Over, StreamTable, Table, Window, WindowAggregate};
+use postrider_plan::{
+    IntervalJoin, Over, RowTime, StreamTable, Table, Window, WindowAggregate, WindowRank,
+    WindowRows,
+};
 
 use crate::{interval, lower};
 
@@ -18,10 +21,19 @@ use crate::{interval, lower};
 pub(crate) enum Traced {
     /// The row's time and so many nanoseconds.
     Time(i64),
-    /// The window that the row is the result of, of this length.
-    Window(i64),
-    /// The session that the row is the result of, of any length.
-    Session,
+    /// The window that the row is the result of.
+    Window(Known),
+}
+
+/// What is known of a window whose end is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Its length, and so its start.
+    Length(i64),
+    /// Which windows there are: each end is that of one, so windows of the same that end together are the same.
+    Of(Window),
+    /// Nothing: there may be others with that end.
+    Nothing,
 }
 
 /// What `expr`, over the columns of `plan`, is to the time of its row; `None` if that is not fixed.
@@ -30,6 +42,8 @@ pub(crate) fn trace(expr: &Expr, plan: &LogicalPlan) -> Option<Traced> {
         Expr::Alias(alias) => trace(&alias.expr, plan),
         Expr::Cast(cast) if is_same_time(expr, &cast.expr, plan) => trace(&cast.expr, plan),
         Expr::Column(column) => trace_column(column, plan),
+        // Which side of a join it means is nobody's guess: those who join refuse it.
+        Expr::ScalarFunction(call) if call.name() == RowTime::NAME => Some(Traced::Time(0)),
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             let (left, right) = match op {
                 Operator::Plus if literal_ns(left).is_some() => (right, left),
@@ -49,8 +63,10 @@ pub(crate) fn trace(expr: &Expr, plan: &LogicalPlan) -> Option<Traced> {
             };
             match (trace(base, plan)?, field.as_str()) {
                 // A result has the last instant of its window for its time.
-                (Traced::Window(_) | Traced::Session, "end") => Some(Traced::Time(1)),
-                (Traced::Window(size), "start") => 1_i64.checked_sub(size).map(Traced::Time),
+                (Traced::Window(_), "end") => Some(Traced::Time(1)),
+                (Traced::Window(Known::Length(size)), "start") => {
+                    1_i64.checked_sub(size).map(Traced::Time)
+                }
                 _ => None,
             }
         }
@@ -138,6 +154,12 @@ fn trace_index(index: usize, plan: &LogicalPlan) -> Option<Traced> {
             if let Some(node) = node.downcast_ref::<WindowAggregate>() {
                 return window(node, index);
             }
+            if let Some(node) = node.downcast_ref::<WindowRank>() {
+                return trace_own(index, &node.input);
+            }
+            if let Some(node) = node.downcast_ref::<WindowRows>() {
+                return in_window(node, index);
+            }
             joined(node.downcast_ref::<IntervalJoin>()?, index)
         }
         _ => None,
@@ -150,11 +172,38 @@ fn trace_own(index: usize, input: &LogicalPlan) -> Option<Traced> {
 }
 
 fn window(node: &WindowAggregate, index: usize) -> Option<Traced> {
-    let traced = match node.window {
-        Window::Tumble { size_ns } | Window::Hop { size_ns, .. } => Traced::Window(size_ns),
-        Window::Session { .. } => Traced::Session,
+    if index != node.window_index {
+        return None;
+    }
+    let known = match (node.window, node.window_exprs.as_slice()) {
+        // Its results have the time of its rows.
+        (Window::Given { .. }, [start]) => match trace(start, &node.input) {
+            Some(Traced::Time(offset)) => Known::Length(1_i64.checked_sub(offset)?),
+            _ => Known::Nothing,
+        },
+        (window, _) => known(window),
     };
-    (index == node.window_index).then_some(traced)
+    Some(Traced::Window(known))
+}
+
+const fn known(window: Window) -> Known {
+    match window {
+        Window::Tumble { size_ns, .. } | Window::Hop { size_ns, .. } => Known::Length(size_ns),
+        Window::Cumulate { .. } | Window::Calendar { zone: Some(_), .. } => Known::Of(window),
+        Window::Calendar { zone: None, .. } | Window::Session { .. } | Window::Given { .. } => {
+            Known::Nothing
+        }
+    }
+}
+
+/// From there on, rows have the last time of their window.
+fn in_window(node: &WindowRows, index: usize) -> Option<Traced> {
+    match (index.checked_sub(node.width())?, known(node.window)) {
+        (0, Known::Length(size)) => 1_i64.checked_sub(size).map(Traced::Time),
+        (1, _) => Some(Traced::Time(1)),
+        (2, _) => Some(Traced::Time(0)),
+        _ => None,
+    }
 }
 
 /// A pair has the time of its later row, which is known if the bounds say who that is. A row that was absent a partner has
@@ -174,7 +223,7 @@ fn joined(node: &IntervalJoin, index: usize) -> Option<Traced> {
                 let later = node.bounds.to_ns.checked_add(1)?;
                 offset.checked_sub(later).map(Traced::Time)
             }
-            Traced::Window(_) | Traced::Session => None,
+            Traced::Window(_) => None,
         },
         _ => None,
     }

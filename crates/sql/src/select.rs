@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use datafusion::{
     common::{DataFusionError, Result},
-    logical_expr::LogicalPlan,
+    logical_expr::{Expr, LogicalPlan},
     sql::planner::SqlToRel,
 };
 use postrider_core::{Diagnostic, Severity};
@@ -17,7 +17,7 @@ use crate::{
     codes, depth, errors, growth, lower, optimize,
     parse::lower_first,
     text::SourceText,
-    window_calls,
+    window_calls::{self, Endless},
 };
 
 /// An analyzed query whose windows are not lowered yet.
@@ -54,10 +54,37 @@ pub(crate) fn analyze(
         Err(error) => return Err(explain(catalog, source, query, &error, within)),
     };
     let (plan, warnings) = plan;
+    if !checked.endless.is_empty() {
+        check_ends(&plan, &checked.endless, source, within)?;
+    }
     if let Some(error) = growth::check(&plan, source, within) {
         return Err(vec![error]);
     }
     Ok(Analyzed { plan, extent: checked.extent, warnings })
+}
+
+/// Every aggregate over a window table must group by its window, perhaps by columns of it that went through others.
+fn check_ends(
+    plan: &LogicalPlan,
+    suspects: &[Endless],
+    source: &SourceText<'_>,
+    within: &Range<usize>,
+) -> std::result::Result<(), Vec<Diagnostic>> {
+    let found = lower::endless(plan.clone());
+    let Some(found) = found.map_err(|error| errors::explain(&error, source, within))? else {
+        return Ok(());
+    };
+    let computes = found.aggr_expr.first().and_then(|expr| match expr {
+        Expr::AggregateFunction(call) => Some(call.func.name().to_owned()),
+        _ => None,
+    });
+    let same = suspects.iter().find(|suspect| suspect.aggregate == computes);
+    let error = same.map(|suspect| suspect.error.clone());
+    let place = |error: Diagnostic| match error.span {
+        Some(_) => error,
+        None => error.at(within.clone()),
+    };
+    Err(error.map(place).into_iter().collect())
 }
 
 /// Lowers and optimizes what [`analyze`] made, and checks that it can run.

@@ -42,6 +42,14 @@ impl Lexeme {
     }
 }
 
+/// A `?` alone is JSON's operator: there are no values to bind. The tokenizer reads it so for dialects with geometry only.
+fn operator(mut token: TokenWithSpan) -> TokenWithSpan {
+    if matches!(&token.token, Token::Placeholder(name) if name == "?") {
+        token.token = Token::Question;
+    }
+    token
+}
+
 /// A program's text and its tokens; comments and white space are left out.
 #[derive(Debug)]
 pub(crate) struct SourceText<'a> {
@@ -67,7 +75,7 @@ impl<'a> SourceText<'a> {
         source.lexemes = tokens
             .into_iter()
             .filter(|token| !matches!(token.token, Token::Whitespace(_)))
-            .map(|token| Lexeme { range: source.bytes(token.span), token })
+            .map(|token| Lexeme { range: source.bytes(token.span), token: operator(token) })
             .collect();
         Ok(source)
     }

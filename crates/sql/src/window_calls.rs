@@ -1,22 +1,27 @@
-//! `tumble`, `hop` and `session` in a SELECT: where they may stand, and what they take.
+//! `tumble`, `hop`, `cumulate` and `session` in a SELECT: where they may stand, and what they take.
 
 use std::{convert::Infallible, ops::ControlFlow};
 
-use postrider_core::{Diagnostic, format_duration};
-use sqlparser::ast::{
-    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
-    Ident, Query, Select, SelectItem, Spanned, TableFactor, Value, Visit, VisitMut, Visitor,
-    VisitorMut,
+use postrider_core::Diagnostic;
+use sqlparser::{
+    ast::{
+        AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
+        Ident, Query, Select, SelectItem, Spanned, TableFactor, Value, Visit, VisitMut, Visitor,
+        VisitorMut,
+    },
+    keywords::Keyword,
 };
 
 use crate::{
     catalog::{Catalog, fold, only_part},
-    codes,
+    checks::Input,
+    codes, fields,
     functions::is_window,
-    interval::{self, NotALength},
-    limits::MAX_WINDOWS_PER_ROW,
+    interval::NotALength,
     over,
     text::SourceText,
+    window_spec::{self, Arg},
+    window_tables::WindowTable,
 };
 
 /// The calls in an expression, outside of subqueries.
@@ -111,16 +116,31 @@ fn grouped(select: &Select) -> Vec<Function> {
     windows
 }
 
-/// Checks the windows of one SELECT.
+/// What the windows of one SELECT came to.
+pub(crate) struct Windows {
+    pub(crate) errors: Vec<Diagnostic>,
+    pub(crate) endless: Option<Endless>,
+}
+
+/// An aggregate over a window table, without a window call: what is wrong with it if it groups by no column of a window either.
+#[derive(Debug, Clone)]
+pub(crate) struct Endless {
+    /// The first function that it computes.
+    pub(crate) aggregate: Option<String>,
+    pub(crate) error: Diagnostic,
+}
+
+/// Checks the windows of one SELECT, and that it aggregates by one if it must.
 pub(crate) fn check(
     catalog: &Catalog,
     source: &SourceText<'_>,
     select: &Select,
-) -> Vec<Diagnostic> {
+    input: Input,
+) -> Windows {
     let mut errors = Vec::new();
     let windows = grouped(select);
     for call in &windows {
-        errors.extend(check_length(catalog, source, call));
+        errors.extend(check_arguments(catalog, source, call));
     }
     if let Some(second) = windows.get(1) {
         errors.push(
@@ -130,7 +150,26 @@ pub(crate) fn check(
         );
     }
     errors.extend(misplaced(source, select, &windows));
-    errors
+    let unbounded = input == Input::Stream && windows.is_empty() && errors.is_empty();
+    let mut endless = if unbounded { endless(catalog, source, select) } else { None };
+    errors.extend(endless.take_if(|_| !may_regroup(select)).map(|endless| endless.error));
+    Windows { errors, endless }
+}
+
+/// Whether a SELECT groups by a column, which may be that of a window.
+fn may_regroup(select: &Select) -> bool {
+    let GroupByExpr::Expressions(exprs, _) = &select.group_by else { return true };
+    let is_column = |expr: &Expr| {
+        matches!(
+            expr,
+            Expr::Identifier(_)
+                | Expr::CompoundIdentifier(_)
+                | Expr::CompoundFieldAccess { .. }
+                | Expr::Nested(_)
+                | Expr::Value(_)
+        )
+    };
+    exprs.iter().any(is_column)
 }
 
 fn misplaced(source: &SourceText<'_>, select: &Select, windows: &[Function]) -> Vec<Diagnostic> {
@@ -171,106 +210,66 @@ fn misplaced(source: &SourceText<'_>, select: &Select, windows: &[Function]) -> 
     errors
 }
 
-fn check_length(catalog: &Catalog, source: &SourceText<'_>, call: &Function) -> Option<Diagnostic> {
-    let name = name(call);
-    let example = match name.as_str() {
-        "tumble" => "tumble(INTERVAL '1 hour')",
-        "hop" => "hop(INTERVAL '10 minutes', INTERVAL '1 hour'): slide, then size",
-        _ => "session(INTERVAL '30 minutes')",
+fn endless(catalog: &Catalog, source: &SourceText<'_>, select: &Select) -> Option<Endless> {
+    let parts = || {
+        let items = select.projection.iter().map(Calls::of);
+        items.chain(select.having.iter().map(Calls::of)).flat_map(|calls| calls.0)
     };
-    let wrong = |message: String, hint: String| {
-        Some(
-            Diagnostic::error(codes::WINDOW_LENGTH, message)
-                .at_option(source.balanced(call.span()))
-                .hint(hint),
-        )
+    let aggregate = parts().find(|call| {
+        let name = name(call);
+        call.over.is_none() && catalog.functions.aggregate.contains_key(&name)
+    });
+    let groups = match &select.group_by {
+        GroupByExpr::Expressions(exprs, _) => !exprs.is_empty(),
+        GroupByExpr::All(_) => true,
     };
+    let range = match &aggregate {
+        Some(call) => source.balanced(call.span()),
+        None if groups => {
+            let start = source.range(select.select_token.0.span).map_or(0, |range| range.start);
+            source.keyword_after(Keyword::GROUP, start)
+        }
+        None => return None,
+    };
+    // Rows that were put into windows are meant to be grouped by these.
+    select.from.iter().find(|from| WindowTable::of(&from.relation).is_some())?;
+    let hint = "GROUP BY window_start, window_end, and what else is wanted";
+    let error = Diagnostic::error(
+        codes::ENDLESS,
+        "an aggregate over a stream needs a window, or it would never be final",
+    );
+    Some(Endless {
+        aggregate: aggregate.map(|call| name(&call)),
+        error: error.at_option(range).hint(hint),
+    })
+}
+
+fn check_arguments(
+    catalog: &Catalog,
+    source: &SourceText<'_>,
+    call: &Function,
+) -> Option<Diagnostic> {
     let args = match &call.args {
         FunctionArguments::List(list) => list.args.as_slice(),
         _ => &[],
     };
-    let wanted = if name == "hop" { 2 } else { 1 };
-    if args.len() != wanted {
-        let plural = if wanted == 1 { "length" } else { "lengths" };
-        return wrong(
-            format!("`{name}` takes {wanted} {plural} of time"),
-            format!("write {example}"),
-        );
-    }
-    let mut lengths = Vec::with_capacity(wanted);
-    for arg in args {
-        let length = match arg {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => {
-                interval::literal_ns(catalog, expr)
-            }
-            _ => Err(NotALength::NoLiteral),
-        };
-        match length {
-            Ok(ns) if ns > 0 => lengths.push(ns),
-            Ok(_) => {
-                return wrong(
-                    format!("a length of `{name}` must be above zero"),
-                    format!("write {example}"),
-                );
-            }
-            Err(NotALength::NoLiteral) => {
-                return wrong(
-                    format!("a length of `{name}` must be a literal interval"),
-                    format!("write {example}"),
-                );
-            }
-            Err(NotALength::Months) => {
-                return wrong(
-                    format!("months and years have no fixed length, so `{name}` can't take them"),
-                    "use days: INTERVAL '30 days'".to_owned(),
-                );
-            }
-            Err(NotALength::TooLong) => {
-                return wrong(
-                    format!("a length of `{name}` is above 292 years"),
-                    format!("write {example}"),
-                );
-            }
-        }
-    }
-    match lengths.as_slice() {
-        &[slide, size] => check_hop(slide, size).and_then(|(message, hint)| wrong(message, hint)),
-        _ => None,
-    }
-}
-
-/// What is wrong with the lengths of a `hop`, and what to do. Both are above zero.
-fn check_hop(slide: i64, size: i64) -> Option<(String, String)> {
-    if slide > size {
-        return Some((
-            "`hop` with a slide longer than its size would skip rows".to_owned(),
-            "the slide comes first: hop(INTERVAL '10 minutes', INTERVAL '1 hour')".to_owned(),
-        ));
-    }
-    let windows = size.unsigned_abs().div_ceil(slide.unsigned_abs());
-    (windows > MAX_WINDOWS_PER_ROW).then(|| {
-        let (size, slide) = (format_duration(size), format_duration(shortest_slide(size)));
-        (
-            format!(
-                "each row would be in {windows} windows, over the limit of {MAX_WINDOWS_PER_ROW}"
-            ),
-            format!("for windows of {size}, take a slide of {slide} or more"),
-        )
-    })
-}
-
-/// The shortest slide that keeps to [`MAX_WINDOWS_PER_ROW`], in whole units of a clock.
-fn shortest_slide(size: i64) -> i64 {
-    let shortest = size.unsigned_abs().div_ceil(MAX_WINDOWS_PER_ROW);
-    let units = [3_600_000_000_000, 60_000_000_000, 1_000_000_000, 1_000_000];
-    let unit = units.into_iter().find(|&unit| shortest > unit).unwrap_or(1);
-    i64::try_from(shortest.next_multiple_of(unit)).unwrap_or(size)
+    let args = args.iter().enumerate().map(|(position, arg)| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Arg::written(catalog, position, expr),
+        _ => Arg::Length(Err(NotALength::NoLiteral)),
+    });
+    let problem = window_spec::window(&name(call), &args.collect::<Vec<_>>()).err()?;
+    Some(
+        Diagnostic::error(codes::WINDOW_LENGTH, problem.message)
+            .at_option(source.balanced(call.span()))
+            .hint(problem.hint),
+    )
 }
 
 /// Lets a SELECT use the alias of its own window: in `SELECT tumble(..) AS w, w.start`, the second
 /// item becomes a field of the call. DataFusion resolves aliases in GROUP BY and HAVING only.
 pub(crate) fn expand_aliases(query: &mut Query) {
     let ControlFlow::Continue(()) = query.visit(&mut AliasExpansion);
+    fields::name(query);
 }
 
 struct AliasExpansion;
@@ -338,7 +337,9 @@ fn table_name(factor: &TableFactor) -> Option<String> {
         TableFactor::Table { name, alias, .. } => alias
             .as_ref()
             .map_or_else(|| only_part(name).map(fold), |alias| Some(fold(&alias.name))),
-        TableFactor::Derived { alias, .. } => alias.as_ref().map(|alias| fold(&alias.name)),
+        TableFactor::Derived { alias, .. } | TableFactor::TableFunction { alias, .. } => {
+            alias.as_ref().map(|alias| fold(&alias.name))
+        }
         _ => None,
     }
 }

@@ -2,18 +2,24 @@
 
 use clap::Parser;
 
-use crate::bench::BenchQuery;
+use crate::bench::{BenchInput, BenchQuery};
 
-/// Measures events a second from an NDJSON file through a query into a blackhole, beside the same query in plain
+/// Measures events a second from a file through a query into a blackhole, beside the same query in plain
 /// DataFusion in the same process. Prints JSON.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Examples:\n  postrider bench\n  postrider bench --events 2000000 --rounds 5\n  postrider bench --query hop,session,join --parallelism 1\n  postrider bench --state"
+    after_help = "Examples:\n  postrider bench\n  postrider bench --events 2000000 --rounds 5\n  postrider bench --query hop,session,join --parallelism 1\n  postrider bench --all --input ndjson,parquet --events 10000000 --markdown\n  postrider bench --state"
 )]
 pub(crate) struct BenchArgs {
     /// What to measure; several with commas
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["tumble"])]
     pub(crate) query: Vec<BenchQuery>,
+    /// Every query
+    #[arg(long, conflicts_with = "query")]
+    pub(crate) all: bool,
+    /// The format of the file; several with commas
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["ndjson"])]
+    pub(crate) input: Vec<BenchInput>,
     /// Events in the generated file
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     pub(crate) events: u64,
@@ -23,6 +29,9 @@ pub(crate) struct BenchArgs {
     /// Measurements of each kind; the median counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=101))]
     pub(crate) rounds: u64,
+    /// Prints a table for people instead of JSON
+    #[arg(long)]
+    pub(crate) markdown: bool,
     /// Measures what checkpoints cost while much state changes, and a restart from it, instead
     #[arg(long)]
     pub(crate) state: bool,

@@ -23,6 +23,10 @@ pub(crate) enum BenchQuery {
     Absence,
     /// Distinct products by customer in ten minutes, each minute
     Distinct,
+    /// All events by customer in an hour, each minute
+    HopAll,
+    /// Events whose id was not there in the ten minutes before
+    Dedup,
 }
 
 impl BenchQuery {
@@ -71,6 +75,15 @@ impl BenchQuery {
                  count(DISTINCT product_id) AS n FROM events WHERE event_type <> 'heartbeat' \
                  GROUP BY customer_id, w HAVING count(DISTINCT product_id) > 1"
             }
+            Self::HopAll => {
+                "SELECT customer_id, hop(INTERVAL '1 minute', INTERVAL '1 hour') AS w, count(*) AS n, \
+                 sum(amount) AS amount FROM events GROUP BY customer_id, w HAVING sum(amount) > 20000"
+            }
+            Self::Dedup => {
+                "SELECT event_id, customer_id, amount, CAST(1 AS BIGINT) AS n FROM events \
+                 QUALIFY count(*) OVER (PARTITION BY event_id ORDER BY ts \
+                   RANGE BETWEEN INTERVAL '10 minutes' PRECEDING AND CURRENT ROW) = 1"
+            }
         }
     }
 
@@ -78,7 +91,9 @@ impl BenchQuery {
     /// that can be.
     pub(super) const fn batch(self) -> &'static str {
         match self {
-            Self::Project | Self::Filter | Self::Join | Self::Absence => self.streaming(),
+            Self::Project | Self::Filter | Self::Join | Self::Absence | Self::Dedup => {
+                self.streaming()
+            }
             Self::Tumble => {
                 "SELECT customer_id, date_bin(INTERVAL '1 minute', ts) AS w, count(*) AS n, \
                  sum(amount) AS amount FROM events WHERE event_type <> 'heartbeat' GROUP BY 1, 2"
@@ -105,6 +120,13 @@ impl BenchQuery {
                    (SELECT DISTINCT customer_id, date_bin(INTERVAL '1 minute', ts) AS minute, product_id \
                     FROM events WHERE event_type <> 'heartbeat')) \
                  GROUP BY 1, 2 HAVING count(DISTINCT product_id) > 1"
+            }
+            Self::HopAll => {
+                "SELECT customer_id, CAST(minute AS BIGINT) - back * 60000000000 AS w, sum(m) AS n, sum(part) AS amount \
+                 FROM (SELECT customer_id, minute, m, part, unnest(generate_series(0, 59)) AS back FROM \
+                   (SELECT customer_id, date_bin(INTERVAL '1 minute', ts) AS minute, count(*) AS m, \
+                    sum(amount) AS part FROM events GROUP BY 1, 2)) \
+                 GROUP BY 1, 2 HAVING sum(part) > 20000"
             }
         }
     }

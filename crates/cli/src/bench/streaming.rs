@@ -18,25 +18,31 @@ use postrider_engine::{
 use postrider_plan::Table;
 use postrider_store::Log;
 
-use super::{Answer, counted, queries::BenchQuery};
+use super::{Answer, counted, input::BenchInput, queries::BenchQuery};
 use crate::{outcome::Outcome, services, wiring::Wiring};
 
 /// How it ran.
 pub(super) const SETTINGS: &str = "log on disk, an fsync for each epoch, watermark 5 seconds behind, \
-     NDJSON file to a counting blackhole; parallelism = shards = runtime threads";
+     file to a counting blackhole; parallelism = shards = runtime threads";
 
 /// Runs the query from the file to a sink that counts.
-pub(super) async fn run(query: BenchQuery, path: &Path, threads: usize) -> Outcome<Answer> {
+pub(super) async fn run(
+    query: BenchQuery,
+    input: BenchInput,
+    path: &Path,
+    threads: usize,
+) -> Outcome<Answer> {
     let dir = tempfile::tempdir()?;
     let sql = format!(
         "CREATE TABLE events (
            event_id TEXT, ts TIMESTAMP NOT NULL, customer_id TEXT NOT NULL, event_type TEXT,
            amount DOUBLE, product_id TEXT, url TEXT, user_agent TEXT, context TEXT,
            WATERMARK FOR ts AS ts - INTERVAL '5 seconds'
-         ) WITH (connector = 'single_file', path = '{}', format = 'json');
+         ) WITH (connector = 'single_file', path = '{}', format = '{}');
          CREATE TABLE results WITH (connector = 'blackhole');
          INSERT INTO results {};",
         path.display().to_string().replace('\'', "''"),
+        input.format(),
         query.streaming(),
     );
     let program = postrider_sql::plan_program(&sql, PipelineName("bench".to_owned()))?;

@@ -41,6 +41,9 @@ const CYCLES: u64 = 50;
 /// Events a second: windows close all the time, and a machine with two busy cores keeps up.
 const RATE: u64 = 600;
 
+/// Members whose state makes a growth of one percent visible beside the swing of open windows and requests.
+const MEMBERS: u64 = 300_000;
+
 /// A setting of the environment.
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
@@ -166,13 +169,13 @@ fn soak() {
     conclude("soak_kills", figures.campaign(), &figures);
 }
 
-/// Memory over time, where nothing is to be remembered: a fixed set of customers, no message ids, and few mails.
+/// Memory over time, where nothing is to be remembered: fixed sets of customers and members, no message ids, and few mails.
 #[test]
 #[ignore = "takes as long as it is told to; scripts/soak --undisturbed runs it"]
 fn soak_undisturbed() {
     let minutes = setting("POSTRIDER_SOAK_MINUTES", 30);
     let customers = Customers::new(setting("POSTRIDER_SOAK_RATE", RATE), Ids::None);
-    let shop = Shop::open(Mails::Few);
+    let shop = Shop::with_members(Mails::Few, setting("POSTRIDER_SOAK_MEMBERS", MEMBERS));
     let (mut figures, mut memory) = (Figures::without_dice(), Samples::default());
     let live = LiveBytes::compile();
     campaign(&shop, &customers, &mut figures, |customers, figures| {

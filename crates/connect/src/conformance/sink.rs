@@ -9,7 +9,7 @@ use std::{
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use postrider_core::{DataSink, Diagnostic, ErrorKind, Polled};
+use postrider_core::{DataSink, Diagnostic, ErrorKind, Format, Polled};
 
 use super::{options, source::StoppedClock};
 use crate::{SharedWriter, SinkSpec, SourceSpec, open_sink, open_source};
@@ -50,8 +50,8 @@ pub(crate) fn open_with(
 ) -> Result<Box<dyn DataSink>, Vec<Diagnostic>> {
     let spec = SinkSpec {
         options: options(values),
+        format: Format::Json,
         schema: schema(),
-        changes: false,
         base_dir: dir,
         env: &|_| None,
         stdout,
@@ -153,8 +153,8 @@ pub(crate) async fn round_trip(case: &FileSinkCase) {
     }
     let spec = SourceSpec {
         options: options(&[("path", case.path)]),
+        format: Format::Json,
         schema: schema(),
-        changes: false,
         base_dir: dir.path(),
         env: &|_| None,
         clock: Arc::new(StoppedClock::default()),

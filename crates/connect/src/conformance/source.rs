@@ -11,9 +11,10 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
-use postrider_core::{Chunk, ChunkData, Clock, ClockTime, Polled, Position, Sleep, Source};
+use postrider_core::{Chunk, ChunkData, Clock, ClockTime, Format, Polled, Position, Sleep, Source};
 
 use super::options;
 use crate::{SourceParts, SourceSpec, open_source};
@@ -38,6 +39,7 @@ impl Clock for StoppedClock {
 /// A bounded table to test.
 pub(crate) struct SourceCase {
     pub(crate) connector: &'static str,
+    pub(crate) format: Format,
     pub(crate) options: &'static [(&'static str, &'static str)],
     pub(crate) schema: fn() -> SchemaRef,
     /// Makes the files it reads.
@@ -57,15 +59,17 @@ pub(crate) struct Seen {
     pub(crate) start: Position,
     pub(crate) end: Position,
     pub(crate) bytes: Option<Bytes>,
+    pub(crate) rows: Option<RecordBatch>,
 }
 
 impl From<Chunk> for Seen {
     fn from(chunk: Chunk) -> Self {
-        let bytes = match chunk.data {
-            ChunkData::Lines(bytes) => Some(bytes),
-            _ => None,
+        let (bytes, rows) = match chunk.data {
+            ChunkData::Lines(bytes) => (Some(bytes), None),
+            ChunkData::Rows(rows) => (None, Some(rows)),
+            _ => (None, None),
         };
-        Self { start: chunk.start, end: chunk.end, bytes }
+        Self { start: chunk.start, end: chunk.end, bytes, rows }
     }
 }
 
@@ -81,6 +85,7 @@ impl<'c> World<'c> {
             self.case.connector,
             SourceSpec {
                 options: options(self.case.options),
+                format: self.case.format,
                 schema: (self.case.schema)(),
                 base_dir: self.dir.path(),
                 env: &|_| None,

@@ -56,9 +56,13 @@ use self::{
     cursor::Cursor,
     envelope::{Envelope, Located},
     fields::Fields,
-    reason::{Bad, Parsed, sql_name},
+    reason::Parsed,
 };
-pub(crate) use self::{encode::JsonEncoder, text::encode_base64};
+pub(crate) use self::{
+    encode::JsonEncoder,
+    reason::{Bad, quote, sql_name},
+    text::encode_base64,
+};
 use crate::{
     failure::source_bug,
     limits::{OVERSIZE_RAW_BYTES, RECORD_BYTES_MAX},
@@ -142,7 +146,9 @@ impl Decoder for JsonDecoder {
                 }
                 rows.finish(Some(Int64Array::from(received_at)))
             }
-            ChunkData::Numbers => Err(source_bug("the JSON decoder was given row numbers")),
+            ChunkData::Numbers | ChunkData::Rows(_) => {
+                Err(source_bug("the JSON decoder was given no JSON"))
+            }
         }
     }
 }
@@ -270,12 +276,12 @@ impl<'d> Rows<'d> {
 }
 
 #[cold]
-fn bad_utf8() -> Box<Bad> {
+pub(crate) fn bad_utf8() -> Box<Bad> {
     Bad::new("bad_utf8", "the record is no UTF-8 text; write it as UTF-8".to_owned())
 }
 
 #[cold]
-fn too_large(bytes: usize) -> Box<Bad> {
+pub(crate) fn too_large(bytes: usize) -> Box<Bad> {
     Bad::new(
         "too_large",
         format!("the record has more than {} bytes (at least {bytes}); split it", RECORD_BYTES_MAX),

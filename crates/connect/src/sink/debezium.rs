@@ -106,7 +106,7 @@ mod tests {
 
     use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
     use arrow_schema::{DataType, Field, Schema};
-    use postrider_core::TableOptions;
+    use postrider_core::{Format, TableOptions};
 
     use crate::{SinkSpec, open_sink};
 
@@ -121,7 +121,7 @@ mod tests {
         let spec = SinkSpec {
             options: TableOptions::default(),
             schema: Arc::clone(&schema),
-            changes: true,
+            format: Format::DebeziumJson,
             base_dir: std::path::Path::new("."),
             env: &|_| None,
             stdout: shown.clone(),

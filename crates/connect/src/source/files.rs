@@ -1,4 +1,4 @@
-//! `single_file` and `filesystem`: NDJSON files, read from start to end.
+//! `single_file` and `filesystem`: files of any format, read from start to end.
 //!
 //! Both are bounded: `single_file` ends with its file, `filesystem` with the last of the files that
 //! were there when the table was opened. Each file of a folder is a part; parts are read in the
@@ -7,17 +7,19 @@
 use std::{
     fs,
     future::pending,
+    ops::Range,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
+use arrow_schema::SchemaRef;
 use async_trait::async_trait;
-use postrider_core::{Diagnostic, ErrorKind, Polled, Position, Source, SourceError, TableOptions};
+use postrider_core::{
+    Diagnostic, ErrorKind, Format, Polled, Position, Source, SourceError, TableOptions,
+};
 
-use super::lines::LineFile;
 use crate::{
     failure::open_failed,
-    format::json::{JsonDecoder, JsonOptions},
+    format::files::{FileFormat, PartFile},
     path::{Env, PathTemplate},
     registry::{Faults, SourceParts, SourceSpec},
 };
@@ -97,7 +99,7 @@ impl FolderOptions {
 
 /// Opens a `single_file` table.
 pub(crate) fn open_single(spec: SourceSpec<'_>) -> Result<SourceParts, Vec<Diagnostic>> {
-    let decoder = Arc::new(JsonDecoder::new(spec.schema, JsonOptions::default())?);
+    let range = spec.options.table_range.clone();
     let options = SingleFileOptions::take(spec.options)?;
     let path = options.path.resolve(spec.base_dir, spec.env).map_err(|fault| vec![fault])?;
     // A missing file is a fault of the SQL, told before the pipeline starts.
@@ -106,39 +108,52 @@ pub(crate) fn open_single(spec: SourceSpec<'_>) -> Result<SourceParts, Vec<Diagn
         let error = std::io::ErrorKind::IsADirectory.into();
         return Err(vec![open_failed("open", &path, &error)]);
     }
-    let source = FileSource::new(vec![(String::new(), path)]);
-    Ok(SourceParts { source: Box::new(source), decoder, bounded: true })
+    open_parts(spec.format, spec.schema, vec![(String::new(), path)], range)
 }
 
 /// Opens a `filesystem` table.
 pub(crate) fn open_folder(spec: SourceSpec<'_>) -> Result<SourceParts, Vec<Diagnostic>> {
-    let decoder = Arc::new(JsonDecoder::new(spec.schema, JsonOptions::default())?);
+    let range = spec.options.table_range.clone();
     let options = FolderOptions::take(spec.options)?;
     let parts = options.list(spec.base_dir, spec.env).map_err(|fault| vec![fault])?;
-    Ok(SourceParts { source: Box::new(FileSource::new(parts)), decoder, bounded: true })
+    open_parts(spec.format, spec.schema, parts, range)
+}
+
+fn open_parts(
+    format: Format,
+    schema: SchemaRef,
+    parts: Vec<(String, PathBuf)>,
+    table: Range<usize>,
+) -> Result<SourceParts, Vec<Diagnostic>> {
+    let placed = |fault: Diagnostic| fault.at(table.clone());
+    let (format, decoder) = FileFormat::open(format, schema, &parts)
+        .map_err(|faults| faults.into_iter().map(placed).collect::<Vec<_>>())?;
+    Ok(SourceParts { source: Box::new(FileSource::new(format, parts)), decoder, bounded: true })
 }
 
 /// Reads files one after the other.
 #[derive(Debug)]
 pub(crate) struct FileSource {
+    format: FileFormat,
     /// Name and place of each file, in order.
     parts: Vec<(String, PathBuf)>,
     current: usize,
     offset: u64,
-    open: Option<LineFile>,
+    open: Option<Box<dyn PartFile>>,
 }
 
 impl FileSource {
-    pub(crate) fn new(parts: Vec<(String, PathBuf)>) -> Self {
-        Self { parts, current: 0, offset: 0, open: None }
+    pub(crate) fn new(format: FileFormat, parts: Vec<(String, PathBuf)>) -> Self {
+        Self { format, parts, current: 0, offset: 0, open: None }
     }
 
-    fn file(&mut self) -> Result<Option<&mut LineFile>, SourceError> {
+    fn file(&mut self) -> Result<Option<&mut dyn PartFile>, SourceError> {
         let Some((part, path)) = self.parts.get(self.current) else { return Ok(None) };
-        if self.open.is_none() {
-            self.open = Some(LineFile::open(path, part)?);
-        }
-        Ok(self.open.as_mut())
+        let file = match self.open.take() {
+            Some(file) => file,
+            None => self.format.file(path, part)?,
+        };
+        Ok(Some(self.open.insert(file).as_mut()))
     }
 }
 

@@ -19,6 +19,7 @@ use postrider_core::{Chunk, ChunkData, ErrorKind, Position, SourceError};
 
 use crate::{
     failure::read_failed,
+    format::files::PartFile,
     limits::{CHUNK_BYTES, RECORD_BYTES_MAX},
 };
 
@@ -27,20 +28,21 @@ const SEARCH_BYTES: u64 = 64 << 10;
 
 /// A file that is read by ranges.
 #[derive(Debug)]
-pub(super) struct LineFile {
+pub(crate) struct LineFile {
     file: File,
     path: PathBuf,
     part: String,
 }
 
 impl LineFile {
-    pub(super) fn open(path: &Path, part: &str) -> Result<Self, SourceError> {
+    pub(crate) fn open(path: &Path, part: &str) -> Result<Self, SourceError> {
         let file = File::open(path).map_err(|error| read_failed("open", path, &error))?;
         Ok(Self { file, path: path.to_owned(), part: part.to_owned() })
     }
+}
 
-    /// The start of the first record at or behind `offset`.
-    pub(super) fn record_start(&mut self, offset: u64) -> Result<u64, SourceError> {
+impl PartFile for LineFile {
+    fn record_start(&mut self, offset: u64) -> Result<u64, SourceError> {
         let len = self.wrap("read", |file| file.metadata().map(|metadata| metadata.len()))?;
         if offset > len {
             return Err(SourceError {
@@ -57,12 +59,7 @@ impl LineFile {
         }
     }
 
-    /// The records from `from` on, up to `until` or the end of the file. `None` if there are none.
-    pub(super) fn chunk(
-        &mut self,
-        from: u64,
-        until: Option<u64>,
-    ) -> Result<Option<Chunk>, SourceError> {
+    fn chunk(&mut self, from: u64, until: Option<u64>) -> Result<Option<Chunk>, SourceError> {
         let room = until.map_or(u64::MAX, |until| until.saturating_sub(from));
         let wanted = room.min(CHUNK_BYTES as u64);
         let mut bytes = self.read(from, wanted)?;
@@ -90,7 +87,9 @@ impl LineFile {
             data: ChunkData::Lines(Bytes::from(bytes)),
         }))
     }
+}
 
+impl LineFile {
     /// The place behind the first line break at or behind `from`, at most `limit` or the file's end.
     fn find_line_end(&mut self, mut from: u64, limit: u64) -> Result<u64, SourceError> {
         loop {

@@ -66,6 +66,10 @@ impl Words {
                     let words = stage.words.keys.iter().chain(&stage.words.aggregates);
                     (fields.map(|(_, field)| field).collect(), words.collect())
                 }
+                OperatorSpec::Rank(spec) => {
+                    let rank = spec.output_schema.fields().iter().next_back();
+                    (rank.into_iter().collect(), stage.words.results.last().into_iter().collect())
+                }
                 OperatorSpec::Over(spec) => {
                     let calls = spec.output_schema.fields().iter().skip(spec.width());
                     (calls.collect(), stage.words.aggregates.iter().collect())

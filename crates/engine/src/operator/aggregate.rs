@@ -21,7 +21,10 @@ use datafusion::{
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
 use postrider_core::Batch;
 
-use super::distinct::{SortedDistinct, depends_on_order};
+use super::{
+    distinct::{SortedDistinct, depends_on_order},
+    distinct_count::DistinctCount,
+};
 use crate::chain::new_batch;
 
 /// One aggregate function and where its inputs stand in the incoming rows.
@@ -105,6 +108,9 @@ impl AggregateSpec {
         self.calls
             .iter()
             .map(|call| {
+                if let Some(count) = DistinctCount::of(&call.function)? {
+                    return Ok(Box::new(count) as _);
+                }
                 if call.function.groups_accumulator_supported() {
                     return call.function.create_groups_accumulator();
                 }

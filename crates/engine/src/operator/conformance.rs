@@ -1,5 +1,7 @@
 //! What every operator proves about its state, by one line at the end of this file.
 
+mod adapters;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -12,11 +14,12 @@ use arrow::{
 };
 use datafusion::common::JoinType;
 use postrider_core::{Batch, ClockTime, Watermark};
+use postrider_plan::Ranking;
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use super::{
-    Advanced, Deferred, Operator, RestoredPart, StateSnapshot, reroute,
-    testing::{joined, keyed, keyed_rows, over, updating},
+    Advanced, Deferred, Grid, Operator, RestoredPart, StateSnapshot, reroute,
+    testing::{joined, keyed, keyed_rows, over, ranks, updating},
 };
 use crate::exchange::{Route, split};
 
@@ -344,8 +347,13 @@ macro_rules! conformance_for_ever {
 }
 
 conformance! {
-    tumbling_windows: super::SlicingWindows::new(40, 40, keyed());
-    hopping_windows: super::SlicingWindows::new(10, 45, keyed());
+    tumbling_windows: super::SlicingWindows::new(Grid::hop(40, 40, 0), keyed());
+    hopping_windows: super::SlicingWindows::new(Grid::hop(10, 45, 3), keyed());
+    cumulating_windows: super::SlicingWindows::new(Grid::cumulate(15, 60, 7), keyed());
+    days_of_a_zone: adapters::days();
+    windows_that_rows_bring_along: adapters::brought();
+    ranks_in_windows: super::RankedWindows::new(ranks(Ranking::Rank, Some(2)));
+    row_numbers_in_windows: super::RankedWindows::new(ranks(Ranking::RowNumber, None));
     sessions: super::SessionWindows::new(15, keyed()).unwrap();
     sessions_that_move_slowly: super::SessionWindows::new(15, keyed()).unwrap().moving(1);
     over_a_range: over(

@@ -1,28 +1,31 @@
-//! Tumbling and hopping windows over slices.
+//! Windows over slices: tumbling, hopping and cumulating ones, days and months, and those that rows bring along.
 //!
-//! A slice is as long as the greatest common divisor of slide and size, so every window is a whole
+//! A slice is as long as the greatest common divisor of slide and size, or as a step, so every window is a whole
 //! number of slices. Each slice holds its own hash table; a window is fired by merging its slices.
-//! A tumbling window is one slice and is never merged.
+//! A tumbling window is one slice and is never merged. A cumulating window leaves what it merged to the next one.
 //!
 //! Rules (Flink, `TimeWindowUtil` and the slicing window processors): windows are aligned to the
-//! Unix epoch, `start = ts - floor_mod(ts, slide)`; a window `[start, end)` fires when the watermark
+//! Unix epoch and an offset, `start = ts - floor_mod(ts - offset, slide)`; a window `[start, end)` fires when the watermark
 //! reaches `end - 1`; a row is late only if the last window that holds it has fired, so a row of a
-//! hopping window that is late for some windows still counts in the others; an empty window is not
-//! emitted; the row time of a result is `end - 1`.
-//!
-//! Slices and windows are numbered: slice `n` starts at `n` times the slice's length, window `n` at `n` slides,
-//! both counted from 1970. The first and the last of them reach beyond what 64 bits of nanoseconds hold, so bounds are
-//! computed in 128 bits and cut to 64 only where they are shown.
+//! hopping or cumulating window that is late for some windows still counts in the others; an empty window is not
+//! emitted, but a cumulating one is not empty once a shorter one of the same start was not; the row time of a
+//! result is `end - 1`.
 
+mod accumulate;
+mod grid;
 mod settled;
 
-use std::{collections::BTreeMap, ops::Range};
+use std::collections::BTreeMap;
 
-use arrow::array::{TimestampNanosecondArray, UInt32Array};
+use arrow::{
+    array::{AsArray, TimestampNanosecondArray, UInt32Array},
+    datatypes::TimestampNanosecondType,
+};
 use datafusion::common::Result;
 use postrider_core::{Batch, Watermark};
 
-use self::settled::Slice;
+pub(crate) use self::grid::Grid;
+use self::{grid::Span, settled::Slice};
 use super::{
     Advanced, Operator, RestoredPart, StateSnapshot,
     aggregate::{AggregateSpec, AggregateTable},
@@ -32,30 +35,6 @@ use crate::{
     limits::{ADVANCE_BATCHES, ADVANCE_ROWS},
 };
 
-/// Which slice a time is in, and which other times are.
-#[derive(Clone, Copy)]
-struct Span {
-    number: i64,
-    first: i64,
-    last: i64,
-}
-
-impl Span {
-    /// The slice of `length` that holds `time`. Saturating is exact here: no time lies beyond an i64.
-    fn around(time: i64, length: i64) -> Self {
-        let into = time.rem_euclid(length);
-        Self {
-            number: time.div_euclid(length),
-            first: time.saturating_sub(into),
-            last: time.saturating_add(length - 1 - into),
-        }
-    }
-
-    const fn holds(self, time: i64) -> bool {
-        self.first <= time && time <= self.last
-    }
-}
-
 /// A window, with its bounds as far as they can be shown.
 struct Window {
     number: i128,
@@ -63,13 +42,10 @@ struct Window {
     end: i64,
 }
 
-/// Tumbling (`slide == size`) and hopping windows of one shard.
+/// Windows over slices, of one shard.
 pub(super) struct SlicingWindows {
     spec: AggregateSpec,
-    slide: i64,
-    size: i64,
-    /// The length of a slice.
-    slice: i64,
+    grid: Grid,
     /// By number.
     slices: BTreeMap<i128, Slice>,
     /// Windows before this number have fired.
@@ -83,13 +59,11 @@ pub(super) struct SlicingWindows {
 }
 
 impl SlicingWindows {
-    pub(super) fn new(slide: i64, size: i64, spec: AggregateSpec) -> Self {
+    pub(super) fn new(grid: Grid, spec: AggregateSpec) -> Self {
         Self {
             exact: spec.merges_exactly(),
             spec,
-            slide,
-            size,
-            slice: greatest_common_divisor(slide, size),
+            grid,
             slices: BTreeMap::new(),
             unfired: i128::MIN,
             watermark: Watermark::MIN,
@@ -99,40 +73,26 @@ impl SlicingWindows {
     }
 
     fn window(&self, number: i128) -> Window {
-        let start = number * i128::from(self.slide);
-        let end = start + i128::from(self.size);
-        Window { number, start: cut_to_time(start), end: cut_to_time(end) }
-    }
-
-    /// The numbers of the slices that a window merges.
-    fn slices_of(&self, window: i128) -> Range<i128> {
-        let start = window * i128::from(self.slide / self.slice);
-        start..start + i128::from(self.size / self.slice)
+        let (start, end) = self.grid.bounds(number);
+        Window { number, start, end }
     }
 
     /// The window that fires next: the first one that holds a slice and has not fired.
     fn next_window(&self) -> Option<Window> {
         let (&slice, _) = self.slices.first_key_value()?;
-        let start = slice * i128::from(self.slice);
-        let first = self.first_window_behind(start).max(self.unfired);
-        Some(self.window(first))
-    }
-
-    /// The first window that ends behind `time`.
-    fn first_window_behind(&self, time: i128) -> i128 {
-        (time - i128::from(self.size)).div_euclid(i128::from(self.slide)) + 1
+        Some(self.window(self.grid.first_window_with(slice).max(self.unfired)))
     }
 
     /// Whether the last window that holds a slice has fired.
     fn is_late(&self, slice: Span) -> bool {
-        let last = slice.number.div_euclid(self.slide / self.slice);
-        self.watermark.completes(self.window(last.into()).end)
+        let last = self.grid.last_window_with(slice.number.into());
+        self.watermark.completes(self.window(last).end)
     }
 
     /// Skips the windows that the watermark has passed.
     fn pass(&mut self, watermark: Watermark) {
         self.watermark = self.watermark.max(watermark);
-        let next = self.first_window_behind(i128::from(watermark.0) + 1);
+        let next = self.grid.first_window_behind(i128::from(watermark.0) + 1);
         self.unfired = self.unfired.max(next);
     }
 
@@ -149,22 +109,27 @@ impl SlicingWindows {
     fn fire(&mut self, window: &Window, out: &mut Vec<Batch>) -> Result<usize> {
         let result = match self.take_unmerged(window.number) {
             Some(table) => table.evaluate()?,
+            None if self.grid.accumulates() => self.accumulate(window.number)?.evaluate()?,
             None => self.merge(window.number)?.evaluate()?,
         };
         self.unfired = window.number + 1;
         // Slices before the next window are in no further window.
-        let needed = self.slices_of(self.unfired).start;
+        let needed = self.grid.slices_of(self.unfired).start;
         while let Some(entry) = self.slices.first_entry() {
             if *entry.key() >= needed {
                 break;
             }
             entry.remove();
         }
-        let (keys, values, rows) = result;
+        let (mut keys, values, rows) = result;
         if rows == 0 {
             return Ok(0);
         }
-        let starts = TimestampNanosecondArray::from_value(window.start, rows);
+        let own = if self.grid.is_own() { keys.pop() } else { None };
+        let starts = match own {
+            Some(starts) => starts.as_primitive::<TimestampNanosecondType>().clone(),
+            None => TimestampNanosecondArray::from_value(window.start, rows),
+        };
         let ends = TimestampNanosecondArray::from_value(window.end, rows);
         out.push(self.spec.output(keys, values, starts, ends)?);
         Ok(rows)
@@ -173,7 +138,7 @@ impl SlicingWindows {
     /// The table of a window that is one slice, if nothing has to be merged into it. Where merging rounds, whether it happens
     /// may depend on nothing but snapshots: other keys of the shard may have partial states, or not.
     fn take_unmerged(&mut self, window: i128) -> Option<AggregateTable> {
-        if self.slice != self.size || (!self.exact && self.snapshot > 0) {
+        if !self.grid.is_one_slice() || (!self.exact && self.snapshot > 0) {
             return None;
         }
         let slice = self.slices.get_mut(&window)?;
@@ -182,7 +147,7 @@ impl SlicingWindows {
 
     fn merge(&mut self, window: i128) -> Result<AggregateTable> {
         let mut merged = AggregateTable::new(&self.spec)?;
-        let slices = self.slices_of(window);
+        let slices = self.grid.slices_of(window);
         for (_, slice) in self.slices.range_mut(slices) {
             slice.settle();
             for settled in slice.all_settled() {
@@ -201,7 +166,7 @@ impl SlicingWindows {
             // Neighbouring rows mostly share their slice: the division is skipped for them.
             if !slice.holds(time) {
                 rows_of.entry(slice.number).or_default().append(&mut rows);
-                slice = Span::around(time, self.slice);
+                slice = self.grid.span(time);
                 late = self.is_late(slice);
             }
             if late {
@@ -224,7 +189,7 @@ impl SlicingWindows {
     pub(super) fn take_rows(&mut self, batch: &Batch) -> Result<()> {
         let times = batch.times.values();
         let Some(&first) = times.first() else { return Ok(()) };
-        let slice = Span::around(first, self.slice);
+        let slice = self.grid.span(first);
         if !times.iter().all(|&time| slice.holds(time)) {
             return self.divide(slice, batch);
         }
@@ -284,16 +249,6 @@ impl Operator for SlicingWindows {
     fn memory(&self) -> usize {
         self.slices.values().map(Slice::memory).sum()
     }
-}
-
-/// A bound as a time; what lies beyond the ends of time is shown as the end.
-fn cut_to_time(bound: i128) -> i64 {
-    let end = if bound < 0 { i64::MIN } else { i64::MAX };
-    i64::try_from(bound).unwrap_or(end)
-}
-
-const fn greatest_common_divisor(a: i64, b: i64) -> i64 {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 #[cfg(test)]

@@ -105,10 +105,17 @@ pub(crate) fn column_bytes<'a>(columns: impl IntoIterator<Item = &'a Arc<dyn Arr
 /// Snapshots whose parts are merged together, at each level.
 const SNAPSHOTS_PER_LEVEL: u64 = 4;
 
+/// Every so many snapshots all parts are merged into one, a power of [`SNAPSHOTS_PER_LEVEL`]. Of a key that changes all the time each
+/// level keeps a row in each of its parts, so the number of levels bounds how much more memory is taken than the state needs.
+const SNAPSHOTS_PER_WHOLE: u64 = 64;
+
 /// The snapshot behind which every part is merged into that of snapshot `number`: every fourth merges the last four, every
-/// sixteenth the last sixteen, and so on, as the digits of `number` in base four say. So there are few parts however long rows
-/// live, a row is written a logarithmic number of times, and where states are merged depends on `number` alone.
+/// sixteenth the last sixteen, every 64th all there is. So there are few parts however long rows
+/// live, and where states are merged depends on `number` alone.
 pub(crate) fn merged_from(number: u64) -> u64 {
+    if number.is_multiple_of(SNAPSHOTS_PER_WHOLE) {
+        return 0;
+    }
     let mut span = 1_u64;
     while number.is_multiple_of(span.saturating_mul(SNAPSHOTS_PER_LEVEL)) {
         span = span.saturating_mul(SNAPSHOTS_PER_LEVEL);
@@ -121,10 +128,9 @@ mod tests {
     use super::merged_from;
 
     #[test]
-    fn every_fourth_snapshot_merges_four_and_every_sixteenth_sixteen() {
+    fn every_fourth_snapshot_merges_four_every_sixteenth_sixteen_and_some_merge_all() {
         let from: Vec<_> = (1..=17).map(merged_from).collect();
         assert_eq!(from, [0, 1, 2, 0, 4, 5, 6, 4, 8, 9, 10, 8, 12, 13, 14, 0, 16]);
-        assert_eq!(merged_from(64), 0);
-        assert_eq!(merged_from(80), 64);
+        assert_eq!([64, 80, 128].map(merged_from), [0, 64, 0]);
     }
 }

@@ -7,6 +7,7 @@ use arrow::{
         ArrayRef, AsArray, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray,
         TimestampNanosecondArray,
     },
+    compute::SortOptions,
     datatypes::{DataType, Field, Int64Type, Schema, TimestampNanosecondType},
 };
 use datafusion::{
@@ -23,10 +24,11 @@ use datafusion::{
     },
 };
 use postrider_core::{Batch, ClockTime, PipelineName, Watermark};
-use postrider_plan::TimeBounds;
+use postrider_plan::{Ranking, TimeBounds};
 
 use super::{
-    Advanced, IntervalJoinSpec, Operator as StatefulOperator, RestoredPart, StateSnapshot,
+    Advanced, IntervalJoinSpec, Operator as StatefulOperator, RankSpec, RestoredPart,
+    StateSnapshot,
     aggregate::{AggregateCall, AggregateSpec, window_fields},
 };
 use crate::chain::Chain;
@@ -161,6 +163,22 @@ pub(super) fn keyed_rows(rows: &[(Option<i64>, i64, i64)]) -> Batch {
     Batch {
         rows: RecordBatch::try_new(keyed_schema(), columns).unwrap(),
         times: TimestampNanosecondArray::from_iter_values(rows.iter().map(|(_, time, _)| *time)),
+    }
+}
+
+/// Ranks of [`keyed_rows`] by `v`, the greatest first, in windows that start with the key.
+pub(super) fn ranks(ranking: Ranking, limit: Option<u64>) -> RankSpec {
+    let input_schema = keyed_schema();
+    let mut output: Vec<_> = vec![input_schema.field(2).clone(), input_schema.field(3).clone()];
+    output.push(Field::new("rank", DataType::UInt64, false));
+    RankSpec {
+        ranking,
+        limit,
+        input_schema,
+        reach_ns: 1,
+        keys: 0,
+        order: [SortOptions { descending: true, nulls_first: false }].into(),
+        output_schema: Arc::new(Schema::new(output)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::{
     common::{DFSchema, DataFusionError},
     execution::context::ExecutionProps,
@@ -12,9 +12,11 @@ use datafusion::{
     physical_expr::{PhysicalExpr, aggregate::LoweredAggregateBuilder, create_physical_expr},
 };
 use postrider_core::{Diagnostic, Diagnostics};
-use postrider_plan::WindowAggregate;
+use postrider_plan::{Window, WindowAggregate};
 
+use super::step_input::StepInput;
 use crate::{
+    calendar::Calendar,
     chain::ChainStep,
     operator::{AggregateCall, AggregateSpec},
 };
@@ -32,25 +34,32 @@ pub(super) fn physical(
 /// The expressions of a projection.
 pub(super) fn projection(
     exprs: &[Expr],
-    schema: &DFSchema,
+    input: &StepInput<'_>,
 ) -> Result<Vec<Arc<dyn PhysicalExpr>>, Diagnostics> {
-    exprs.iter().map(|expr| physical(expr, schema)).collect()
+    exprs.iter().map(|expr| physical(&input.resolve(expr)?, input.schema())).collect()
 }
 
-/// What a window needs of its input: a projection to `[keys.., arguments.., filters..]`, and
-/// where each aggregate finds its columns in it.
+/// What a window needs of its input: steps to `[keys.., arguments.., filters..]`, and
+/// where each aggregate finds its columns in it. The start of a window that rows bring along is their last key.
 pub(super) fn aggregate_inputs(
     node: &WindowAggregate,
-) -> Result<(ChainStep, AggregateSpec), Diagnostics> {
-    let input = node.input.schema();
+) -> Result<(Vec<ChainStep>, AggregateSpec), Diagnostics> {
+    let exprs = node.group_exprs.iter().chain(&node.window_exprs).chain(&node.aggr_exprs);
+    let step_input = StepInput::of(exprs, node.input.schema())?;
+    let input = step_input.schema();
     let mut columns = Columns::new(input.as_arrow());
     for expr in &node.group_exprs {
-        columns.push(physical(expr, input)?)?;
+        columns.push(physical(&step_input.resolve(expr)?, input)?)?;
     }
-    let key_schema = Arc::new(Schema::new(columns.fields.clone()));
+    for expr in &node.window_exprs {
+        columns.own = Some(columns.append(physical(&step_input.resolve(expr)?, input)?)?);
+    }
+    let mut key_fields = columns.fields.clone();
+    let own = own_days(node, &mut key_fields);
+    let key_schema = Arc::new(Schema::new(key_fields));
     let mut calls = Vec::new();
     for expr in &node.aggr_exprs {
-        calls.push(aggregate_call(&mut columns, expr, input)?);
+        calls.push(aggregate_call(&mut columns, &step_input.resolve(expr)?, input)?);
     }
     let spec = AggregateSpec {
         key_schema,
@@ -58,7 +67,25 @@ pub(super) fn aggregate_inputs(
         window_index: node.window_index,
         output_schema: Arc::new(node.schema.as_arrow().clone()),
     };
-    Ok((columns.finish().0, spec))
+    let (step, projected) = columns.finish();
+    let mut steps: Vec<_> = step_input.step().into_iter().collect();
+    steps.push(step);
+    if let Some((zone, calendar)) = own {
+        let mut fields = projected.fields().to_vec();
+        fields[zone] = Arc::clone(&spec.key_schema.fields()[zone]);
+        steps.push(ChainStep::OwnDays { calendar, zone, schema: Arc::new(Schema::new(fields)) });
+    }
+    Ok((steps, spec))
+}
+
+/// Where the zone of each row stands, if that decides about its window, and the calendar; its field becomes that of a start.
+fn own_days(node: &WindowAggregate, key_fields: &mut [Field]) -> Option<(usize, Calendar)> {
+    let Window::Calendar { period, offset_ns, zone: None } = node.window else { return None };
+    let at = node.group_exprs.len();
+    let time = DataType::Timestamp(TimeUnit::Nanosecond, None);
+    let field = key_fields.get_mut(at)?;
+    *field = Field::new(field.name(), time, false);
+    Some((at, Calendar { period, offset_ns }))
 }
 
 /// An aggregate over columns of the projection in front of a stage. Its inputs are those of a relation that begins with the columns of the
@@ -103,12 +130,14 @@ pub(super) struct Columns<'a> {
     exprs: Vec<Arc<dyn PhysicalExpr>>,
     fields: Vec<Field>,
     input: &'a Schema,
+    /// What belongs to the window, and may become another value on the way.
+    own: Option<usize>,
 }
 
 impl<'a> Columns<'a> {
     /// No column yet, over these.
     pub(super) fn new(input: &'a Schema) -> Self {
-        Self { exprs: Vec::new(), fields: Vec::new(), input }
+        Self { exprs: Vec::new(), fields: Vec::new(), input, own: None }
     }
 
     pub(super) fn fields(&self) -> &[Field] {
@@ -126,9 +155,15 @@ impl<'a> Columns<'a> {
     }
 
     pub(super) fn push(&mut self, expr: Arc<dyn PhysicalExpr>) -> Result<usize, Diagnostics> {
-        if let Some(known) = self.exprs.iter().position(|other| other.as_ref() == expr.as_ref()) {
-            return Ok(known);
+        let same = |&at: &usize| Some(at) != self.own && self.exprs[at].as_ref() == expr.as_ref();
+        match (0..self.exprs.len()).find(same) {
+            Some(known) => Ok(known),
+            None => self.append(expr),
         }
+    }
+
+    /// A column of its own, even if another holds the same.
+    fn append(&mut self, expr: Arc<dyn PhysicalExpr>) -> Result<usize, Diagnostics> {
         let data_type: DataType = expr.data_type(self.input).map_err(|error| plan_error(&error))?;
         let nullable = expr.nullable(self.input).map_err(|error| plan_error(&error))?;
         self.fields.push(Field::new(format!("c{}", self.fields.len()), data_type, nullable));

@@ -20,11 +20,12 @@ use datafusion::{
     physical_planner::create_window_expr,
 };
 use postrider_core::{Diagnostic, Diagnostics, format_duration};
-use postrider_plan::{Endless, KeptRows, Memory, Over};
+use postrider_plan::{Endless, KeptRows, Memory, Over, RowTime};
 
 use super::{
     Branch, Origin, Planner,
     expressions::{Columns, physical, plan_error},
+    step_input::StepInput,
 };
 use crate::{
     chain::Chain,
@@ -42,20 +43,24 @@ impl Planner {
         plan: &LogicalPlan,
     ) -> Result<Vec<Branch>, Diagnostics> {
         let schema = node.input.schema();
-        let mut columns = Columns::new(schema.as_arrow());
+        let read = StepInput::of(&node.window_exprs, schema)?;
+        let expression = |expr: &Expr| physical(&read.resolve(expr)?, read.schema());
+        let mut columns = Columns::new(read.schema().as_arrow());
         for key in &node.partition_exprs {
-            columns.push(physical(key, schema)?)?;
+            columns.push(expression(key)?)?;
         }
         let keys = columns.len();
         let mut own = Vec::new();
         for column in schema.columns() {
-            own.push(columns.push(physical(&Expr::Column(column), schema)?)?);
+            own.push(columns.push(expression(&Expr::Column(column))?)?);
         }
         let (computed, calls) = in_front(node);
         for expr in &computed {
-            own.push(columns.push(physical(expr, schema)?)?);
+            own.push(columns.push(expression(expr)?)?);
         }
         let (step, input) = columns.finish();
+        let mut steps: Vec<_> = read.step().into_iter().collect();
+        steps.push(step);
         let rows = with_computed(schema, &computed)?;
         let functions = calls.iter().map(|expr| call(expr, &rows));
         let spec = OverSpec {
@@ -77,7 +82,7 @@ impl Planner {
             words: words(node),
         });
         for mut branch in branches {
-            branch.chain.0.push(step.clone());
+            branch.chain.0.extend_from_slice(&steps);
             self.connect(branch, Target::Stage(stage), 0, Route::Hash { keys });
         }
         Ok(vec![Branch { origin: Origin::Stage(stage), chain: Chain::default() }])
@@ -89,7 +94,8 @@ impl Planner {
 fn in_front(node: &Over) -> (Vec<Expr>, Vec<Expr>) {
     let mut computed: Vec<Expr> = Vec::new();
     let mut column = |expr: &mut Expr| {
-        let is_there = matches!(expr, Expr::Column(_)) || expr.column_refs().is_empty();
+        let is_constant = expr.column_refs().is_empty() && !RowTime::is_in(expr);
+        let is_there = matches!(expr, Expr::Column(_)) || is_constant;
         if !is_there {
             let known = computed.iter().position(|other| other == expr);
             let at = known.unwrap_or_else(|| {

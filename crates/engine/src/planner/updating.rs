@@ -17,6 +17,7 @@ use postrider_plan::{UpdatingAggregate, is_updating};
 use super::{
     Branch, Origin, Planner,
     expressions::{Columns, aggregate_call, physical, plan_error},
+    step_input::StepInput,
 };
 use crate::{
     chain::{Chain, ChainStep},
@@ -38,7 +39,10 @@ impl Planner {
         plan: &LogicalPlan,
     ) -> Result<Vec<Branch>, Diagnostics> {
         let branches = self.lower(&node.input)?;
-        let (step, spec) = Layout::new(node)?.finish(node)?;
+        let exprs = node.group_exprs.iter().chain(&node.aggr_exprs);
+        let input = StepInput::of(exprs, node.input.schema())?;
+        let (step, spec) = Layout::new(node, &input)?.finish(node)?;
+        let steps: Vec<_> = input.step().into_iter().chain([step]).collect();
         let keys = node.group_exprs.len();
         let stage = self.flow.stages.len();
         let identity = stage_identity(plan, &self.flow.stages);
@@ -50,7 +54,7 @@ impl Planner {
             outputs: Vec::new(),
         });
         for mut branch in branches {
-            branch.chain.0.push(step.clone());
+            branch.chain.0.extend_from_slice(&steps);
             self.connect(branch, Target::Stage(stage), 0, Route::Hash { keys });
         }
         Ok(vec![Branch { origin: Origin::Stage(stage), chain: Chain::default() }])
@@ -64,6 +68,8 @@ struct Layout<'a> {
     /// The input with the kinds of its rows, if it has such.
     input: DFSchema,
     takes_back: bool,
+    /// The aggregates over the input.
+    aggregates: Vec<Expr>,
     keys: usize,
     totals: Vec<AggregateCall>,
     /// The types of the totals.
@@ -87,13 +93,15 @@ enum Computed {
 type Planned<T> = Result<T, Diagnostics>;
 
 impl<'a> Layout<'a> {
-    fn new(node: &'a UpdatingAggregate) -> Planned<Self> {
+    fn new(node: &UpdatingAggregate, input: &'a StepInput<'_>) -> Planned<Self> {
         let takes_back = is_updating(&node.input);
-        let input = node.input.schema();
+        let relation = input.schema();
+        let aggregates = node.aggr_exprs.iter().map(|expr| input.resolve(expr));
         let mut layout = Self {
-            columns: Columns::new(input.as_arrow()),
-            input: if takes_back { with_kind(input)? } else { input.as_ref().clone() },
+            columns: Columns::new(relation.as_arrow()),
+            input: if takes_back { with_kind(relation)? } else { relation.clone() },
             takes_back,
+            aggregates: aggregates.collect::<Planned<_>>()?,
             keys: 0,
             totals: Vec::new(),
             total_types: Vec::new(),
@@ -101,7 +109,7 @@ impl<'a> Layout<'a> {
             bag_types: Vec::new(),
         };
         for expr in &node.group_exprs {
-            layout.columns.push(physical(expr, &layout.input)?)?;
+            layout.columns.push(physical(&input.resolve(expr)?, &layout.input)?)?;
         }
         layout.keys = layout.columns.len();
         Ok(layout)
@@ -109,14 +117,15 @@ impl<'a> Layout<'a> {
 
     fn finish(mut self, node: &UpdatingAggregate) -> Planned<(ChainStep, UpdatingSpec)> {
         let mut results = Vec::new();
+        let aggregates = std::mem::take(&mut self.aggregates);
         // What is in the bag comes first: its columns are a group of their own.
-        for expr in &node.aggr_exprs {
+        for expr in &aggregates {
             let in_bag = self.takes_back && self.signed(expr)?.is_none();
             results.push(if in_bag { Some(self.add_to_bag(expr)?) } else { None });
         }
         let values = self.columns.len();
         let rows = self.takes_back.then(|| self.add_sum(self.sign(&lit(true)))).transpose()?;
-        for (expr, result) in node.aggr_exprs.iter().zip(&mut results) {
+        for (expr, result) in aggregates.iter().zip(&mut results) {
             if result.is_none() {
                 *result = Some(match self.signed(expr)? {
                     Some(signed) => self.add_signed(signed)?,

@@ -151,12 +151,12 @@ impl Ingest {
                 if !std::mem::replace(&mut self.live, true) {
                     self.idle.restart(self.watermark, clock);
                 }
-                let taken = self.take(None).await?;
+                let taken = self.take(None, clock).await?;
                 let progress = self.live_progress(&taken, clock);
                 (taken, progress)
             }
             CutKind::Replay { until, progress } => {
-                let taken = self.take(Some(&until)).await?;
+                let taken = self.take(Some(&until), clock).await?;
                 if self.position != until {
                     return Err(self.shortened(&until).into());
                 }
@@ -169,7 +169,7 @@ impl Ingest {
                 (Taken::default(), Progress::Active(self.watermark))
             }
             CutKind::CatchUp => {
-                let taken = self.take(None).await?;
+                let taken = self.take(None, clock).await?;
                 (taken, Progress::Active(self.watermark))
             }
             CutKind::Hold => (Taken::default(), self.progress),
@@ -206,7 +206,7 @@ impl Ingest {
     }
 
     /// Takes chunks up to `until`, or to the epoch's limit, and sends their rows on.
-    async fn take(&mut self, until: Option<&Position>) -> Result<Taken, Stop> {
+    async fn take(&mut self, until: Option<&Position>, clock: ClockTime) -> Result<Taken, Stop> {
         let mut taken = Taken::default();
         let mut working: VecDeque<Work> = VecDeque::new();
         let mut chunks = 0;
@@ -223,7 +223,7 @@ impl Ingest {
                         chunks += 1;
                         self.position = chunk.end.clone();
                         open = until.is_none_or(|until| self.position < *until);
-                        working.push_back(self.start(chunk));
+                        working.push_back(self.start(chunk, clock));
                     }
                     Polled::Empty => {
                         self.look_ahead(until);
@@ -256,19 +256,19 @@ impl Ingest {
         }
     }
 
-    fn start(&self, chunk: Chunk) -> Work {
+    fn start(&self, chunk: Chunk, clock: ClockTime) -> Work {
         let small = match &chunk.data {
             ChunkData::Lines(bytes) => bytes.len() < INLINE_CHUNK_BYTES,
             ChunkData::Records(records) => {
                 records.iter().map(|record| record.body.len()).sum::<usize>() < INLINE_CHUNK_BYTES
             }
-            ChunkData::Numbers => false,
+            ChunkData::Rows(_) | ChunkData::Numbers => false,
         };
         if small {
-            return Work::Done(Box::new(self.preparer.prepare(&chunk)));
+            return Work::Done(Box::new(self.preparer.prepare(&chunk, clock)));
         }
         let preparer = Arc::clone(&self.preparer);
-        let task = tokio::spawn(async move { preparer.prepare(&chunk) });
+        let task = tokio::spawn(async move { preparer.prepare(&chunk, clock) });
         Work::Running(AbortOnDropHandle::new(task))
     }
 

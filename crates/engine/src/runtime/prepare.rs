@@ -10,9 +10,14 @@ use arrow::{
 };
 use bytes::Bytes;
 use datafusion::common::DataFusionError;
-use postrider_core::{Batch, Chunk, ChunkData, Decoder, Position, Reject, SourceError};
+use postrider_core::{
+    Batch, Chunk, ChunkData, ClockTime, Decoder, Position, Reject, SourceError, format_duration,
+};
 
-use super::links::{Routed, Router};
+use super::{
+    links::{Routed, Router},
+    row_text::as_json,
+};
 use crate::{EngineError, chain::new_batch, dataflow::SourceNode, limits::EVENT_TIMES};
 
 /// Everything that preparing the chunks of one source needs.
@@ -65,16 +70,16 @@ impl From<arrow::error::ArrowError> for RowFault {
 }
 
 impl Preparer {
-    /// Prepares a chunk. If a row can't be computed, the records are taken one by one, so that only
+    /// Prepares a chunk of an epoch with this clock. If a row can't be computed, the records are taken one by one, so that only
     /// the bad one is rejected.
-    pub(crate) fn prepare(&self, chunk: &Chunk) -> Result<Prepared, EngineError> {
+    pub(crate) fn prepare(&self, chunk: &Chunk, clock: ClockTime) -> Result<Prepared, EngineError> {
         let decoded = self.decoder.decode(chunk).map_err(|error| self.source_error(error))?;
-        match self.compute(&decoded.rows, decoded.received_at.as_ref()) {
+        match self.compute(&decoded.rows, decoded.received_at.as_ref(), clock) {
             Ok(mut prepared) => {
                 prepared.rejects.extend(decoded.rejects);
                 Ok(prepared)
             }
-            Err(fault) => self.isolate(chunk, fault),
+            Err(fault) => self.isolate(chunk, clock, fault),
         }
     }
 
@@ -82,7 +87,12 @@ impl Preparer {
         EngineError::Source { table: self.node.table.name.clone(), error }
     }
 
-    fn isolate(&self, chunk: &Chunk, fault: RowFault) -> Result<Prepared, EngineError> {
+    fn isolate(
+        &self,
+        chunk: &Chunk,
+        clock: ClockTime,
+        fault: RowFault,
+    ) -> Result<Prepared, EngineError> {
         let records = split_records(chunk);
         if records.is_empty() {
             let pipeline = self.pipeline.clone();
@@ -92,7 +102,7 @@ impl Preparer {
         for (chunk, raw) in records {
             let decoded = self.decoder.decode(&chunk).map_err(|error| self.source_error(error))?;
             all.rejects.extend(decoded.rejects);
-            match self.compute(&decoded.rows, decoded.received_at.as_ref()) {
+            match self.compute(&decoded.rows, decoded.received_at.as_ref(), clock) {
                 Ok(prepared) => all.absorb(prepared),
                 Err(RowFault { reason, message }) => {
                     all.rejects.push(Reject { position: chunk.start, reason, message, raw });
@@ -106,6 +116,7 @@ impl Preparer {
         &self,
         decoded: &RecordBatch,
         received_at: Option<&Int64Array>,
+        clock: ClockTime,
     ) -> Result<Prepared, RowFault> {
         let count = decoded.num_rows();
         if count == 0 {
@@ -140,6 +151,7 @@ impl Preparer {
                     let message = format!("the event time `{column}` is not in 1678 to 2261");
                     return Err(RowFault { reason: "out_of_range", message });
                 }
+                self.check_skew(event_time.column, last, clock)?;
                 let promised = event_time.watermark.evaluate(&rows)?.into_array(count)?;
                 prepared.watermark = largest(&nanoseconds(&promised)?, received_at);
                 prepared.last_event_time = last;
@@ -148,6 +160,23 @@ impl Preparer {
         };
         prepared.routed = self.router.route(&Batch { rows, times })?;
         Ok(prepared)
+    }
+
+    /// One event time from far ahead would complete every window before it.
+    fn check_skew(
+        &self,
+        column: usize,
+        last: Option<i64>,
+        clock: ClockTime,
+    ) -> Result<(), RowFault> {
+        let Some(skew) = self.node.table.common.max_future_skew else { return Ok(()) };
+        if last.is_none_or(|last| last <= clock.0.saturating_add(skew)) {
+            return Ok(());
+        }
+        let column = self.node.columns.field(column).name();
+        let skew = format_duration(skew);
+        let message = format!("the event time `{column}` is more than {skew} ahead of the clock");
+        Err(RowFault { reason: "future_skew", message })
     }
 }
 
@@ -177,6 +206,16 @@ fn largest(
 fn split_records(chunk: &Chunk) -> Vec<(Chunk, Bytes)> {
     match &chunk.data {
         ChunkData::Numbers => Vec::new(),
+        ChunkData::Rows(rows) => (0..rows.num_rows())
+            .map(|row| {
+                let offset = chunk.start.offset + row as u64;
+                let start = Position { part: chunk.start.part.clone(), offset };
+                let row = rows.slice(row, 1);
+                // What JSON can't hold is shown as nothing.
+                let text = as_json(&row).unwrap_or_default();
+                (Chunk { start, end: chunk.end.clone(), data: ChunkData::Rows(row) }, text)
+            })
+            .collect(),
         ChunkData::Records(records) => records
             .iter()
             .map(|record| {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arrow::{array::RecordBatch, datatypes::Schema};
-use arrow_json::LineDelimitedWriter;
 use datafusion::common::{DataFusionError, Result as DataFusionResult};
 use postrider_core::{Batch, Clock, Epoch, Position, Reject, Watermark};
 use tokio::sync::mpsc;
@@ -14,6 +13,7 @@ use super::{
     links::{Closed, Links, Routed, Router},
     report::{Report, StageReport},
     restore::StageStart,
+    row_text::as_json,
 };
 use crate::{
     EngineError,
@@ -192,17 +192,13 @@ impl Stage {
     }
 
     fn reject(&mut self, row: &Batch, error: &DataFusionError) -> DataFusionResult<()> {
-        let mut json = LineDelimitedWriter::new(Vec::new());
-        json.write(&self.named(&row.rows)?)?;
-        json.finish()?;
-        let mut raw = json.into_inner();
-        raw.truncate(raw.trim_ascii_end().len());
+        let raw = as_json(&self.named(&row.rows)?)?;
         self.rejects.push(Reject {
             // Its epoch is known once that is over.
             position: Position { part: String::new(), offset: self.shard as u64 },
             reason: "compute_error",
             message: error.strip_backtrace(),
-            raw: raw.into(),
+            raw,
         });
         Ok(())
     }

@@ -85,6 +85,72 @@ fn a_dot_in_a_name_stays() {
 }
 
 #[test]
+fn windows_say_how_they_cut_time_and_what_they_keep() {
+    let stage = |window: &str| {
+        let text =
+            explain(&format!("SELECT email, count(*) AS n FROM visits GROUP BY email, {window}"));
+        let stage = text.split("\nstage 1 ").nth(1).unwrap();
+        let state = stage.lines().find_map(|line| line.trim().strip_prefix("state "));
+        (stage.lines().next().unwrap().to_owned(), state.unwrap().trim().to_owned())
+    };
+    for (window, what, state) in [
+        (
+            "cumulate(INTERVAL '1 hour', INTERVAL '1 day')",
+            "windows that grow by 1 hour up to 1 day",
+            "partial aggregates for each email, kept for 1 day (a result every 1 hour)",
+        ),
+        (
+            "tumble(INTERVAL '1 day', INTERVAL '-16 hours')",
+            "windows of 1 day, shifted by 8 hours",
+            "partial aggregates for each email, dropped when the watermark passes the end of the 1 day window",
+        ),
+        (
+            "tumble(INTERVAL '1 day', 'Europe/Berlin')",
+            "windows of 1 day in Europe/Berlin",
+            "partial aggregates for each email, dropped when the watermark passes the end of the window of 1 day",
+        ),
+        (
+            "tumble(INTERVAL '2 months', INTERVAL '-1 day', 'UTC')",
+            "windows of 2 months in UTC, shifted back by 1 day",
+            "partial aggregates for each email, dropped when the watermark passes the end of the window of 2 months",
+        ),
+    ] {
+        assert_eq!(stage(window), (what.to_owned(), state.to_owned()), "{window}");
+    }
+}
+
+#[test]
+fn rows_that_are_put_into_windows_say_so() {
+    let text = explain(
+        "SELECT email, window_end AS until FROM TABLE(TUMBLE(TABLE visits, DESCRIPTOR(ts), INTERVAL '1' DAY))",
+    );
+    assert!(text.contains("-> put each row into its windows, compute columns, to o\n"), "{text}");
+}
+
+#[test]
+fn a_window_of_each_rows_zone_and_what_is_ranked_in_a_window_are_said() {
+    let text = explain(
+        "SELECT email, w, n FROM (
+           SELECT *, ROW_NUMBER() OVER (PARTITION BY w ORDER BY n DESC) AS r FROM (
+             SELECT lower(email) AS email, w, sum(n) AS n FROM (
+               SELECT email, tumble(INTERVAL '1 day', email) AS w, count(*) AS n FROM visits GROUP BY email, w)
+             GROUP BY lower(email), w))
+         WHERE r <= 3",
+    );
+    for line in [
+        "find the day in each row's time zone, to stage 1\n",
+        "stage 1 windows of 1 day in the time zone of each row\n",
+        "stage 2 the windows of its input\n",
+        "stage 3 the first 3 of each window by n DESC\n",
+        "  keyed by   nothing: one shard\n",
+        "  state      the rows of each window, until the watermark passes its end\n",
+        "  -> where row_number <= 3, ",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}
+
+#[test]
 fn rows_that_look_back_say_what_at_and_what_is_kept_for_them() {
     let text = explain(
         "SELECT email, lag(n) OVER w AS before, sum(price) OVER week AS week, avg(n) FILTER (WHERE n > 0) OVER last AS last

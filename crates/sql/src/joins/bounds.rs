@@ -1,8 +1,11 @@
 //! How far apart in time the rows of a join may be, from its conditions.
 
-use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
+use datafusion::{
+    functions::core::expr_fn::get_field,
+    logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator},
+};
 
-use crate::row_time::{Traced, literal_ns, trace};
+use crate::row_time::{Known, Traced, literal_ns, trace};
 
 /// What is known of the time of a right row less that of its left row, in nanoseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -11,18 +14,31 @@ pub(super) struct Apart {
     pub(super) to_ns: Option<i64>,
 }
 
+/// What a condition says besides how far apart the rows are.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Rest {
+    /// Nothing.
+    Nothing,
+    /// These are equal: one of the left side, one of the right.
+    Equal(Box<(Expr, Expr)>),
+    /// All that it says.
+    Whole,
+}
+
 impl Apart {
-    /// Takes note of a condition, if it says nothing but how far apart the rows are.
+    /// Takes note of how far apart the rows are by a condition.
     pub(super) fn learn(
         &mut self,
         condition: &Expr,
         left: &LogicalPlan,
         right: &LogicalPlan,
-    ) -> bool {
+    ) -> Rest {
         let learned = match condition {
             Expr::BinaryExpr(BinaryExpr { left: one, op, right: other }) => {
-                same_window(one, *op, other, left, right)
-                    .or_else(|| compared(one, *op, other, left, right))
+                match windows(one, *op, other, left, right) {
+                    Some(windows) => return self.end_together(windows),
+                    None => compared(one, *op, other, left, right),
+                }
             }
             Expr::Between(between) if !between.negated => {
                 let value = &between.expr;
@@ -32,9 +48,19 @@ impl Apart {
             }
             _ => None,
         };
-        let Some(learned) = learned else { return false };
+        let Some(learned) = learned else { return Rest::Whole };
         *self = self.and(learned);
-        true
+        Rest::Nothing
+    }
+
+    /// Equal windows have results of one time. Where those that end together may differ, their starts are equal as well.
+    fn end_together(&mut self, [left, right]: [(&Expr, Known); 2]) -> Rest {
+        *self = self.and(Self { from_ns: Some(0), to_ns: Some(0) });
+        if left.1 == right.1 && left.1 != Known::Nothing {
+            return Rest::Nothing;
+        }
+        let start = |window: &Expr| get_field(window.clone(), "start");
+        Rest::Equal(Box::new((start(left.0), start(right.0))))
     }
 
     /// Both.
@@ -50,20 +76,19 @@ impl Apart {
     }
 }
 
-/// Equal windows of one length: their results are no time apart.
-fn same_window(
-    one: &Expr,
+/// Two windows that are equal, the left side's first, and what is known of them; `None` of windows that can't be.
+fn windows<'e>(
+    one: &'e Expr,
     op: Operator,
-    other: &Expr,
+    other: &'e Expr,
     left: &LogicalPlan,
     right: &LogicalPlan,
-) -> Option<Apart> {
-    let both = match (trace(one, left), trace(other, right)) {
-        (None, None) => (trace(other, left)?, trace(one, right)?),
-        both => (both.0?, both.1?),
-    };
+) -> Option<[(&'e Expr, Known); 2]> {
+    let (of_left, of_right) = if trace(one, left).is_some() { (one, other) } else { (other, one) };
+    let both = (trace(of_left, left)?, trace(of_right, right)?);
     let (Traced::Window(a), Traced::Window(b)) = both else { return None };
-    (op == Operator::Eq && a == b).then_some(Apart { from_ns: Some(0), to_ns: Some(0) })
+    let may_be = !matches!((a, b), (Known::Length(a), Known::Length(b)) if a != b);
+    (op == Operator::Eq && may_be).then_some([(of_left, a), (of_right, b)])
 }
 
 /// A sum of the left time, the right time and a constant: how often each is in it.

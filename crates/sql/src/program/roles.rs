@@ -5,8 +5,8 @@ use std::{
     ops::Range,
 };
 
-use postrider_core::{Diagnostic, Severity};
-use postrider_plan::{Format, TableRole};
+use postrider_core::{Diagnostic, Format, Severity};
+use postrider_plan::TableRole;
 
 use super::Planner;
 use crate::{codes, lower};

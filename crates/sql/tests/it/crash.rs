@@ -236,6 +236,45 @@ fn chains_of_views_are_refused_before_they_are_walked() {
 }
 
 #[test]
+fn functions_that_multiply_or_nest_are_refused_before_they_are_put_in() {
+    let doubling: String = (1..200)
+        .map(|n| format!("CREATE FUNCTION f{n}(x) RETURN f{}(x) + f{}(x);\n", n - 1, n - 1))
+        .collect();
+    let doubling = format!("CREATE FUNCTION f0(x) RETURN x + 1;\n{doubling}");
+    let calls = |function: &str, call: &str| {
+        for (before, after) in PLACES {
+            // Options of tables take no expression.
+            let program = format!("{function}{before}{call}{after}");
+            assert!(code(&program).is_some(), "{call} after `{before}`");
+        }
+    };
+    calls(&doubling, "f199(price)");
+    // The first function that is too large is refused, not what follows from it.
+    assert_eq!(code(&format!("{doubling}SELECT f3(price) AS x FROM events")), Some("PR0101"));
+    // Ten of them have 14,335 parts, and the eleventh alone has 15,000 more.
+    let whole: String = doubling.lines().take(10).map(|line| format!("{line}\n")).collect();
+    assert_eq!(code(&format!("{whole}SELECT f7(price) AS x FROM events")), None);
+    // A large one, called often, though each call is small enough.
+    let large = format!("CREATE FUNCTION f(x) RETURN {};\n", vec!["x"; 400].join(" + "));
+    assert_eq!(code(&format!("{large}SELECT f(price) AS x FROM events")), None);
+    let often = format!("{large}{}", "SELECT f(price) AS x FROM events;\n".repeat(40));
+    assert_eq!(code(&often), Some("PR0101"));
+    // A large one, called by many others.
+    let many = (0..200).map(|n| format!("CREATE FUNCTION g{n}(x) RETURN f(x);\n"));
+    let many = format!("{large}{}SELECT g0(price) AS x FROM events", many.collect::<String>());
+    assert_eq!(code(&many), Some("PR0101"));
+    // Deep ones within each other, and in an expression that is as deep as one may be.
+    let deep = format!("CREATE FUNCTION f(x) RETURN {};\n", nest("(", "x", ")", 90));
+    calls(&deep, &nest("f(", "price", ")", 90));
+    let outer = nest("-(", &nest("f(", "price", ")", 3), ")", 80);
+    assert_eq!(code(&format!("{deep}SELECT {outer} AS x FROM events")), None);
+    let long = format!("CREATE FUNCTION f(x) RETURN x{};\n", "+1".repeat(400));
+    assert_eq!(code(&format!("{long}SELECT f(f(price)) AS x FROM events")), Some("PR0103"));
+    let both = format!("{long}SELECT f(price){} AS x FROM events", "+1".repeat(400));
+    assert_eq!(code(&both), Some("PR0104"));
+}
+
+#[test]
 fn expressions_that_become_deep_by_being_merged_are_refused() {
     let steps = |queries: usize, each: usize| {
         let select = |n: usize| {

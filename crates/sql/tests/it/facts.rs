@@ -58,7 +58,8 @@ fn a_window_aggregate_prunes_below_itself_and_keeps_its_schema() {
     let wanted = ["user_id", "price"].map(str::to_owned).to_vec();
     assert_eq!(scans(query), [("events".to_owned(), wanted, 0)]);
     let [node] = windows(query).try_into().unwrap();
-    assert_eq!(node.window, Window::Hop { slide_ns: 60_000_000_000, size_ns: 90_000_000_000 });
+    let (slide_ns, size_ns) = (60_000_000_000, 90_000_000_000);
+    assert_eq!(node.window, Window::Hop { slide_ns, size_ns, offset_ns: 0 });
     assert_eq!((node.window_index, node.group_exprs.len(), node.aggr_exprs.len()), (1, 1, 1));
     assert_eq!(*node.schema.field(1).data_type(), postrider_plan::window_type());
     assert!(!node.schema.field(1).is_nullable());
@@ -78,6 +79,28 @@ fn lengths_may_be_written_in_many_ways() {
         let program = shop(&format!("SELECT count(*) FROM events GROUP BY session({text})"));
         let [node] = windows(&program.queries[0].plan).try_into().unwrap();
         assert_eq!(node.window, Window::Session { gap_ns: ns }, "{text}");
+    }
+}
+
+#[test]
+fn an_offset_shifts_windows_whichever_way_it_points() {
+    let (hour, day) = (3_600_000_000_000, 86_400_000_000_000);
+    for (call, window) in [
+        ("tumble('1 day', '8 hours')", Window::Tumble { size_ns: day, offset_ns: 8 * hour }),
+        ("tumble('1 day', '-16 hours')", Window::Tumble { size_ns: day, offset_ns: 8 * hour }),
+        ("tumble('1 day', INTERVAL '0' HOUR)", Window::Tumble { size_ns: day, offset_ns: 0 }),
+        (
+            "hop('6 hours', '1 day', INTERVAL '-16' HOUR)",
+            Window::Hop { slide_ns: 6 * hour, size_ns: day, offset_ns: 2 * hour },
+        ),
+        (
+            "cumulate('6 hours', '1 day', '8 hours')",
+            Window::Cumulate { step_ns: 6 * hour, size_ns: day, offset_ns: 8 * hour },
+        ),
+    ] {
+        let program = shop(&format!("SELECT count(*) FROM events GROUP BY {call}"));
+        let [node] = windows(&program.queries[0].plan).try_into().unwrap();
+        assert_eq!(node.window, window, "{call}");
     }
 }
 
@@ -132,7 +155,7 @@ fn a_table_keeps_what_it_declares() {
         ts TIMESTAMP NOT NULL GENERATED ALWAYS AS (to_timestamp_millis(ms)), \
         WATERMARK FOR ts AS ts - INTERVAL '1' MINUTE, PRIMARY KEY (id)) \
         WITH (connector = 'single_file', path = 'x', idle_timeout = INTERVAL '30' SECOND, \
-        idle_advance = false, bad_data = 'fail', at_end = 'fire', type = 'source', format = 'json'); SELECT id FROM t";
+        idle_advance = false, max_future_skew = INTERVAL '5 minutes', bad_data = 'fail', at_end = 'fire', type = 'source', format = 'json'); SELECT id FROM t";
     let program = plan(sql).unwrap();
     let table = Arc::clone(&program.tables["t"]);
     assert_eq!(table.primary_key, ["id"]);
@@ -142,6 +165,7 @@ fn a_table_keeps_what_it_declares() {
     assert_eq!(table.common.idle_timeout, Some(30_000_000_000));
     assert_eq!((table.common.bad_data, table.common.at_end), (BadData::Fail, AtEnd::Fire));
     assert!(!table.common.idle_advance);
+    assert_eq!(table.common.max_future_skew, Some(300_000_000_000));
     let generated = table.columns[2].generated.as_ref().unwrap();
     assert_eq!(generated.to_string(), "CAST(to_timestamp_millis(ms) AS Timestamp(ns))");
     let watermark = table.watermark.as_ref().unwrap();

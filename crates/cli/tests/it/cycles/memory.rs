@@ -4,6 +4,7 @@
 //! keeps pages that are mostly free, and more of them as time goes by.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -17,6 +18,9 @@ use crate::process::run;
 
 /// The part of a run that is left out of its slope: caches fill.
 const WARM_UP: f64 = 0.3;
+
+/// Longer than it takes until the state of the members is merged.
+const FLOOR_MINUTES: f64 = 2.0;
 
 /// What counts the live bytes of a process.
 pub(super) struct LiveBytes {
@@ -99,13 +103,30 @@ impl Samples {
         (one > 0.0).then(|| both / one / size * 100.0)
     }
 
+    /// The least of every [`FLOOR_MINUTES`]: state grows by what changes until its parts are merged, again and again.
+    fn floor(&self) -> Self {
+        let mut spans: BTreeMap<u64, (f64, Memory)> = BTreeMap::new();
+        for &(hours, memory) in &self.0 {
+            let least =
+                spans.entry((hours * 60.0 / FLOOR_MINUTES) as u64).or_insert((hours, memory));
+            if memory.live < least.1.live {
+                *least = (hours, memory);
+            }
+        }
+        Self(spans.into_values().collect())
+    }
+
     /// Adds what there is to say.
     pub(super) fn facts(&self, campaign: Campaign) -> Campaign {
         let warm = self.0.get((self.0.len() as f64 * WARM_UP) as usize);
         let samples = [self.0.first(), warm, self.0.last()];
         let values =
             |of: fn(&Memory) -> f64| json!(samples.map(|s| s.map(|(_, memory)| of(memory))));
+        let floor = self.floor();
+        let floors: Vec<_> = floor.0.iter().map(|(_, memory)| memory.live).collect();
         campaign
+            .fact("live_bytes_floor", json!(floors))
+            .fact("live_floor_percent_per_hour", json!(floor.slope(|memory| memory.live)))
             .fact("live_bytes", values(|memory| memory.live))
             .fact("live_percent_per_hour", json!(self.slope(|memory| memory.live)))
             .fact("heap_kib", values(|memory| memory.heap))
@@ -125,4 +146,16 @@ fn the_slope_is_that_of_the_line_behind_the_warm_up() {
     }
     assert!((samples.slope(|memory| memory.heap).unwrap() - 1.0).abs() < 1e-9);
     assert!(samples.slope(|memory| memory.rss).unwrap().abs() < 1e-9);
+}
+
+#[test]
+fn the_floor_is_the_least_of_each_span() {
+    let mut samples = Samples::default();
+    for second in 0..250_u32 {
+        let parts = if second % 120 == 30 { 0.0 } else { 500.0 };
+        let live = 1_000.0 + parts + f64::from(second / 120);
+        samples.add(f64::from(second) / 3_600.0, Memory { live, rss: 0.0, heap: 0.0 });
+    }
+    let floor: Vec<_> = samples.floor().0.iter().map(|(_, memory)| memory.live).collect();
+    assert_eq!(floor, [1_000.0, 1_001.0, 1_502.0]);
 }

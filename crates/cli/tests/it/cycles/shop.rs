@@ -57,6 +57,27 @@ FROM (SELECT user_id, session(INTERVAL '300250 milliseconds') AS w, min(n) AS fi
       FROM visits GROUP BY user_id, w HAVING max(n) % 100000 < {below});
 ";
 
+/// Members that stay the same: each of them is in the window of a month from the first moment on, and they buy all the time.
+const MEMBERS: &str = "
+CREATE TABLE joined (member_id BIGINT NOT NULL, at TIMESTAMP NOT NULL, points DOUBLE NOT NULL, WATERMARK FOR at AS at)
+WITH (connector = 'generator', rows = {rows}, keys = {members}, interval = INTERVAL '1 millisecond');
+CREATE TABLE purchases (member_id BIGINT NOT NULL, at TIMESTAMP NOT NULL, points DOUBLE NOT NULL, WATERMARK FOR at AS at)
+WITH (connector = 'generator', events_per_second = 4000, keys = {members}, interval = INTERVAL '1 millisecond');
+CREATE TABLE points WITH (connector = 'blackhole');
+INSERT INTO points
+SELECT member_id, tumble(INTERVAL '30 days') AS w, count(*) AS purchases, sum(points) AS total, max(points) AS best
+FROM (SELECT member_id, points FROM joined UNION ALL SELECT member_id, points FROM purchases) GROUP BY member_id, w;
+";
+
+/// So many draws of one of them, and one in a thousand million is left out.
+const DRAWS_PER_MEMBER: u64 = 20;
+
+fn members(count: u64) -> String {
+    let rows = (count * DRAWS_PER_MEMBER).to_string();
+    let sql = MEMBERS.replace("{rows}", &rows).replace("{members}", &count.to_string());
+    if count == 0 { String::new() } else { sql }
+}
+
 /// How often the shop mails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mails {
@@ -90,8 +111,13 @@ pub(super) struct Shop {
 
 impl Shop {
     pub(super) fn open(mails: Mails) -> Self {
+        Self::with_members(mails, 0)
+    }
+
+    /// With so many members who stay the same.
+    pub(super) fn with_members(mails: Mails, members: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        write(dir.path(), "shop.sql", &mails.pipeline());
+        write(dir.path(), "shop.sql", &(mails.pipeline() + &self::members(members)));
         write(dir.path(), "t.mjml", TEMPLATE);
         let mailbox = Mailbox::start(&dir.path().join("mails"));
         Self { dir, mails, mailbox }

@@ -6,18 +6,18 @@ use crate::limits::QUOTED_CHARS_MAX;
 
 /// The fault of one record.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Bad {
+pub(crate) struct Bad {
     /// A stable word.
-    pub(super) reason: &'static str,
+    pub(crate) reason: &'static str,
     /// A sentence for people that names the column and what was found.
-    pub(super) message: String,
+    pub(crate) message: String,
 }
 
 /// A value, or the fault of the record. Boxed: faults are rare, and the value stays small.
 pub(super) type Parsed<T> = Result<T, Box<Bad>>;
 
 impl Bad {
-    pub(super) fn new(reason: &'static str, message: String) -> Box<Self> {
+    pub(crate) fn new(reason: &'static str, message: String) -> Box<Self> {
         Box::new(Self { reason, message })
     }
 
@@ -29,7 +29,7 @@ impl Bad {
 
     /// A NOT NULL column got nothing.
     #[cold]
-    pub(super) fn missing(column: &str, found: &str) -> Box<Self> {
+    pub(crate) fn missing(column: &str, found: &str) -> Box<Self> {
         Self::new(
             "missing_value",
             format!("column `{column}` is NOT NULL, but its field is {found}"),
@@ -49,7 +49,7 @@ impl Bad {
 
     /// The value has the right type, but is too large for the column.
     #[cold]
-    pub(super) fn out_of_range(column: &str, data_type: &DataType, found: &str) -> Box<Self> {
+    pub(crate) fn out_of_range(column: &str, data_type: &DataType, found: &str) -> Box<Self> {
         let message = format!(
             "column `{column}` is {}, which can't hold {}",
             sql_name(data_type),
@@ -76,7 +76,7 @@ impl Bad {
 }
 
 /// The start of a value, for messages.
-fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     match text.char_indices().nth(QUOTED_CHARS_MAX) {
         Some((end, _)) => format!("{}..", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
@@ -96,7 +96,7 @@ fn kind(raw: &str) -> String {
 }
 
 /// The type as SQL writes it.
-pub(super) fn sql_name(data_type: &DataType) -> String {
+pub(crate) fn sql_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Boolean => "BOOLEAN".to_owned(),
         DataType::Int8 => "TINYINT".to_owned(),

@@ -3,12 +3,13 @@
 use std::{fs, path::Path, sync::Arc};
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use postrider_core::{ErrorKind, Polled, Position, Source};
+use postrider_core::{ErrorKind, Format, Polled, Position, Source};
 
 use super::FileSource;
 use crate::{
     RECORD_BYTES_MAX,
     conformance::source::{SourceCase, rest},
+    format::files::FileFormat,
 };
 
 fn schema() -> SchemaRef {
@@ -36,7 +37,7 @@ fn with_long_records() -> String {
 }
 
 mod single_file {
-    use super::{Path, SourceCase, fs, schema, with_long_records};
+    use super::{Format, Path, SourceCase, fs, schema, with_long_records};
     use crate::conformance::source_conformance;
 
     fn prepare(dir: &Path) {
@@ -45,6 +46,7 @@ mod single_file {
 
     source_conformance!(SourceCase {
         connector: "single_file",
+        format: Format::Json,
         options: &[("path", "in.ndjson")],
         schema,
         prepare,
@@ -53,7 +55,7 @@ mod single_file {
 }
 
 mod filesystem {
-    use super::{Path, SourceCase, fs, records, schema};
+    use super::{Format, Path, SourceCase, fs, records, schema};
     use crate::conformance::source_conformance;
 
     fn prepare(dir: &Path) {
@@ -73,6 +75,7 @@ mod filesystem {
 
     source_conformance!(SourceCase {
         connector: "filesystem",
+        format: Format::Json,
         options: &[("path", "in"), ("pattern", "*.ndjson")],
         schema,
         prepare,
@@ -83,7 +86,7 @@ mod filesystem {
 fn source(dir: &Path, text: &str) -> FileSource {
     let path = dir.join("in.ndjson");
     fs::write(&path, text).unwrap();
-    FileSource::new(vec![(String::new(), path)])
+    FileSource::new(FileFormat::Lines, vec![(String::new(), path)])
 }
 
 #[tokio::test]
@@ -123,7 +126,7 @@ async fn a_part_that_vanished_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("b");
     fs::write(&path, "{}\n").unwrap();
-    let mut source = FileSource::new(vec![("b".to_owned(), path)]);
+    let mut source = FileSource::new(FileFormat::Lines, vec![("b".to_owned(), path)]);
     for part in ["a", "c"] {
         let position = Position { part: part.to_owned(), offset: 5 };
         let error = source.seek(Some(position)).await.unwrap_err();
@@ -141,7 +144,7 @@ async fn parts_are_read_in_the_order_of_their_names() {
         fs::write(&path, format!("{{\"{name}\":1}}\n")).unwrap();
         parts.push((name.to_owned(), path));
     }
-    let mut source = FileSource::new(parts);
+    let mut source = FileSource::new(FileFormat::Lines, parts);
     // A part that is gone and of which nothing was read: reading goes on behind it.
     source.seek(Some(Position { part: "aa".to_owned(), offset: 0 })).await.unwrap();
     let until = Position { part: "bb".to_owned(), offset: 0 };

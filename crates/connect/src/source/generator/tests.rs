@@ -7,7 +7,7 @@ use arrow_array::{
     types::{Float64Type, Int8Type, Int64Type, TimestampNanosecondType},
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use postrider_core::{Polled, Position, Source};
+use postrider_core::{Format, Polled, Position, Source};
 
 use super::{GeneratorOptions, GeneratorSource};
 use crate::{
@@ -38,6 +38,7 @@ fn schema() -> SchemaRef {
 fn open(values: &[(&str, &str)]) -> SourceParts {
     let spec = SourceSpec {
         options: options(values),
+        format: Format::Json,
         schema: schema(),
         base_dir: ".".as_ref(),
         env: &|_| None,
@@ -48,6 +49,7 @@ fn open(values: &[(&str, &str)]) -> SourceParts {
 
 source_conformance!(SourceCase {
     connector: "generator",
+    format: Format::Json,
     options: &[("rows", "40000"), ("keys", "10")],
     schema,
     prepare: |_| {},

@@ -31,7 +31,7 @@ pub(super) struct Partial {
 }
 
 impl Partial {
-    fn of(table: AggregateTable) -> Result<Self> {
+    pub(super) fn of(table: AggregateTable) -> Result<Self> {
         let (keys, states, rows) = table.into_states()?;
         Ok(Self { keys, states, rows })
     }
@@ -92,6 +92,21 @@ pub(super) struct Slice {
 }
 
 impl Slice {
+    /// A slice of what was settled since the newest snapshot.
+    pub(super) fn of(partial: Partial) -> Self {
+        Self { recent: vec![Arc::new(Settled::done(partial))], ..Self::default() }
+    }
+
+    /// The first snapshot of whose rows it has some.
+    pub(super) fn first_settled(&self) -> Option<u64> {
+        self.settled.first().map(|(number, _)| *number)
+    }
+
+    /// Forgets what earlier snapshots settled.
+    pub(super) fn forget_settled_before(&mut self, number: u64) {
+        self.settled.retain(|(settled, _)| *settled >= number);
+    }
+
     pub(super) fn is_settled(&self) -> bool {
         !self.settled.is_empty() || !self.recent.is_empty()
     }
@@ -183,12 +198,13 @@ impl SlicingWindows {
 
     pub(super) fn take_parts(&mut self, number: u64, parts: Vec<RestoredPart>) -> Result<()> {
         self.snapshot = number;
-        let needed = self.slices_of(self.unfired).start;
+        let needed = self.grid.slices_of(self.unfired).start;
         for part in parts {
             for batch in part.batches {
                 self.take_batch(part.id, &batch, needed)?;
             }
         }
+        self.forget_replaced();
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use postrider_store::{EpochSealed, Lsn, SourceSeal};
 use super::newest::{Found, blocking};
 use crate::{
     EngineError, PipelineOptions,
+    chain::ChainStep,
     dataflow::Dataflow,
     operator::OperatorSpec,
     runtime::{
@@ -83,7 +84,8 @@ fn check_gap(
     let reaches: Option<Vec<i64>> =
         rebuilt.map(|(stage, _)| OperatorSpec::reach(&stage.operator)).collect();
     // A window over a window reaches back as far as both together.
-    let reach = reaches.map(|reaches| reaches.into_iter().fold(0_i64, i64::saturating_add));
+    let reaches = reaches.map(|reaches| reaches.into_iter().chain(put_into_windows(flow)));
+    let reach = reaches.map(|reaches| reaches.fold(0_i64, i64::saturating_add));
     let begins = first.map_or(i64::MAX, |seal| seal.watermark);
     let now = newest.or(first).map_or(i64::MIN, |seal| seal.watermark);
     match reach {
@@ -93,4 +95,14 @@ fn check_gap(
             begins: first.map(|seal| seal.clock),
         }),
     }
+}
+
+/// How much later than rows the windows are into which they are put on their way to stages.
+fn put_into_windows(flow: &Dataflow) -> impl Iterator<Item = i64> {
+    let sources = flow.sources.iter().flat_map(|source| &source.outputs);
+    let outputs = sources.chain(flow.stages.iter().flat_map(|stage| &stage.outputs));
+    outputs.flat_map(|output| &output.chain.0).filter_map(|step| match step {
+        ChainStep::Windows { reach_ns, .. } => Some(*reach_ns),
+        _ => None,
+    })
 }

@@ -1,0 +1,78 @@
+//! Files of other formats, from a table to rows.
+
+use std::{fs, process::Command};
+
+use crate::process::{json_lines, postrider, run, run_pipeline, write};
+
+const CSV: &str = "order_id,customer,at,total,note\n\
+    1,ada,2026-11-24T09:00:00Z,19.90,\"gift, wrapped\"\n\
+    2,ben,2026-11-24T09:00:30Z,5.00,\n\
+    3,cid,soon,1.00,\n\
+    4,ada,2026-11-24T09:05:00Z,10.10,\n";
+
+#[test]
+fn orders_of_a_csv_file_are_summed_and_a_bad_one_is_a_dead_letter() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "orders.csv", CSV);
+    let sql = "CREATE TABLE orders (
+          customer TEXT NOT NULL, total DECIMAL(10, 2) NOT NULL, at TIMESTAMP NOT NULL, WATERMARK FOR at AS at
+        ) WITH (connector = 'single_file', path = 'orders.csv', format = 'csv');
+        CREATE TABLE totals WITH (connector = 'single_file', path = 'totals.ndjson');
+        INSERT INTO totals
+        SELECT customer, CAST(sum(total) AS TEXT) AS spent, count(*) AS orders
+        FROM orders GROUP BY customer, tumble(INTERVAL '1 hour');";
+    let file = write(dir.path(), "shop.sql", sql);
+    run(run_pipeline(&file, &dir.path().join("state"))).ok();
+    let mut totals = json_lines(&fs::read_to_string(dir.path().join("totals.ndjson")).unwrap());
+    totals.sort_by_key(|row| row["customer"].to_string());
+    let said: Vec<_> = totals.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            r#"{"customer":"ada","orders":2,"spent":"30.00"}"#,
+            r#"{"customer":"ben","orders":1,"spent":"5.00"}"#
+        ]
+    );
+    let letters = dir.path().join("state/dead_letters/shop.dead-letters.ndjson");
+    let letters = json_lines(&fs::read_to_string(letters).unwrap());
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0]["message"], "column `at` is TIMESTAMP, which can't hold soon");
+}
+
+#[test]
+fn lines_are_texts() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "access.log", "GET /a 200\nGET /b 500\n");
+    let sql = "CREATE TABLE log (value TEXT NOT NULL)
+          WITH (connector = 'single_file', path = 'access.log', format = 'raw_string');
+        SELECT value FROM log WHERE value LIKE '% 500';";
+    let file = write(dir.path(), "p.sql", sql);
+    let mut command = postrider(["run"]);
+    command.arg(&file);
+    assert_eq!(run(command).ok(), "{\"value\":\"GET /b 500\"}\n");
+}
+
+fn check(sql: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(dir.path(), "p.sql", sql);
+    let mut command: Command = postrider(["check"]);
+    command.arg(file);
+    run(command).fails_with(2)
+}
+
+#[test]
+fn formats_that_a_table_can_not_have_are_refused() {
+    let written = check(
+        "CREATE TABLE g (n BIGINT NOT NULL) WITH (connector = 'generator', rows = 5);
+         CREATE TABLE out WITH (connector = 'single_file', path = 'o', format = 'parquet'); INSERT INTO out SELECT n FROM g;",
+    );
+    assert!(written.contains("format 'parquet' can be read, but not written"), "{written}");
+    let collector = check(
+        "CREATE TABLE c (n BIGINT NOT NULL) WITH (connector = 'collector', format = 'csv'); SELECT n FROM c;",
+    );
+    assert!(collector.contains("connector 'collector' has no format 'csv'"), "{collector}");
+    let unknown = check(
+        "CREATE TABLE c (n BIGINT NOT NULL) WITH (connector = 'single_file', path = 'x', format = 'xml'); SELECT n FROM c;",
+    );
+    assert!(unknown.contains("one of: json, csv, raw_string, parquet"), "{unknown}");
+}

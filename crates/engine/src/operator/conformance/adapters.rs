@@ -1,0 +1,130 @@
+//! Operators whose rows or times are not those of the steps.
+
+use std::sync::Arc;
+
+use arrow::{array::TimestampNanosecondArray, datatypes::Schema};
+use chrono_tz::Europe::Berlin;
+use datafusion::common::Result;
+use postrider_core::{Batch, Watermark};
+use postrider_plan::Period;
+
+use super::super::{
+    Advanced, AggregateSpec, Grid, Operator, RestoredPart, SlicingWindows, StateSnapshot,
+    testing::keyed,
+};
+use crate::{calendar::Calendar, chain::new_batch};
+
+const HOUR: i64 = 3_600_000_000_000;
+/// 2026-03-27, two days before the clocks are put forward in Berlin.
+const BASE: i64 = 1_774_569_600_000_000_000;
+
+/// An operator whose steps of time are hours.
+pub(super) struct Hourly<O>(O);
+
+impl<O> Hourly<O> {
+    const fn watermark(watermark: Watermark) -> Watermark {
+        Watermark(BASE + watermark.0 * HOUR)
+    }
+}
+
+/// Days of Berlin.
+pub(super) fn days() -> Hourly<SlicingWindows> {
+    let calendar = Calendar { period: Period::Days(1), offset_ns: 2 * HOUR };
+    Hourly(SlicingWindows::new(Grid::calendar(calendar, Berlin), keyed()))
+}
+
+impl<O: Operator> Operator for Hourly<O> {
+    fn process(&mut self, input: usize, batch: &Batch, out: &mut Vec<Batch>) -> Result<usize> {
+        let times = batch.times.unary(|time| BASE + time * HOUR);
+        self.0.process(input, &Batch { rows: batch.rows.clone(), times }, out)
+    }
+
+    fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<Advanced> {
+        let mut found = Vec::new();
+        let advanced = self.0.advance(Self::watermark(watermark), &mut found)?;
+        let hours = |batch: Batch| Batch {
+            times: batch.times.unary(|time: i64| (time - BASE).div_euclid(HOUR)),
+            rows: batch.rows,
+        };
+        out.extend(found.into_iter().map(hours));
+        Ok(advanced)
+    }
+
+    fn next_timer(&mut self) -> Option<Watermark> {
+        let timer = self.0.next_timer()?;
+        Some(Watermark((timer.0 - BASE + HOUR - 1).div_euclid(HOUR)))
+    }
+
+    fn take_late_rows(&mut self) -> u64 {
+        self.0.take_late_rows()
+    }
+
+    fn snapshot(&mut self, number: u64) -> Result<StateSnapshot> {
+        self.0.snapshot(number)
+    }
+
+    fn restore(&mut self, number: u64, parts: Vec<RestoredPart>, at: Watermark) -> Result<()> {
+        self.0.restore(number, parts, Self::watermark(at))
+    }
+
+    fn memory(&self) -> usize {
+        self.0.memory()
+    }
+}
+
+/// An operator whose rows bring along the tumbling window of 40 that they are in.
+pub(super) struct Brought(SlicingWindows);
+
+pub(super) fn brought() -> Brought {
+    let spec = keyed();
+    let mut keys = spec.key_schema.fields().to_vec();
+    keys.push(Arc::new(arrow::datatypes::Field::new("start", start_type(), false)));
+    let calls = spec.calls.iter().map(|call| super::super::AggregateCall {
+        arguments: call.arguments.iter().map(|column| column + 1).collect(),
+        ..call.clone()
+    });
+    let calls = calls.collect();
+    let spec = AggregateSpec { key_schema: Arc::new(Schema::new(keys)), calls, ..spec.clone() };
+    Brought(SlicingWindows::new(Grid::own(), spec))
+}
+
+fn start_type() -> arrow::datatypes::DataType {
+    arrow::datatypes::DataType::Timestamp(arrow::datatypes::TimeUnit::Nanosecond, None)
+}
+
+impl Operator for Brought {
+    fn process(&mut self, input: usize, batch: &Batch, out: &mut Vec<Batch>) -> Result<usize> {
+        let starts: TimestampNanosecondArray = batch.times.unary(|time| time.div_euclid(40) * 40);
+        let times = starts.unary(|start| start + 39);
+        let mut fields = batch.rows.schema().fields().to_vec();
+        fields.insert(1, Arc::new(arrow::datatypes::Field::new("start", start_type(), false)));
+        let mut columns = batch.rows.columns().to_vec();
+        columns.insert(1, Arc::new(starts));
+        let rows = new_batch(&Arc::new(Schema::new(fields)), columns, batch.rows.num_rows())?;
+        self.0.process(input, &Batch { rows, times }, out)
+    }
+
+    fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<Advanced> {
+        self.0.advance(watermark, out)
+    }
+
+    fn next_timer(&mut self) -> Option<Watermark> {
+        self.0.next_timer()
+    }
+
+    fn take_late_rows(&mut self) -> u64 {
+        self.0.take_late_rows()
+    }
+
+    fn snapshot(&mut self, number: u64) -> Result<StateSnapshot> {
+        self.0.snapshot(number)
+    }
+
+    fn restore(&mut self, number: u64, parts: Vec<RestoredPart>, at: Watermark) -> Result<()> {
+        self.0.restore(number, parts, at)
+    }
+
+    fn memory(&self) -> usize {
+        self.0.memory()
+    }
+}

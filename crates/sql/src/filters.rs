@@ -1,0 +1,72 @@
+//! DataFusion's rule that pushes filters down, made safe for filters by the time of a row.
+//!
+//! `row_time()` reads no column, so the rule takes a filter by it for one that may run anywhere. Below a window a row has another time
+//! than the window's result has: such a filter stays where it is, above everything that makes rows anew.
+
+use std::sync::Arc;
+
+use datafusion::{
+    common::{Result, tree_node::Transformed},
+    logical_expr::{
+        Filter, LogicalPlan,
+        utils::{conjunction, split_conjunction_owned},
+    },
+    optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule, push_down_filter::PushDownFilter},
+};
+use postrider_plan::RowTime;
+
+/// `PushDownFilter` that keeps the times.
+#[derive(Debug, Default)]
+pub(crate) struct PushFilters(PushDownFilter);
+
+impl OptimizerRule for PushFilters {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.0.apply_order()
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        config: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
+        match plan {
+            LogicalPlan::Filter(filter)
+                if RowTime::is_in(&filter.predicate) && !keeps_times(&filter.input) =>
+            {
+                split(filter)
+            }
+            LogicalPlan::Join(join) if join.filter.as_ref().is_some_and(RowTime::is_in) => {
+                Ok(Transformed::no(LogicalPlan::Join(join)))
+            }
+            plan => self.0.rewrite(plan, config),
+        }
+    }
+}
+
+/// Conditions by the time stay where they are, above the others, which may go.
+fn split(filter: Filter) -> Result<Transformed<LogicalPlan>> {
+    let parts = split_conjunction_owned(filter.predicate.clone());
+    let (timed, others): (Vec<_>, Vec<_>) = parts.into_iter().partition(RowTime::is_in);
+    let (Some(timed), Some(others)) = (conjunction(timed), conjunction(others)) else {
+        return Ok(Transformed::no(LogicalPlan::Filter(filter)));
+    };
+    let below = LogicalPlan::Filter(Filter::try_new(others, filter.input)?);
+    let above = Filter::try_new(timed, Arc::new(below))?;
+    Ok(Transformed::yes(LogicalPlan::Filter(above)))
+}
+
+/// Whether each row of a node is one row of its input, at the same time. What lies under a filter counts: the rule merges filters.
+fn keeps_times(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Filter(filter) => keeps_times(&filter.input),
+        LogicalPlan::Projection(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Union(_)
+        | LogicalPlan::TableScan(_) => true,
+        _ => false,
+    }
+}
