@@ -85,7 +85,7 @@ impl Updating {
         let columns = table.into_keys()?;
         let contents = Contents { columns, counts, groups };
         let results = contents.evaluate(spec, lives.len())?;
-        contents.sort_out(ids, &before, results, &schema).map(Some)
+        contents.sort_out(&ids, &before, results, &schema).map(Some)
     }
 
     /// Keeps bags as they are now.
@@ -134,7 +134,7 @@ impl Contents {
     /// Tells which rows are to be kept. `ids` are the first entries, and `before` how often they were there.
     fn sort_out(
         self,
-        ids: Vec<RowId>,
+        ids: &[RowId],
         before: &[i64],
         results: Vec<ArrayRef>,
         schema: &arrow::datatypes::SchemaRef,
