@@ -14,7 +14,11 @@ use postrider_core::{
 pub(crate) use self::faults::Faults;
 use crate::{
     format::{files as formats, json::holds},
-    sink::{SharedWriter, blackhole, folder, single_file, stdout},
+    sink::{
+        SharedWriter, blackhole,
+        debezium::{DebeziumSink, envelope},
+        folder, single_file, stdout,
+    },
     source::{files, generator},
 };
 
@@ -96,7 +100,7 @@ pub struct SinkSpec<'a> {
     pub options: TableOptions,
     /// How they are written.
     pub format: Format,
-    /// The columns that will be written.
+    /// The columns that will be written; for `debezium_json` the first is the kind of each row.
     pub schema: SchemaRef,
     /// Where relative paths start.
     pub base_dir: &'a Path,
@@ -155,6 +159,11 @@ pub fn open_sink(
     connector: &str,
     spec: SinkSpec<'_>,
 ) -> Result<Box<dyn DataSink>, Vec<Diagnostic>> {
+    if spec.format == Format::DebeziumJson {
+        let schema = envelope(&spec.schema);
+        let inner = open_sink(connector, SinkSpec { schema, format: Format::Json, ..spec })?;
+        return Ok(Box::new(DebeziumSink { inner }));
+    }
     check_written(connector, &spec.schema)?;
     match connector {
         _ if spec.format != Format::Json => {
@@ -180,7 +189,7 @@ pub fn check_sink(
 ) -> Result<(), Vec<Diagnostic>> {
     check_written(connector, schema)?;
     match connector {
-        _ if format != Format::Json => {
+        _ if !matches!(format, Format::Json | Format::DebeziumJson) => {
             Err(vec![no_such_format("written", connector, format, &options)])
         }
         "single_file" => single_file::SingleFileOptions::take(options).map(drop),

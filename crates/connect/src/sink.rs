@@ -2,6 +2,7 @@
 
 mod append;
 pub(crate) mod blackhole;
+pub(crate) mod debezium;
 pub(crate) mod folder;
 pub(crate) mod single_file;
 pub(crate) mod stdout;

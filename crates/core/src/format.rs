@@ -12,11 +12,14 @@ pub enum Format {
     RawString,
     /// Apache Parquet: files of columns.
     Parquet,
+    /// One change a record: `{"before": .., "after": .., "op": "c"}`, where `op` is `c` (created), `u` (updated) or `d` (deleted).
+    DebeziumJson,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 4] = [Self::Json, Self::Csv, Self::RawString, Self::Parquet];
+    pub const ALL: [Self; 5] =
+        [Self::Json, Self::Csv, Self::RawString, Self::Parquet, Self::DebeziumJson];
 
     /// The word in `format = '..'`.
     pub const fn name(self) -> &'static str {
@@ -25,6 +28,7 @@ impl Format {
             Self::Csv => "csv",
             Self::RawString => "raw_string",
             Self::Parquet => "parquet",
+            Self::DebeziumJson => "debezium_json",
         }
     }
 }

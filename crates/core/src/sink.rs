@@ -27,6 +27,8 @@ pub struct SinkError {
 ///   to be sealed; the rows of one epoch are flushed before the epoch is sealed.
 /// - A crash between `flush` and the seal leaves rows behind the sealed position; `restore` removes them,
 ///   so that output is never written twice. A sink that can't (a terminal) says so in its docs.
+/// - Rows of a changelog have a first column more than their relation, the kind of each row as text: `+I` new, `-U` and `+U` before
+///   and behind an update, `-D` gone. In each `write` a `+U` directly follows the `-U` of its update.
 /// - No call is made after an error.
 #[async_trait]
 pub trait DataSink: Send {

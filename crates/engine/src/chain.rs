@@ -16,13 +16,20 @@ use datafusion::{
 };
 use postrider_core::Batch;
 
-use crate::{calendar::Calendar, operator::Grid};
+use crate::{
+    calendar::Calendar,
+    changes::{kinds_of, mend},
+    operator::Grid,
+};
 
 /// One stateless operator.
 #[derive(Debug, Clone)]
 pub(crate) enum ChainStep {
     /// Keeps the rows for which the expression is true.
     Filter(Arc<dyn PhysicalExpr>),
+    /// Keeps the rows of a changelog for which the expression is true; halves of updates whose other half is dropped change
+    /// their kind.
+    FilterChanges(Arc<dyn PhysicalExpr>),
     /// Computes new columns.
     Project(Arc<[Arc<dyn PhysicalExpr>]>, SchemaRef),
     /// Puts the start of each row's window in place of its time zone, and the last time of that window in place of its own.
@@ -59,6 +66,7 @@ impl Chain {
             }
             batch = match step {
                 ChainStep::Filter(predicate) => keep(&batch, predicate)?,
+                ChainStep::FilterChanges(predicate) => keep_changes(&batch, predicate)?,
                 ChainStep::Project(expressions, schema) => {
                     Batch { rows: project(&batch.rows, expressions, schema)?, times: batch.times }
                 }
@@ -87,6 +95,17 @@ impl Chain {
 fn keep(batch: &Batch, predicate: &Arc<dyn PhysicalExpr>) -> Result<Batch> {
     let mask = predicate.evaluate(&batch.rows)?.into_array(batch.rows.num_rows())?;
     retain(batch, as_boolean_array(&mask)?)
+}
+
+fn keep_changes(batch: &Batch, predicate: &Arc<dyn PhysicalExpr>) -> Result<Batch> {
+    let mask = predicate.evaluate(&batch.rows)?.into_array(batch.rows.num_rows())?;
+    let mask = as_boolean_array(&mask)?;
+    let mut columns = batch.rows.columns().to_vec();
+    if let Some(kinds) = columns.last_mut() {
+        *kinds = Arc::new(mend(kinds_of(kinds), mask));
+    }
+    let rows = new_batch(&batch.rows.schema(), columns, batch.rows.num_rows())?;
+    retain(&Batch { rows, times: batch.times.clone() }, mask)
 }
 
 /// Keeps the rows whose mask is true; NULL is false.

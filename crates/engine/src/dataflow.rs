@@ -9,7 +9,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 use postrider_plan::Table;
 
-use crate::{chain::Chain, exchange::Route, operator::OperatorSpec};
+use crate::{chain::Chain, changes::written_schema, exchange::Route, operator::OperatorSpec};
 
 /// Names a node that has inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +59,8 @@ pub(crate) struct StageNode {
     /// What it computes and from what, as a hash in hexadecimal: state is kept under it.
     pub(crate) identity: String,
     pub(crate) outputs: Vec<Output>,
+    /// Whether its results are a changelog.
+    pub(crate) updating: bool,
     /// What `explain` says about it.
     pub(crate) words: StageWords,
 }
@@ -88,9 +90,16 @@ pub(crate) struct SinkNode {
     /// The table, or `None` for the terminal.
     pub(crate) table: Option<Arc<Table>>,
     pub(crate) schema: SchemaRef,
+    /// Whether it takes a changelog.
+    pub(crate) updating: bool,
 }
 
 impl SinkNode {
+    /// The columns that it is given: of a changelog, the kinds of rows first.
+    pub(crate) fn written_schema(&self) -> SchemaRef {
+        if self.updating { written_schema(&self.schema) } else { Arc::clone(&self.schema) }
+    }
+
     /// Whether its rows act on the world and therefore pass through the log.
     pub(crate) fn is_action(&self) -> bool {
         self.table.as_ref().is_some_and(|table| table.is_email())

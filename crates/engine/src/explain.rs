@@ -57,6 +57,7 @@ fn write_text(text: &mut String, flow: &Dataflow, program: &Program) -> std::fmt
         }
         writeln!(text, "  state      {}", stage.words.state)?;
         writeln!(text, "  timers     {}", stage.words.timers)?;
+        writeln!(text, "  yields     {}", changes(stage.updating))?;
         write_outputs(text, flow, &stage.outputs)?;
     }
     for sink in &flow.sinks {
@@ -70,8 +71,20 @@ fn write_text(text: &mut String, flow: &Dataflow, program: &Program) -> std::fmt
             "written with the epoch; a restart cuts off what was not sealed"
         };
         writeln!(text, "  rows       {how}")?;
+        if sink.updating {
+            writeln!(text, "  changes    {}", changes(true))?;
+        }
     }
     Ok(())
+}
+
+/// Of which kinds the rows of a relation are.
+const fn changes(updating: bool) -> &'static str {
+    if updating {
+        "rows that change: +I new, -U and +U before and behind an update, -D gone"
+    } else {
+        "rows that stay"
+    }
 }
 
 /// What else a pair of a join must meet.
@@ -129,7 +142,9 @@ fn write_outputs(text: &mut String, flow: &Dataflow, outputs: &[Output]) -> std:
 
 fn steps(output: &Output, words: &Words) -> String {
     let steps = output.chain.0.iter().filter_map(|step| match step {
-        ChainStep::Filter(predicate) => Some(format!("where {}", words.of(predicate))),
+        ChainStep::Filter(predicate) | ChainStep::FilterChanges(predicate) => {
+            Some(format!("where {}", words.of(predicate)))
+        }
         ChainStep::Project(..) => Some("compute columns".to_owned()),
         ChainStep::OwnDays { .. } => Some("find the day in each row's time zone".to_owned()),
         ChainStep::Windows { .. } => Some("put each row into its windows".to_owned()),

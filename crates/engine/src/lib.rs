@@ -20,6 +20,7 @@
 
 mod calendar;
 mod chain;
+mod changes;
 mod clock;
 mod dataflow;
 mod dead_letters;
@@ -44,6 +45,7 @@ pub use pipeline::{
     Connectors, EngineObserver, NoObserver, Pipeline, PipelineOptions, PipelineSummary,
     RecoveryFacts, SealFacts, SourceParts,
 };
+pub use planner::sink_schema;
 pub use runtime::{
     checkpoint::{CheckpointFacts, Checkpoints, RestoreFrom},
     export::live_rows,

@@ -70,3 +70,6 @@ pub(crate) const LOOSE_STORES: usize = 64;
 
 /// Kept rows are moved together when there are more places than this and most of them are empty.
 pub(crate) const COMPACT_ROWS: usize = 8_192;
+
+/// Rows of a bag that an aggregate is given at a time: a value that is there a million times is a million rows to it.
+pub(crate) const BAG_ROWS: usize = 8_192;

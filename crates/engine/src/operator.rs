@@ -21,10 +21,11 @@ mod slicing;
 mod state;
 #[cfg(test)]
 mod testing;
+mod updating;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
-use postrider_core::{Batch, Watermark};
+use postrider_core::{Batch, ClockTime, Watermark};
 use postrider_plan::Window;
 
 #[cfg(doc)]
@@ -42,6 +43,8 @@ pub(crate) use slicing::Grid;
 use slicing::SlicingWindows;
 use state::merged_from;
 pub(crate) use state::{RestoredPart, StatePart, StateSnapshot, reroute};
+use updating::Updating;
+pub(crate) use updating::{BagSpec, UpdatingSpec};
 
 /// The contract of a stateful operator.
 ///
@@ -54,7 +57,9 @@ pub(crate) use state::{RestoredPart, StatePart, StateSnapshot, reroute};
 ///   A watermark may finish more than fits into memory, such as all windows that a row is in, so one call
 ///   appends at most [`ADVANCE_BATCHES`] batches and stops behind [`ADVANCE_ROWS`] rows. Until it returns
 ///   [`Advanced::Whole`], it is called again with the same watermark and nothing in between.
-/// - State may depend only on the rows, watermarks and snapshots given: not on the clock, on batch borders
+/// - `set_clock` is called once at the end of an epoch, before `advance`, with the reading of the epoch's clock that is journaled with
+///   it. State that has a time to live is let go by it, and nothing else depends on it.
+/// - State may depend only on the rows, watermarks, clocks and snapshots given: not on batch borders
 ///   beyond floating-point grouping, or on the number of shards.
 ///
 /// # State
@@ -80,6 +85,8 @@ pub(crate) use state::{RestoredPart, StatePart, StateSnapshot, reroute};
 pub(crate) trait Operator: Send {
     /// Takes rows of an input, at least one, and says how many.
     fn process(&mut self, input: usize, batch: &Batch, out: &mut Vec<Batch>) -> Result<usize>;
+    /// Learns the epoch's clock.
+    fn set_clock(&mut self, _clock: ClockTime) {}
     /// Learns that no more rows at or before `watermark` will come.
     fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<Advanced>;
     /// The smallest watermark at which `advance` would emit something.
@@ -120,6 +127,8 @@ pub(crate) enum OperatorSpec {
     IntervalJoin(IntervalJoinSpec),
     /// Window functions over rows in the order of time.
     Over(OverSpec),
+    /// An aggregate without a window.
+    Updating(Box<UpdatingSpec>),
 }
 
 impl OperatorSpec {
@@ -131,6 +140,7 @@ impl OperatorSpec {
             Self::Rank(spec) => Ok(spec.state_schema()),
             Self::IntervalJoin(spec) => Ok(spec.state_schema()),
             Self::Over(spec) => spec.state_schema(),
+            Self::Updating(spec) => spec.state_schema(),
         }
     }
 
@@ -143,6 +153,7 @@ impl OperatorSpec {
             Self::Rank(spec) => spec.keys,
             Self::IntervalJoin(spec) => spec.keys,
             Self::Over(spec) => spec.keys,
+            Self::Updating(spec) => spec.keys(),
         }
     }
 
@@ -153,6 +164,7 @@ impl OperatorSpec {
             Self::Rank(spec) => Some(spec.reach_ns),
             Self::IntervalJoin(spec) => Some(spec.reach(0).max(spec.reach(1)).max(0)),
             Self::Over(spec) => spec.reach(),
+            Self::Updating(_) => None,
         }
     }
 
@@ -169,6 +181,7 @@ impl OperatorSpec {
             }
             Self::IntervalJoin(spec) => Ok(Box::new(IntervalJoin::new(spec.clone()))),
             Self::Over(spec) => Ok(Box::new(Over::new(spec.clone())?)),
+            Self::Updating(spec) => Ok(Box::new(Updating::new(spec.as_ref().clone())?)),
         }
     }
 }

@@ -10,15 +10,22 @@ mod over;
 mod ranks;
 mod sources;
 mod step_input;
+mod updating;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::logical_expr::{Extension, Filter, LogicalPlan, Projection, TableScan, Union};
-use postrider_core::{Diagnostic, Diagnostics, format_duration};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::{
+    logical_expr::{Extension, Filter, LogicalPlan, Projection, TableScan, Union},
+    physical_expr::{
+        PhysicalExpr,
+        expressions::{Column, lit},
+    },
+};
+use postrider_core::{Diagnostic, Diagnostics, Format, format_duration};
 use postrider_plan::{
-    IntervalJoin, Over, Program, Query, SinkTarget, Table, Window, WindowAggregate, WindowRank,
-    WindowRows,
+    IntervalJoin, Over, Program, Query, SinkTarget, Table, UpdatingAggregate, Window,
+    WindowAggregate, WindowRank, WindowRows, is_updating,
 };
 
 pub(crate) use self::sources::scanned_table;
@@ -29,6 +36,7 @@ use self::{
 };
 use crate::{
     chain::{Chain, ChainStep},
+    changes::{INSERT, field, with_kinds, written_schema},
     dataflow::{Dataflow, Output, SinkNode, StageNode, StageWords, Target},
     exchange::Route,
     explain::of_expression,
@@ -51,7 +59,7 @@ pub(crate) fn plan_dataflow(program: &Program) -> Result<Dataflow, Diagnostics> 
     }
     let mut errors = Vec::new();
     for query in &program.queries {
-        if let Err(mut error) = planner.query(query) {
+        if let Err(mut error) = planner.query(query, takes_changes(program, query)) {
             for diagnostic in &mut error.0 {
                 if diagnostic.span.is_none() {
                     *diagnostic = diagnostic.clone().at(query.range.clone());
@@ -94,7 +102,7 @@ impl Planner {
         plan.inputs().into_iter().try_for_each(|input| self.collect_scans(input))
     }
 
-    fn query(&mut self, query: &Query) -> Result<(), Diagnostics> {
+    fn query(&mut self, query: &Query, updating: bool) -> Result<(), Diagnostics> {
         let branches = self.lower(&query.plan)?;
         let table: Option<Arc<Table>> = match &query.sink {
             SinkTarget::Table(table) => Some(Arc::clone(table)),
@@ -111,13 +119,13 @@ impl Planner {
         let sink = known.unwrap_or_else(|| {
             let name = table.as_ref().map_or_else(|| self.print_name(), |table| table.name.clone());
             let (table, schema) = (table.clone(), Arc::clone(&schema));
-            self.flow.sinks.push(SinkNode { name, table, schema });
+            self.flow.sinks.push(SinkNode { name, table, schema, updating });
             self.flow.sinks.len() - 1
         });
         let schema = Arc::clone(&self.flow.sinks[sink].schema);
-        let columns: Arc<[usize]> = (0..schema.fields().len()).collect();
+        let step = same_columns(&schema, is_updating(&query.plan), updating);
         for mut branch in branches {
-            branch.chain.0.push(ChainStep::Pick(Arc::clone(&columns), Arc::clone(&schema)));
+            branch.chain.0.push(step.clone());
             self.connect(branch, Target::Sink(sink), 0, Route::First);
         }
         Ok(())
@@ -172,6 +180,8 @@ impl Planner {
             self.interval_join(join, plan)?
         } else if let Some(over) = node.downcast_ref::<Over>() {
             self.over(over, plan)?
+        } else if let Some(aggregate) = node.downcast_ref::<UpdatingAggregate>() {
+            self.updating(aggregate, plan)?
         } else {
             return Err(unsupported(plan));
         };
@@ -198,7 +208,11 @@ impl Planner {
         let input = StepInput::of([&filter.predicate], relation)?;
         let predicate = physical(&input.resolve(&filter.predicate)?, input.schema())?;
         let mut steps: Vec<_> = input.step().into_iter().collect();
-        steps.push(ChainStep::Filter(predicate));
+        steps.push(if is_updating(&filter.input) {
+            ChainStep::FilterChanges(predicate)
+        } else {
+            ChainStep::Filter(predicate)
+        });
         if steps.len() > 1 {
             let columns = (0..relation.fields().len()).collect();
             steps.push(ChainStep::Pick(columns, Arc::new(relation.as_arrow().clone())));
@@ -209,10 +223,14 @@ impl Planner {
 
     fn projection(&mut self, node: &Projection) -> Result<Vec<Branch>, Diagnostics> {
         let input = StepInput::of(&node.expr, node.input.schema())?;
-        let expressions = projection(&node.expr, &input)?.into();
-        let schema = Arc::new(node.schema.as_arrow().clone());
+        let mut expressions = projection(&node.expr, &input)?;
+        let mut schema = Arc::new(node.schema.as_arrow().clone());
+        if is_updating(&node.input) {
+            expressions.push(kinds_at(node.input.schema().fields().len()));
+            schema = with_kinds(&schema);
+        }
         let mut steps: Vec<_> = input.step().into_iter().collect();
-        steps.push(ChainStep::Project(expressions, schema));
+        steps.push(ChainStep::Project(expressions.into(), schema));
         self.behind(&node.input, &steps)
     }
 
@@ -231,13 +249,13 @@ impl Planner {
 
     fn union(&mut self, union: &Union) -> Result<Vec<Branch>, Diagnostics> {
         let schema = Arc::new(union.schema.as_arrow().clone());
-        let columns: Arc<[usize]> = (0..schema.fields().len()).collect();
+        let updating = union.inputs.iter().any(|input| is_updating(input));
         let mut branches = Vec::new();
         for input in &union.inputs {
-            branches.extend(self.lower(input)?);
-        }
-        for branch in &mut branches {
-            branch.chain.0.push(ChainStep::Pick(Arc::clone(&columns), Arc::clone(&schema)));
+            for mut branch in self.lower(input)? {
+                branch.chain.0.push(same_columns(&schema, is_updating(input), updating));
+                branches.push(branch);
+            }
         }
         Ok(branches)
     }
@@ -270,12 +288,49 @@ impl Planner {
             words: words(node),
             operator: OperatorSpec::Window(node.window, spec),
             outputs: Vec::new(),
+            updating: false,
         });
         for mut branch in branches {
             branch.chain.0.extend_from_slice(&steps);
             self.connect(branch, Target::Stage(stage), 0, Route::Hash { keys });
         }
         Ok(vec![Branch { origin: Origin::Stage(stage), chain: Chain::default() }])
+    }
+}
+
+/// The columns in which the sink of a query is given its rows: of a changelog, the kinds of rows first, as text.
+pub fn sink_schema(program: &Program, query: &Query) -> SchemaRef {
+    let rows = query.plan.schema().as_arrow();
+    if takes_changes(program, query) { written_schema(rows) } else { Arc::new(rows.clone()) }
+}
+
+/// Whether the sink of a query takes a changelog: it says so, or some query fills it with one.
+fn takes_changes(program: &Program, query: &Query) -> bool {
+    let SinkTarget::Table(table) = &query.sink else { return is_updating(&query.plan) };
+    let fills =
+        |other: &&Query| matches!(&other.sink, SinkTarget::Table(sink) if sink.name == table.name);
+    table.common.format == Format::DebeziumJson
+        || program.queries.iter().filter(fills).any(|other| is_updating(&other.plan))
+}
+
+/// The kinds of rows behind so many columns.
+fn kinds_at(index: usize) -> Arc<dyn PhysicalExpr> {
+    Arc::new(Column::new(field().name(), index))
+}
+
+/// The same columns under other names. Rows that stay are inserts where a changelog is wanted.
+fn same_columns(schema: &SchemaRef, has_kinds: bool, updating: bool) -> ChainStep {
+    let count = schema.fields().len();
+    match (has_kinds, updating) {
+        (false, true) => {
+            let column = |(index, field): (usize, &Arc<Field>)| {
+                Arc::new(Column::new(field.name(), index)) as Arc<dyn PhysicalExpr>
+            };
+            let columns = schema.fields().iter().enumerate().map(column);
+            ChainStep::Project(columns.chain([lit(INSERT)]).collect(), with_kinds(schema))
+        }
+        (true, _) => ChainStep::Pick((0..=count).collect(), with_kinds(schema)),
+        (false, false) => ChainStep::Pick((0..count).collect(), Arc::clone(schema)),
     }
 }
 

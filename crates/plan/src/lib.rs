@@ -9,6 +9,7 @@
 //! | [`WindowRows`] | rows, once for each window that they are in |
 //! | [`WindowRank`] | the ranks of a window's results within it |
 //! | [`IntervalJoin`] | a join of two streams whose event times are within [`TimeBounds`] |
+//! | [`UpdatingAggregate`] | an aggregate without a window, whose rows change |
 //! | [`Over`] | window functions over the rows of a stream, `OVER (PARTITION BY .. ORDER BY ts ..)`, and what [`Memory`] they need |
 //! | [`RowTime`] | `row_time()`, in whose place the engine puts the time of a row |
 //! | [`StreamTable`] | a [`Table`] as DataFusion's planner sees it |
@@ -20,17 +21,20 @@
 //! ordinary relational plans, and a projection can't lose the time. The plan of a [`Query`] is
 //! analyzed and optimized, holds no scalar window call, and yields exactly the columns of its sink.
 
+mod changes;
 mod interval_join;
 mod over;
 mod program;
 mod row_time;
 mod table;
+mod updating_aggregate;
 mod window;
 mod window_aggregate;
 mod window_rank;
 mod window_rows;
 mod zone;
 
+pub use changes::is_updating;
 pub use interval_join::{IntervalJoin, TimeBounds};
 pub use over::{Endless, KeptRows, Memory, Over};
 pub use program::{Program, Query, SinkTarget};
@@ -38,6 +42,7 @@ pub use row_time::RowTime;
 pub use table::{
     AtEnd, BadData, Column, CommonOptions, StreamTable, Table, TableRole, WatermarkDef,
 };
+pub use updating_aggregate::UpdatingAggregate;
 pub use window::{Period, Window, window_type};
 pub use window_aggregate::WindowAggregate;
 pub use window_rank::{Ranking, WindowRank};

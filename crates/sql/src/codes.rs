@@ -40,6 +40,8 @@ pub(crate) const UNUSED_TABLE: &str = "PR0209";
 
 /// An option given twice, or whose value is no literal.
 pub(crate) const BAD_OPTION: &str = "PR0302";
+/// A setting that does not exist, or whose value makes no sense.
+pub(crate) const BAD_SETTING: &str = "PR0306";
 /// A table without `connector`.
 pub(crate) const NO_CONNECTOR: &str = "PR0303";
 
@@ -67,9 +69,11 @@ pub(crate) const ORDER_OF_TIME: &str = "PR0416";
 pub(crate) const ENDLESS_OVER: &str = "PR0417";
 /// Window functions that keep something of every key as long as the pipeline runs.
 pub(crate) const KEPT_FOR_EVER: &str = "PR0418";
+/// A changelog into a table that does not say how changes are written.
+pub(crate) const NO_CHANGELOG: &str = "PR0419";
 /// A window's length that is no constant or makes no sense.
 pub(crate) const WINDOW_LENGTH: &str = "PR0409";
-/// An aggregate over a stream that never ends.
+/// Rows that are never final, such as those of an aggregate without a window, where final rows are taken only.
 pub(crate) const ENDLESS: &str = "PR0410";
 /// Something a bounded query may do and a stream can't yet.
 pub(crate) const NOT_ON_STREAMS: &str = "PR0411";

@@ -1,7 +1,7 @@
 //! SQL text to plans, and every mistake to a [`Diagnostic`](postrider_core::Diagnostic) with its
 //! place in the text.
 //!
-//! Nouns: *statement* (one of CREATE TABLE, CREATE VIEW, CREATE FUNCTION, INSERT .. SELECT, SELECT), *lexeme* (a
+//! Nouns: *statement* (one of CREATE TABLE, CREATE VIEW, CREATE FUNCTION, INSERT .. SELECT, SELECT, SET), *lexeme* (a
 //! token and its bytes), *catalog* (what names mean), *window call* (`tumble(..)` and its kin, which
 //! become [`WindowAggregate`](postrider_plan::WindowAggregate) nodes).
 //!
@@ -12,14 +12,15 @@
 //! Invariants: no text crashes the process or stops it for long. A diagnostic's span is a byte
 //! range of the text that was given. Plans of a program read tables only through
 //! [`StreamTable`](postrider_plan::StreamTable) and hold nothing but projections, filters, unions,
-//! aliases, scans, window aggregates, rows in their windows and ranks in these, joins within a time and window functions. Nothing is read but the text: no files, clock or network.
+//! aliases, scans, window aggregates, rows in their windows and ranks in these, joins, window functions and aggregates that change. Nothing is read but the text: no files, clock or network.
 //!
 //! Flow: `guard` (tokens) -> `prepass` (statements, WATERMARK) -> `parse` -> `macros` -> `ddl` | `checks` ->
 //! DataFusion's planner and analyzer over `catalog` -> `insert` (sink columns) -> `optimize`
-//! (lowering of windows, `joins` and `over`, rules) -> `lower::check`.
+//! (lowering of windows, `joins`, `over` and the `changelog` of aggregates, rules) -> `lower::check`.
 
 mod blame;
 mod catalog;
+mod changelog;
 mod checks;
 mod codes;
 mod ddl;

@@ -3,8 +3,8 @@
 use std::{ops::Range, sync::Arc};
 
 use datafusion::{
-    arrow::datatypes::DataType,
-    common::{Result, plan_err, tree_node::Transformed},
+    arrow::datatypes::{DataType, Fields},
+    common::{DFSchema, Result, plan_err, tree_node::Transformed},
     logical_expr::{Aggregate, Expr, ExprSchemable, Extension, LogicalPlan, expr::ScalarFunction},
 };
 use postrider_core::Diagnostic;
@@ -15,6 +15,7 @@ use crate::{
     codes,
     errors::type_name,
     functions::is_window,
+    limits::ASSUMED_LENGTH,
     text::SourceText,
     time_calls, walk, window_groups,
     window_origin::is_window_column,
@@ -164,7 +165,7 @@ pub(crate) fn check(
                     format!("{} on a stream is not supported yet", words(node)),
                 )
                 .at(within.clone())
-                .hint("a pipeline filters, projects, unites, joins within a time, aggregates by window and looks back with OVER"),
+                .hint("a pipeline filters, projects, unites, joins, aggregates and looks back with OVER"),
             ),
             _ => {}
         }
@@ -200,4 +201,26 @@ pub(crate) fn no_event_time(table: &Table, place: Range<usize>, misses: &str) ->
     )
     .at(place)
     .hint(format!("add to its columns: WATERMARK FOR {column} AS {column} - INTERVAL '5 seconds'"))
+}
+
+/// About how many bytes the values of some expressions take.
+pub(crate) fn bytes_of_key(exprs: &[Expr], schema: &DFSchema) -> u64 {
+    let types = exprs.iter().map(|expr| expr.get_type(schema));
+    types.map(|of| of.map_or(ASSUMED_LENGTH, |of| width(&of))).sum()
+}
+
+/// About how many bytes a row takes.
+pub(crate) fn bytes_of_row(schema: &DFSchema) -> u64 {
+    widths(schema.fields())
+}
+
+fn widths(fields: &Fields) -> u64 {
+    fields.iter().map(|field| width(field.data_type())).sum()
+}
+
+fn width(data_type: &DataType) -> u64 {
+    match data_type {
+        DataType::Struct(fields) => widths(fields),
+        other => other.primitive_width().map_or(ASSUMED_LENGTH, |width| width as u64),
+    }
 }

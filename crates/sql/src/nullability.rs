@@ -6,8 +6,8 @@
 use datafusion::{
     common::{Column, JoinType},
     logical_expr::{
-        Aggregate, Expr, ExprSchemable, Join, LogicalPlan, Operator, Window, WindowFrameBound,
-        expr::Case, utils::split_conjunction,
+        Aggregate, Distinct, Expr, ExprSchemable, Join, LogicalPlan, Operator, Window,
+        WindowFrameBound, expr::Case, utils::split_conjunction,
     },
 };
 use postrider_plan::Over;
@@ -75,6 +75,7 @@ pub(crate) fn column(plan: &LogicalPlan, index: usize) -> bool {
             node.expr.get(index).is_none_or(|of| expr(of, &node.input))
         }
         LogicalPlan::SubqueryAlias(node) => column(&node.input, index),
+        LogicalPlan::Distinct(Distinct::All(input)) => column(input, index),
         LogicalPlan::Filter(node) => {
             let keeps_nulls = |part: &&Expr| !drops_null(part, &node.input, index);
             split_conjunction(&node.predicate).iter().all(keeps_nulls) && column(&node.input, index)

@@ -19,7 +19,7 @@ use datafusion::{
 use postrider_core::Diagnostic;
 
 use crate::{
-    catalog::Catalog, checks::Input, filters::PushFilters, joins, lower, over,
+    catalog::Catalog, changelog, checks::Input, filters::PushFilters, joins, lower, over,
     projections::MergeProjections, text::SourceText, time_calls, window_rows,
 };
 
@@ -38,6 +38,7 @@ pub(crate) fn finish(
     input: Input,
     source: &SourceText<'_>,
     within: &Range<usize>,
+    ttl_ns: Option<i64>,
 ) -> Result<std::result::Result<LogicalPlan, Vec<Diagnostic>>> {
     // First: a row is in its windows whether or not anybody reads which those are.
     let in_windows = window_rows::lower(plan)?;
@@ -60,6 +61,10 @@ pub(crate) fn finish(
     };
     // Last: DataFusion's rules know which filters may go below its own node, and which of its columns nobody reads.
     let (plan, errors) = over::lower(run(stream_rules(), joined)?, source, within)?;
+    if !errors.is_empty() {
+        return Ok(Err(errors));
+    }
+    let (plan, errors) = changelog::lower(plan, ttl_ns, source, within)?;
     Ok(if errors.is_empty() { Ok(plan) } else { Err(errors) })
 }
 

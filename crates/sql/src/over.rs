@@ -3,12 +3,11 @@
 use std::ops::{ControlFlow, Range};
 
 use datafusion::{
-    arrow::datatypes::{DataType, Fields},
     common::{Result, tree_node::Transformed},
     logical_expr::{Expr, Extension, LogicalPlan, Window, expr::WindowFunction},
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{Endless, Memory, Over, WindowRows};
+use postrider_plan::{Endless, Memory, Over, WindowRows, is_updating};
 use sqlparser::ast::{
     Expr as SqlExpr, NamedWindowDefinition, NamedWindowExpr, Select, WindowType,
     visit_expressions_mut,
@@ -16,8 +15,8 @@ use sqlparser::ast::{
 
 use crate::{
     catalog::fold,
-    codes,
-    limits::{ASSUMED_LENGTH, PARTITION_BYTES},
+    changelog, codes,
+    limits::PARTITION_BYTES,
     lower,
     row_time::{self, Traced},
     text::SourceText,
@@ -67,6 +66,9 @@ pub(crate) fn lower(
 }
 
 fn refuse(window: &Window, source: &SourceText<'_>, within: &Range<usize>) -> Vec<Diagnostic> {
+    if is_updating(&window.input) {
+        return vec![changelog::not_final("OVER", &window.input, source, within)];
+    }
     let tables = lower::tables(&window.input);
     if let Some(table) = tables.iter().find(|table| table.watermark.is_none()) {
         return vec![lower::no_event_time(table, table.range.clone(), "have no order in time")];
@@ -217,12 +219,8 @@ fn key_name(expr: &Expr) -> String {
 /// What a key costs: itself, a partial state for each aggregate, and the rows that are kept.
 fn bytes_per_key(over: &Over) -> u64 {
     let input = over.input.schema();
-    let row = widths(input.fields());
-    let key = over.partition_exprs.iter().map(|expr| {
-        use datafusion::logical_expr::ExprSchemable;
-        expr.get_type(input).map_or(ASSUMED_LENGTH, |data_type| width(&data_type))
-    });
-    let key: u64 = key.sum();
+    let row = lower::bytes_of_row(input);
+    let key = lower::bytes_of_key(&over.partition_exprs, input);
     let (mut first, mut last, mut states) = (0, 0, 0_u64);
     for memory in over.calls().filter_map(|call| Memory::of(call).ok()) {
         match memory {
@@ -236,15 +234,4 @@ fn bytes_per_key(over: &Over) -> u64 {
     let rows = u64::try_from(first.saturating_add(last)).unwrap_or(u64::MAX);
     let states = if states > 0 { (states + 1) * 16 + key } else { 0 };
     PARTITION_BYTES + key + states + rows.saturating_mul(row + key + 48)
-}
-
-fn widths(fields: &Fields) -> u64 {
-    fields.iter().map(|field| width(field.data_type())).sum()
-}
-
-fn width(data_type: &DataType) -> u64 {
-    match data_type {
-        DataType::Struct(fields) => widths(fields),
-        other => other.primitive_width().map_or(ASSUMED_LENGTH, |width| width as u64),
-    }
 }

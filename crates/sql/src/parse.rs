@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use postrider_core::Diagnostic;
 use sqlparser::{
-    ast::{CreateTable, CreateView, Insert, Query, SetExpr, Statement as SqlStatement},
+    ast::{
+        CreateTable, CreateView, Insert, Query, Set as SqlSet, SetExpr, Statement as SqlStatement,
+    },
     keywords::Keyword,
     parser::{Parser, ParserError},
     tokenizer::{Token, TokenWithSpan},
@@ -28,6 +30,7 @@ pub(crate) enum Statement {
     Function(Box<FunctionDefinition>),
     Insert(Box<Insert>),
     Select(Box<Query>),
+    Set(Box<SqlSet>),
 }
 
 /// A statement and its bytes.
@@ -41,9 +44,9 @@ pub(crate) struct Located {
 const CREATE_WORDS: usize = 5;
 
 /// What a statement may begin with.
-const FIRST_WORDS: [&str; 4] = ["CREATE", "INSERT", "SELECT", "WITH"];
+const FIRST_WORDS: [&str; 5] = ["CREATE", "INSERT", "SELECT", "SET", "WITH"];
 
-const STATEMENTS: &str = "a program consists of CREATE TABLE, CREATE VIEW, CREATE FUNCTION, INSERT INTO .. SELECT and SELECT statements";
+const STATEMENTS: &str = "a program consists of CREATE TABLE, CREATE VIEW, CREATE FUNCTION, INSERT INTO .. SELECT, SELECT and SET statements";
 
 /// Parses one statement.
 ///
@@ -77,6 +80,7 @@ pub(crate) fn statement(
         }
         SqlStatement::CreateView(view) => Statement::View(Box::new(view)),
         SqlStatement::Insert(insert) => Statement::Insert(Box::new(insert)),
+        SqlStatement::Set(set) => Statement::Set(Box::new(set)),
         SqlStatement::Query(query) => match query.body.as_ref() {
             SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
                 return Err(unsupported(start..end)
@@ -110,6 +114,7 @@ fn check_kind(lexemes: &[Lexeme]) -> Result<(), Diagnostic> {
     }
     let known = starts_query
         || first.is_keyword(Keyword::INSERT)
+        || first.is_keyword(Keyword::SET)
         || is_function(lexemes)
         || first.is_keyword(Keyword::CREATE)
             && lexemes.iter().take(CREATE_WORDS).any(|lexeme| {

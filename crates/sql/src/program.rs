@@ -2,6 +2,7 @@
 
 mod functions;
 mod roles;
+mod settings;
 
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
@@ -12,8 +13,9 @@ use sqlparser::ast::{self, CreateTableOptions, CreateView, Insert, Spanned, Tabl
 
 use crate::{
     catalog::{Catalog, View, fold, only_part},
+    changelog,
     checks::Input,
-    codes, ddl, guard,
+    codes, ddl, errors, guard,
     insert::{self, Target},
     over,
     parse::{self, Located, Statement},
@@ -41,6 +43,7 @@ pub(crate) fn plan(
     guard::check_tokens(&source)?;
     let mut planner = Planner::new(&source);
     let statements = planner.parse();
+    planner.settle(&statements);
     let statements = planner.put_in_functions(statements);
     planner.declare(&statements);
     planner.name_views(&statements);
@@ -54,6 +57,7 @@ pub(crate) fn reopen(program: &Program) -> Result<Catalog, Diagnostics> {
     let source = SourceText::lex(&program.sql)?;
     let mut planner = Planner::new(&source);
     let statements = planner.parse();
+    planner.settle(&statements);
     let statements = planner.put_in_functions(statements);
     for (key, table) in &program.tables {
         planner.catalog.tables.insert(key.clone(), Arc::clone(table));
@@ -83,6 +87,8 @@ struct Planner<'s, 'a> {
     broken: BTreeSet<String>,
     /// Keys of sinks that were declared without columns.
     inferred: BTreeSet<String>,
+    /// Where `updating_ttl` was set, and to what; `None` is for ever.
+    ttls: Vec<(usize, Option<i64>)>,
 }
 
 impl<'s, 'a> Planner<'s, 'a> {
@@ -95,6 +101,7 @@ impl<'s, 'a> Planner<'s, 'a> {
             warnings: Vec::new(),
             broken: BTreeSet::new(),
             inferred: BTreeSet::new(),
+            ttls: Vec::new(),
         }
     }
 
@@ -184,7 +191,12 @@ impl<'s, 'a> Planner<'s, 'a> {
         let query = &create.query;
         let input = Input::Stream;
         let analyzed = select::analyze(&self.catalog, self.source, query, input, range)?;
-        let plan = rename(analyzed.plan, create, self.source, range)?;
+        let mut plan = rename(analyzed.plan, create, self.source, range)?;
+        let ttl = self.ttl_before(range.start);
+        if ttl != self.last_ttl() {
+            plan = changelog::with_ttl(plan, ttl)
+                .map_err(|error| errors::explain(&error, self.source, range))?;
+        }
         self.warnings.extend(analyzed.warnings);
         let view = View { plan: Arc::new(plan), extent: analyzed.extent };
         self.catalog.views.insert(key, view);
@@ -202,7 +214,10 @@ impl<'s, 'a> Planner<'s, 'a> {
                 Statement::Insert(_) | Statement::Select(_) if self.uses_broken(range) => continue,
                 Statement::Insert(insert) => self.plan_insert(insert, range),
                 Statement::Select(query) => self.plan_print(query, range),
-                Statement::Table(..) | Statement::View(_) | Statement::Function(_) => continue,
+                Statement::Table(..)
+                | Statement::View(_)
+                | Statement::Function(_)
+                | Statement::Set(_) => continue,
             };
             match planned {
                 Ok(planned) => self.queries.push(planned),
@@ -219,8 +234,9 @@ impl<'s, 'a> Planner<'s, 'a> {
         let input = Input::Stream;
         let analyzed = select::analyze(&self.catalog, self.source, query, input, range)?;
         self.warnings.extend(analyzed.warnings);
-        let plan = select::finish(analyzed.plan, input, self.source, range)?;
+        let plan = select::finish(analyzed.plan, input, self.source, range, self.last_ttl())?;
         self.warnings.extend(over::kept_for_ever(&plan, self.source, range));
+        self.warnings.extend(changelog::remembered(&plan, range));
         Ok(Planned { sink: None, plan, range: range.clone(), name_range: range.clone() })
     }
 
@@ -258,8 +274,12 @@ impl<'s, 'a> Planner<'s, 'a> {
         if let Some(error) = target.check_recipients(&table, &plan) {
             return Err(vec![error]);
         }
-        let plan = select::finish(plan, input, self.source, range)?;
+        let plan = select::finish(plan, input, self.source, range, self.last_ttl())?;
         self.warnings.extend(over::kept_for_ever(&plan, self.source, range));
+        self.warnings.extend(changelog::remembered(&plan, range));
+        if let Some(error) = changelog::check_sink(&table, &plan, &name_range) {
+            return Err(vec![error]);
+        }
         if self.inferred.contains(&key) {
             self.catalog.tables.insert(key.clone(), Arc::new(table));
         }
@@ -390,5 +410,5 @@ fn rename(
     LogicalPlanBuilder::from(plan)
         .project(exprs)
         .and_then(LogicalPlanBuilder::build)
-        .map_err(|error| crate::errors::explain(&error, source, range))
+        .map_err(|error| errors::explain(&error, source, range))
 }

@@ -37,7 +37,7 @@ pub(crate) fn plan(sql: &str, program: &Program) -> Result<LogicalPlan, Diagnost
     Expansion::new(&catalog.macros, &source).expand(query.as_mut()).map_err(Diagnostics)?;
     let input = Input::Bounded;
     let planned = select::analyze(&catalog, &source, &query, input, &located.range)
-        .and_then(|analyzed| select::finish(analyzed.plan, input, &source, &located.range));
+        .and_then(|analyzed| select::finish(analyzed.plan, input, &source, &located.range, None));
     planned.map_err(|mut found| {
         catalog.macros.name_in(&mut found, &source);
         Diagnostics(found)

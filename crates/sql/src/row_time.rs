@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use datafusion::{
     common::{Column, JoinType, ScalarValue, TableReference},
-    logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator},
+    logical_expr::{BinaryExpr, Distinct, Expr, LogicalPlan, Operator},
 };
 use postrider_plan::{
     IntervalJoin, Over, RowTime, StreamTable, Table, Window, WindowAggregate, WindowRank,
@@ -141,6 +141,11 @@ fn trace_index(index: usize, plan: &LogicalPlan) -> Option<Traced> {
             (table.watermark.as_ref()?.column == *name).then_some(Traced::Time(0))
         }
         LogicalPlan::Window(node) => trace_own(index, &node.input),
+        // A distinct row has the time of one of those it stands for; in a column that is their time they are equal.
+        LogicalPlan::Distinct(Distinct::All(input)) => trace_index(index, input),
+        LogicalPlan::Aggregate(node) if node.aggr_expr.is_empty() => {
+            trace(node.group_expr.get(index)?, &node.input)
+        }
         LogicalPlan::Extension(node) => {
             let node = node.node.as_any();
             if let Some(node) = node.downcast_ref::<Over>() {

@@ -64,7 +64,7 @@ pub(crate) fn analyze(
     Ok(Analyzed { plan, extent: checked.extent, warnings })
 }
 
-/// Every aggregate must group by a window, perhaps by one whose columns it reads.
+/// Every aggregate over a window table must group by its window, perhaps by columns of it that went through others.
 fn check_ends(
     plan: &LogicalPlan,
     suspects: &[Endless],
@@ -80,7 +80,7 @@ fn check_ends(
         _ => None,
     });
     let same = suspects.iter().find(|suspect| suspect.aggregate == computes);
-    let error = same.or_else(|| suspects.first()).map(|suspect| suspect.error.clone());
+    let error = same.map(|suspect| suspect.error.clone());
     let place = |error: Diagnostic| match error.span {
         Some(_) => error,
         None => error.at(within.clone()),
@@ -94,11 +94,12 @@ pub(crate) fn finish(
     input: Input,
     source: &SourceText<'_>,
     within: &Range<usize>,
+    ttl_ns: Option<i64>,
 ) -> std::result::Result<LogicalPlan, Vec<Diagnostic>> {
     if let Some(error) = depth::check(&plan, within) {
         return Err(vec![error]);
     }
-    let plan = optimize::finish(plan, input, source, within)
+    let plan = optimize::finish(plan, input, source, within, ttl_ns)
         .map_err(|error| errors::explain(&error, source, within))??;
     let found = lower::check(&plan, input, source, within);
     if found.is_empty() { Ok(plan) } else { Err(found) }

@@ -122,7 +122,7 @@ pub(crate) struct Windows {
     pub(crate) endless: Option<Endless>,
 }
 
-/// An aggregate without a window call: what is wrong with it if it groups by no column of a window either.
+/// An aggregate over a window table, without a window call: what is wrong with it if it groups by no column of a window either.
 #[derive(Debug, Clone)]
 pub(crate) struct Endless {
     /// The first function that it computes.
@@ -231,12 +231,9 @@ fn endless(catalog: &Catalog, source: &SourceText<'_>, select: &Select) -> Optio
         }
         None => return None,
     };
-    let of_table = select.from.iter().any(|from| WindowTable::of(&from.relation).is_some());
-    let hint = if of_table {
-        "GROUP BY window_start, window_end, and what else is wanted"
-    } else {
-        "add a window to GROUP BY, such as tumble(INTERVAL '1 hour')"
-    };
+    // Rows that were put into windows are meant to be grouped by these.
+    select.from.iter().find(|from| WindowTable::of(&from.relation).is_some())?;
+    let hint = "GROUP BY window_start, window_end, and what else is wanted";
     let error = Diagnostic::error(
         codes::ENDLESS,
         "an aggregate over a stream needs a window, or it would never be final",

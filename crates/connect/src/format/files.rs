@@ -60,6 +60,7 @@ impl FileFormat {
             Format::Csv => Arc::new(csv::CsvDecoder::open(schema, parts)?),
             Format::RawString => Arc::new(raw_string::RawStringDecoder::new(schema)),
             Format::Parquet => Arc::new(parquet::RowsDecoder::open(schema, parts)?),
+            Format::DebeziumJson => return Err(vec![not_read()]),
         };
         Ok((files, decoder))
     }
@@ -83,5 +84,11 @@ pub(crate) fn check(format: Format, schema: &SchemaRef) -> Result<(), Vec<Diagno
         Format::Csv => csv::check(schema),
         Format::RawString => raw_string::check(schema),
         Format::Parquet => parquet::check(schema),
+        Format::DebeziumJson => Err(vec![not_read()]),
     }
+}
+
+fn not_read() -> Diagnostic {
+    Diagnostic::error("PR0304", "changes can't be read yet: debezium_json is for sinks")
+        .hint("read plain rows: format = 'json'")
 }

@@ -74,6 +74,10 @@ impl Words {
                     let calls = spec.output_schema.fields().iter().skip(spec.width());
                     (calls.collect(), stage.words.aggregates.iter().collect())
                 }
+                OperatorSpec::Updating(spec) => {
+                    let words = stage.words.keys.iter().chain(&stage.words.aggregates);
+                    (spec.output_schema.fields().iter().collect(), words.collect())
+                }
                 OperatorSpec::IntervalJoin(_) => continue,
             };
             let names = fields.into_iter().map(|field| field.name().clone());

@@ -203,7 +203,13 @@ impl AggregateTable {
         Ok(Self { groups, accumulators: spec.accumulators()?, indices: Vec::new() })
     }
 
-    fn intern(&mut self, keys: &[ArrayRef], rows: usize) -> Result<()> {
+    /// The group of each row that was added or looked up last.
+    pub(crate) fn indices(&self) -> &[usize] {
+        &self.indices
+    }
+
+    /// Looks up the groups of rows, and adds those that are new.
+    pub(crate) fn intern(&mut self, keys: &[ArrayRef], rows: usize) -> Result<()> {
         match &mut self.groups {
             Groups::Single { seen } => {
                 *seen |= rows > 0;
@@ -247,6 +253,11 @@ impl AggregateTable {
             accumulator.merge_batch(state, &self.indices, groups)?;
         }
         Ok(())
+    }
+
+    /// Ends the table: its keys alone.
+    pub(crate) fn into_keys(mut self) -> Result<Vec<ArrayRef>> {
+        self.take_keys()
     }
 
     fn take_keys(&mut self) -> Result<Vec<ArrayRef>> {

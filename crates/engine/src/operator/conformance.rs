@@ -13,13 +13,13 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 use datafusion::common::JoinType;
-use postrider_core::{Batch, Watermark};
+use postrider_core::{Batch, ClockTime, Watermark};
 use postrider_plan::Ranking;
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use super::{
     Advanced, Deferred, Grid, Operator, RestoredPart, StateSnapshot, reroute,
-    testing::{joined, keyed, keyed_rows, over, ranks},
+    testing::{joined, keyed, keyed_rows, over, ranks, updating},
 };
 use crate::exchange::{Route, split};
 
@@ -111,10 +111,20 @@ impl Kept {
 /// What a run shows: after each step the results, the late rows and the next timer.
 type Shown = Vec<(Vec<String>, u64, Option<Watermark>)>;
 
+/// What is to be known of an operator.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    inputs: usize,
+    /// How many state rows of a key there may be when nothing is open any more.
+    lasting: usize,
+    /// Whether results that leave at the end of an epoch waited for the watermark.
+    waits: bool,
+}
+
 /// Instances of an operator and their kept states.
 struct Run<'a> {
     build: &'a dyn Fn() -> Box<dyn Operator>,
-    inputs: usize,
+    shape: Shape,
     shards: Vec<(Box<dyn Operator>, Kept)>,
     watermark: Watermark,
     snapshots: u64,
@@ -124,10 +134,10 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(build: &'a dyn Fn() -> Box<dyn Operator>, inputs: usize, shards: usize) -> Self {
+    fn new(build: &'a dyn Fn() -> Box<dyn Operator>, shape: Shape, shards: usize) -> Self {
         let shards = (0..shards).map(|_| (build(), Kept::default())).collect();
         let shown = Vec::new();
-        Self { build, inputs, shards, watermark: Watermark(0), snapshots: 0, is_idle: false, shown }
+        Self { build, shape, shards, watermark: Watermark(0), snapshots: 0, is_idle: false, shown }
     }
 
     /// The same instances anew, from what was kept.
@@ -152,7 +162,7 @@ impl<'a> Run<'a> {
             shards: shards.collect(),
             shown: self.shown.clone(),
             build: self.build,
-            inputs: self.inputs,
+            shape: self.shape,
             watermark: self.watermark,
             snapshots: self.snapshots,
             is_idle: self.is_idle,
@@ -165,8 +175,8 @@ impl<'a> Run<'a> {
             Step::Rows(rows) => {
                 let rows: Vec<_> =
                     rows.iter().map(|&(key, by, v)| (key, self.watermark.0 + by, v)).collect();
-                for input in 0..self.inputs {
-                    let own = |(_, _, v): &&(_, _, i64)| *v as usize % self.inputs == input;
+                for input in 0..self.shape.inputs {
+                    let own = |(_, _, v): &&(_, _, i64)| *v as usize % self.shape.inputs == input;
                     let own: Vec<_> = rows.iter().filter(own).copied().collect();
                     completed.extend(self.process(input, &keyed_rows(&own)));
                 }
@@ -215,9 +225,12 @@ impl<'a> Run<'a> {
     fn advance(&mut self) -> Vec<String> {
         let mut out = Vec::new();
         for (operator, _) in &mut self.shards {
+            operator.set_clock(ClockTime(self.watermark.0));
             while operator.advance(self.watermark, &mut out).unwrap() == Advanced::Partly {}
         }
-        assert!(out.iter().all(|b| b.times.values().iter().all(|&t| t <= self.watermark.0)));
+        // Rows that wait for no watermark leave with times behind it.
+        let waits = |batch: &Batch| batch.times.values().iter().all(|&t| t <= self.watermark.0);
+        assert!(!self.shape.waits || out.iter().all(waits));
         let mut rows: Vec<_> = out.iter().flat_map(texts).collect();
         rows.sort();
         rows
@@ -240,24 +253,23 @@ fn texts(batch: &Batch) -> Vec<String> {
 
 fn check(
     build: &dyn Fn() -> Box<dyn Operator>,
-    inputs: usize,
+    shape: Shape,
     steps: &[Step],
     at: usize,
     shards: [usize; 2],
-    lasting: usize,
 ) {
     let mut steps = steps.to_vec();
     // The last of them show everything.
     steps.extend([Step::Snapshot, Step::Advance(10_000)]);
-    let whole = Run::new(build, inputs, 1).all(&steps);
-    assert_eq!(Run::new(build, inputs, shards[0]).all(&steps).shown, whole.shown, "{shards:?}");
+    let whole = Run::new(build, shape, 1).all(&steps);
+    assert_eq!(Run::new(build, shape, shards[0]).all(&steps).shown, whole.shown, "{shards:?}");
     // Nobody can tell when the work of snapshots was done.
-    let idle = Run { is_idle: true, ..Run::new(build, inputs, 1) };
+    let idle = Run { is_idle: true, ..Run::new(build, shape, 1) };
     assert_eq!(idle.all(&steps).shown, whole.shown, "work left undone");
     // A restart behind the snapshot, also on another number of shards.
     let at = steps[..at % steps.len()].iter().rposition(|step| matches!(step, Step::Snapshot));
     if let Some(at) = at {
-        let before = Run::new(build, inputs, shards[0]).all(&steps[..=at]);
+        let before = Run::new(build, shape, shards[0]).all(&steps[..=at]);
         for shards in shards {
             let after = before.restored(shards).all(&steps[at + 1..]);
             assert_eq!(after.shown, whole.shown, "{} -> {shards} shards", before.shards.len());
@@ -267,29 +279,28 @@ fn check(
     empty.step(&Step::Snapshot);
     for (operator, kept) in &mut empty.shards {
         assert_eq!(operator.next_timer(), None);
-        if lasting == 0 {
+        if shape.lasting == 0 {
             assert!(kept.parts.is_empty(), "{:?}", kept.parts);
         }
-        assert!(kept.live_rows() <= KEYS * lasting, "{} rows are kept", kept.live_rows());
+        assert!(kept.live_rows() <= KEYS * shape.lasting, "{} rows are kept", kept.live_rows());
         assert!(operator.memory() < 64 << 10, "{} bytes of nothing", operator.memory());
     }
 }
 
-/// `lasting` is how many state rows of a key there may be when nothing is open any more.
-fn prove(inputs: usize, lasting: usize, build: impl Fn() -> Box<dyn Operator>) {
+fn prove(shape: Shape, build: impl Fn() -> Box<dyn Operator>) {
     let strategy = (steps(), any::<usize>(), 1..4_usize, 1..5_usize);
     let run = |(steps, at, from, to): (Vec<Step>, usize, usize, usize)| {
-        check(&build, inputs, &steps, at, [from, to], lasting);
+        check(&build, shape, &steps, at, [from, to]);
         Ok(())
     };
     TestRunner::new(ProptestConfig::with_cases(64)).run(&strategy, run).unwrap();
-    let full = many_keys(inputs, &build);
+    let full = many_keys(shape, &build);
     assert!(full > 20 * 2_000, "{full} bytes for 2,000 keys");
 }
 
 /// The memory that 2,000 keys take.
-fn many_keys(inputs: usize, build: &dyn Fn() -> Box<dyn Operator>) -> usize {
-    let mut run = Run::new(build, inputs, 1);
+fn many_keys(shape: Shape, build: &dyn Fn() -> Box<dyn Operator>) -> usize {
+    let mut run = Run::new(build, shape, 1);
     run.step(&Step::Rows((0..2_000).map(|key| (Some(key), 50, key)).collect()));
     run.step(&Step::Snapshot);
     run.shards.iter().map(|(operator, _)| operator.memory()).sum()
@@ -300,7 +311,7 @@ macro_rules! conformance {
     ($($name:ident: $operator:expr;)*) => {
         $(#[test]
         fn $name() {
-            prove(1, 0, || Box::new($operator));
+            prove(Shape { inputs: 1, lasting: 0, waits: true }, || Box::new($operator));
         })*
     };
 }
@@ -310,7 +321,17 @@ macro_rules! conformance_of_joins {
     ($($name:ident: $operator:expr;)*) => {
         $(#[test]
         fn $name() {
-            prove(2, 0, || Box::new($operator));
+            prove(Shape { inputs: 2, lasting: 0, waits: true }, || Box::new($operator));
+        })*
+    };
+}
+
+/// Operators whose state the clock lets go, and that wait for no watermark.
+macro_rules! conformance_with_ttl {
+    ($($name:ident: $inputs:literal, $operator:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            prove(Shape { inputs: $inputs, lasting: 0, waits: false }, || Box::new($operator));
         })*
     };
 }
@@ -320,7 +341,7 @@ macro_rules! conformance_for_ever {
     ($($name:ident: $rows:literal, $operator:expr;)*) => {
         $(#[test]
         fn $name() {
-            prove(1, $rows, || Box::new($operator));
+            prove(Shape { inputs: 1, lasting: $rows, waits: true }, || Box::new($operator));
         })*
     };
 }
@@ -368,4 +389,21 @@ conformance_of_joins! {
     full_interval_join: super::IntervalJoin::new(joined(JoinType::Full));
     semi_interval_join: super::IntervalJoin::new(joined(JoinType::LeftSemi));
     anti_interval_join: super::IntervalJoin::new(joined(JoinType::LeftAnti));
+}
+
+conformance_with_ttl! {
+    distinct_rows: 1, updating("SELECT DISTINCT k, v, x, s FROM t");
+    updating_aggregates: 1, updating(
+        "SELECT k, count(*) AS a, sum(v) AS b, sum(x) AS c, max(s) AS d, stddev(x) AS e, array_agg(v) AS f, count(DISTINCT s) AS g,
+           covar_samp(x, v) AS h, sum(v) FILTER (WHERE v % 2 = 0) AS i FROM t GROUP BY k",
+    );
+    signed_sums: 1, updating(
+        "SELECT k, count(*) AS a, sum(v) AS b, count(s) AS c, avg(v) AS d, sum(v) FILTER (WHERE v % 2 = 0) AS e, sum(n) AS n
+         FROM (SELECT k, v, x, s, ts, sum(v) AS n FROM t GROUP BY k, v, x, s, ts) GROUP BY k",
+    );
+    aggregates_of_bags: 1, updating(
+        "SELECT k, count(*) AS a, sum(x) AS b, min(s) AS c, max(v) AS d, stddev(x) AS e, array_agg(v) AS f, count(DISTINCT s) AS g,
+           covar_samp(x, v) AS h, max(v) FILTER (WHERE v % 2 = 0) AS i, sum(n) AS n
+         FROM (SELECT k, v, x, s, ts, sum(v) AS n FROM t GROUP BY k, v, x, s, ts) GROUP BY k",
+    );
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray,
+        ArrayRef, AsArray, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray,
         TimestampNanosecondArray,
     },
     compute::SortOptions,
@@ -23,11 +23,11 @@ use datafusion::{
         expressions::{Column, binary, col, lit},
     },
 };
-use postrider_core::{Batch, PipelineName, Watermark};
+use postrider_core::{Batch, ClockTime, PipelineName, Watermark};
 use postrider_plan::{Ranking, TimeBounds};
 
 use super::{
-    Advanced, IntervalJoinSpec, Operator as StatefulOperator, OperatorSpec, RankSpec, RestoredPart,
+    Advanced, IntervalJoinSpec, Operator as StatefulOperator, RankSpec, RestoredPart,
     StateSnapshot,
     aggregate::{AggregateCall, AggregateSpec, window_fields},
 };
@@ -212,21 +212,44 @@ pub(super) fn joined(kind: JoinType) -> IntervalJoinSpec {
 
 /// Window functions over [`keyed_rows`], of which `w` is over `PARTITION BY` and so on, as SQL plans them.
 pub(super) fn over(calls: &str, window: &str) -> Timed {
+    let (operator, chain) = planned(&format!(
+        "SELECT k, v, x, s, ts, {calls} FROM t WINDOW w AS (PARTITION BY {window});"
+    ));
+    Timed { operator, chain, changes: false }
+}
+
+/// The last aggregate of a query over [`keyed_rows`], as SQL plans it. If it is over another one, which groups by all columns and
+/// computes one more, the rows are changes of that one: those with every fifth value take back what may be there.
+pub(super) fn updating(query: &str) -> Timed {
+    let sql = format!("SET updating_ttl = INTERVAL '100 nanoseconds'; {query};");
+    let (operator, chain) = planned(&sql);
+    Timed { operator, chain, changes: query.contains("FROM (") }
+}
+
+/// The last stage of a program over [`keyed_rows`], and what is in front of it.
+fn planned(queries: &str) -> (Box<dyn StatefulOperator>, Chain) {
     let sql = format!(
         "CREATE TABLE t (k BIGINT, v BIGINT, x DOUBLE, s TEXT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts)
-           WITH (connector = 'generator', rows = 1);
-         SELECT k, v, x, s, ts, {calls} FROM t WINDOW w AS (PARTITION BY {window});"
+           WITH (connector = 'generator', rows = 1); {queries}"
     );
     let program = postrider_sql::plan_program(&sql, PipelineName("test".to_owned()));
     let program = program.unwrap_or_else(|errors| panic!("{errors}"));
     let flow = crate::planner::plan_dataflow(&program).unwrap_or_else(|errors| panic!("{errors}"));
-    let [stage] = flow.stages.as_slice() else { panic!("{} stages", flow.stages.len()) };
-    assert!(matches!(stage.operator, OperatorSpec::Over(_)));
-    Timed(stage.operator.build().unwrap(), flow.sources[0].outputs[0].chain.clone())
+    let outputs = match flow.stages.as_slice() {
+        [_] => &flow.sources[0].outputs,
+        [first, _] => &first.outputs,
+        stages => panic!("{} stages", stages.len()),
+    };
+    let last = &flow.stages[flow.stages.len() - 1];
+    (last.operator.build().unwrap(), outputs[0].chain.clone())
 }
 
-/// An operator behind a source whose rows have their time as their last column.
-pub(super) struct Timed(Box<dyn StatefulOperator>, Chain);
+/// An operator behind a source, or an aggregate, whose rows have their time behind the columns of [`keyed_rows`].
+pub(super) struct Timed {
+    operator: Box<dyn StatefulOperator>,
+    chain: Chain,
+    changes: bool,
+}
 
 impl StatefulOperator for Timed {
     fn process(
@@ -238,9 +261,16 @@ impl StatefulOperator for Timed {
         let mut columns: Vec<(&str, ArrayRef)> =
             ["k", "v", "x", "s"].into_iter().zip(batch.rows.columns().to_vec()).collect();
         columns.push(("ts", Arc::new(batch.times.clone())));
+        if self.changes {
+            let values = batch.rows.column(1).as_primitive::<Int64Type>().clone();
+            let kinds = values.iter().map(|v| if v.is_some_and(|v| v % 5 == 0) { 3 } else { 0 });
+            let kinds = Int8Array::from_iter_values(kinds);
+            columns.push(("n", Arc::new(values)));
+            columns.push(("op", Arc::new(kinds)));
+        }
         let rows = RecordBatch::try_from_iter(columns).unwrap();
-        let batch = self.1.run(&Batch { rows, times: batch.times.clone() })?;
-        batch.map_or(Ok(0), |batch| self.0.process(input, &batch, out))
+        let batch = self.chain.run(&Batch { rows, times: batch.times.clone() })?;
+        batch.map_or(Ok(0), |batch| self.operator.process(input, &batch, out))
     }
 
     fn advance(
@@ -248,19 +278,23 @@ impl StatefulOperator for Timed {
         watermark: Watermark,
         out: &mut Vec<Batch>,
     ) -> datafusion::common::Result<Advanced> {
-        self.0.advance(watermark, out)
+        self.operator.advance(watermark, out)
+    }
+
+    fn set_clock(&mut self, clock: ClockTime) {
+        self.operator.set_clock(clock);
     }
 
     fn next_timer(&mut self) -> Option<Watermark> {
-        self.0.next_timer()
+        self.operator.next_timer()
     }
 
     fn take_late_rows(&mut self) -> u64 {
-        self.0.take_late_rows()
+        self.operator.take_late_rows()
     }
 
     fn snapshot(&mut self, number: u64) -> datafusion::common::Result<StateSnapshot> {
-        self.0.snapshot(number)
+        self.operator.snapshot(number)
     }
 
     fn restore(
@@ -269,10 +303,10 @@ impl StatefulOperator for Timed {
         parts: Vec<RestoredPart>,
         watermark: Watermark,
     ) -> datafusion::common::Result<()> {
-        self.0.restore(number, parts, watermark)
+        self.operator.restore(number, parts, watermark)
     }
 
     fn memory(&self) -> usize {
-        self.0.memory()
+        self.operator.memory()
     }
 }

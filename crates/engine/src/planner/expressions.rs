@@ -59,38 +59,7 @@ pub(super) fn aggregate_inputs(
     let key_schema = Arc::new(Schema::new(key_fields));
     let mut calls = Vec::new();
     for expr in &node.aggr_exprs {
-        let resolved = step_input.resolve(expr)?;
-        let lowered = LoweredAggregateBuilder::new(
-            &resolved,
-            input,
-            input.as_arrow(),
-            &ExecutionProps::new(),
-            &PhysicalPlanningContext::default(),
-        )
-        .build()
-        .map_err(|error| plan_error(&error))?;
-        let needs_sorted_input = lowered.aggregate.order_sensitivity()
-            == AggregateOrderSensitivity::HardRequirement
-            && !lowered.order_bys.is_empty();
-        if needs_sorted_input {
-            return Err(Diagnostic::error(
-                "PR0421",
-                format!(
-                    "`{}` needs its rows sorted, which a window can't do yet",
-                    lowered.aggregate.fun().name()
-                ),
-            )
-            .hint("array_agg, first_value and last_value take ORDER BY; array_to_string(array_agg(..), ', ') makes a text")
-            .into());
-        }
-        // Order-sensitive accumulators take their sort columns as further arguments.
-        let sort_columns = lowered.aggregate.order_bys().iter().map(|sort| Arc::clone(&sort.expr));
-        let mut arguments = Vec::new();
-        for argument in lowered.aggregate.expressions().into_iter().chain(sort_columns) {
-            arguments.push(columns.push(argument)?);
-        }
-        let filter = lowered.filter.map(|filter| columns.push(filter)).transpose()?;
-        calls.push(AggregateCall { function: lowered.aggregate, arguments, filter });
+        calls.push(aggregate_call(&mut columns, &step_input.resolve(expr)?, input)?);
     }
     let spec = AggregateSpec {
         key_schema,
@@ -119,6 +88,46 @@ fn own_days(node: &WindowAggregate, key_fields: &mut [Field]) -> Option<(usize, 
     Some((at, Calendar { period, offset_ns }))
 }
 
+/// An aggregate over columns of the projection in front of a stage. Its inputs are those of a relation that begins with the columns of the
+/// projection's input.
+pub(super) fn aggregate_call(
+    columns: &mut Columns<'_>,
+    expr: &Expr,
+    input: &DFSchema,
+) -> Result<AggregateCall, Diagnostics> {
+    let lowered = LoweredAggregateBuilder::new(
+        expr,
+        input,
+        input.as_arrow(),
+        &ExecutionProps::new(),
+        &PhysicalPlanningContext::default(),
+    )
+    .build()
+    .map_err(|error| plan_error(&error))?;
+    let needs_sorted_input = lowered.aggregate.order_sensitivity()
+        == AggregateOrderSensitivity::HardRequirement
+        && !lowered.order_bys.is_empty();
+    if needs_sorted_input {
+        return Err(Diagnostic::error(
+            "PR0421",
+            format!(
+                "`{}` needs its rows sorted, which a stream can't do yet",
+                lowered.aggregate.fun().name()
+            ),
+        )
+        .hint("array_agg, first_value and last_value take ORDER BY; array_to_string(array_agg(..), ', ') makes a text")
+        .into());
+    }
+    // Order-sensitive accumulators take their sort columns as further arguments.
+    let sort_columns = lowered.aggregate.order_bys().iter().map(|sort| Arc::clone(&sort.expr));
+    let mut arguments = Vec::new();
+    for argument in lowered.aggregate.expressions().into_iter().chain(sort_columns) {
+        arguments.push(columns.push(argument)?);
+    }
+    let filter = lowered.filter.map(|filter| columns.push(filter)).transpose()?;
+    Ok(AggregateCall { function: lowered.aggregate, arguments, filter })
+}
+
 /// The columns of the projection in front of a stage, each expression once.
 pub(super) struct Columns<'a> {
     exprs: Vec<Arc<dyn PhysicalExpr>>,
@@ -132,6 +141,10 @@ impl<'a> Columns<'a> {
     /// No column yet, over these.
     pub(super) fn new(input: &'a Schema) -> Self {
         Self { exprs: Vec::new(), fields: Vec::new(), input, own: None }
+    }
+
+    pub(super) fn fields(&self) -> &[Field] {
+        &self.fields
     }
 
     pub(super) fn len(&self) -> usize {

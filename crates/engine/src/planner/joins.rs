@@ -46,6 +46,7 @@ impl Planner {
             identity: stage_identity(plan, &self.flow.stages),
             operator: OperatorSpec::IntervalJoin(spec(node, &left, &right)?),
             outputs: Vec::new(),
+            updating: false,
             words: words(node),
         });
         let keys = node.on.len();

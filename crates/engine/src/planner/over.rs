@@ -78,6 +78,7 @@ impl Planner {
             identity: stage_identity(plan, &self.flow.stages),
             operator: OperatorSpec::Over(spec),
             outputs: Vec::new(),
+            updating: false,
             words: words(node),
         });
         for mut branch in branches {

@@ -67,7 +67,13 @@ impl Planner {
         let identity = stage_identity(plan, &self.flow.stages);
         let words = words(node);
         let operator = OperatorSpec::Rank(spec);
-        self.flow.stages.push(StageNode { identity, words, operator, outputs: Vec::new() });
+        self.flow.stages.push(StageNode {
+            identity,
+            words,
+            operator,
+            outputs: Vec::new(),
+            updating: false,
+        });
         for mut branch in branches {
             branch.chain.0.push(step.clone());
             self.connect(branch, Target::Stage(stage), 0, Route::Hash { keys });

@@ -1,7 +1,7 @@
 //! The tasks of sinks: data sinks write, action sinks hand their rows to the log.
 
-use arrow::array::RecordBatch;
-use postrider_core::{Epoch, EpochKind};
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use postrider_core::{Batch, Epoch, EpochKind};
 use postrider_store::failpoint::{self, Failpoint};
 use tokio::sync::mpsc;
 
@@ -10,7 +10,7 @@ use super::{
     inputs::{Input, Inputs},
     report::{Report, SinkReport},
 };
-use crate::EngineError;
+use crate::{EngineError, changes::written};
 
 /// What a sink task does with rows.
 pub(crate) enum SinkWork {
@@ -23,8 +23,11 @@ pub(crate) enum SinkWork {
 
 /// The task of one sink.
 pub(crate) struct SinkTask {
+    pub(crate) pipeline: String,
     pub(crate) sink: usize,
     pub(crate) work: SinkWork,
+    /// The columns in which it is given a changelog; `None` if its rows stay.
+    pub(crate) changes: Option<SchemaRef>,
     /// The epoch that the inputs go on behind.
     pub(crate) epoch: Epoch,
     pub(crate) inputs: Inputs,
@@ -50,10 +53,11 @@ impl SinkTask {
                 Input::EpochEnd(progress, barrier) => (Vec::new(), Some((progress, barrier))),
             };
             for batch in batches {
+                let batch = self.as_written(batch)?;
                 match &mut self.work {
                     SinkWork::Data { replay_until, .. } if current < *replay_until => {}
-                    SinkWork::Data { sink, .. } => sink.write(&batch.rows).await?,
-                    SinkWork::Action { .. } => rows.push(batch.rows),
+                    SinkWork::Data { sink, .. } => sink.write(&batch).await?,
+                    SinkWork::Action { .. } => rows.push(batch),
                 }
             }
             let Some((progress, barrier)) = end else { continue };
@@ -84,5 +88,13 @@ impl SinkTask {
             }
         }
         Ok(())
+    }
+
+    fn as_written(&self, batch: Batch) -> Result<RecordBatch, EngineError> {
+        let Some(schema) = &self.changes else { return Ok(batch.rows) };
+        written(&batch.rows, schema).map_err(|error| EngineError::Bug {
+            pipeline: self.pipeline.clone(),
+            message: format!("changes can't be written: {}", error.strip_backtrace()),
+        })
     }
 }

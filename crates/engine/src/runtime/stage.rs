@@ -18,6 +18,7 @@ use super::{
 use crate::{
     EngineError,
     chain::new_batch,
+    changes::alone,
     exchange::in_order,
     operator::{Advanced, Operator, OperatorSpec},
     watermark::Progress,
@@ -39,6 +40,8 @@ pub(crate) struct Stage {
     pub(crate) wall: Arc<dyn Clock>,
     /// What people call the columns of a result.
     pub(crate) names: Arc<[String]>,
+    /// Whether results are a changelog.
+    pub(crate) updating: bool,
     /// Results of this epoch that could not be computed further.
     pub(crate) rejects: Vec<Reject>,
 }
@@ -85,6 +88,7 @@ impl Stage {
                 }
                 Input::EpochEnd(progress, barrier) => (progress, barrier),
             };
+            self.operator.set_clock(barrier.clock);
             // Sent as they come: all that a watermark finishes may be more than fits into memory.
             let mut advanced = Advanced::Partly;
             while advanced == Advanced::Partly {
@@ -162,7 +166,11 @@ impl Stage {
         }
         let mut all = Vec::new();
         for row in 0..batch.rows.num_rows() {
-            let one = Batch { rows: batch.rows.slice(row, 1), times: batch.times.slice(row, 1) };
+            let mut one =
+                Batch { rows: batch.rows.slice(row, 1), times: batch.times.slice(row, 1) };
+            if self.updating {
+                one.rows = alone(&one.rows)?;
+            }
             match self.router.route(&one) {
                 Ok(routed) => all.extend(routed),
                 Err(error) => self.reject(&one, &error)?,

@@ -46,18 +46,28 @@ pub(crate) fn options(
     log: &Log,
 ) -> (PipelineOptions, Written) {
     let written = Written::default();
+    (options_into(program, tables, parallelism, log, &written), written)
+}
+
+/// The same, with sinks that go on behind what others wrote.
+pub(crate) fn options_into(
+    program: Program,
+    tables: Tables,
+    parallelism: usize,
+    log: &Log,
+    written: &Written,
+) -> PipelineOptions {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(ClockTime(0)));
-    let options = PipelineOptions {
+    PipelineOptions {
         program: Arc::new(program),
         parallelism,
         log: log.clone(),
         clock: Arc::clone(&clock),
         wall: clock,
-        connectors: Arc::new(InMemory { tables, written: Arc::clone(&written) }),
+        connectors: Arc::new(InMemory { tables, written: Arc::clone(written) }),
         observer: Arc::new(NoObserver),
         checkpoints: None,
-    };
-    (options, written)
+    }
 }
 
 /// Runs a program over tables to the end; the rows of its sinks as sorted texts.
@@ -191,8 +201,14 @@ struct Sink {
 
 #[async_trait]
 impl DataSink for Sink {
-    async fn restore(&mut self, _committed: Option<SinkPosition>) -> Result<(), SinkError> {
-        self.written.lock().unwrap().entry(self.name.clone()).or_default();
+    async fn restore(&mut self, committed: Option<SinkPosition>) -> Result<(), SinkError> {
+        let mut written = self.written.lock().unwrap();
+        let mut left = committed.unwrap_or(0) as usize;
+        written.entry(self.name.clone()).or_default().retain_mut(|batch| {
+            *batch = batch.slice(0, left.min(batch.num_rows()));
+            left -= batch.num_rows();
+            batch.num_rows() > 0
+        });
         Ok(())
     }
 

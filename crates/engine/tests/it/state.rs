@@ -21,7 +21,7 @@ use postrider_store::{
 };
 use tokio::sync::Notify;
 
-use crate::harness::{Tables, options, plan, texts};
+use crate::harness::{Tables, Written, options_into, plan, texts};
 
 /// What a pipeline told, and when to let it die.
 #[derive(Debug, Default)]
@@ -74,13 +74,24 @@ impl State<'_> {
         shards: usize,
         die_at: u64,
     ) -> (Option<Result<PipelineSummary, EngineError>>, Arc<Watch>) {
+        self.run_into(tables, shards, die_at, &Written::default())
+    }
+
+    /// The same, with data sinks that outlive it.
+    pub(crate) fn run_into(
+        &self,
+        tables: Tables,
+        shards: usize,
+        die_at: u64,
+        written: &Written,
+    ) -> (Option<Result<PipelineSummary, EngineError>>, Arc<Watch>) {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build();
         let runtime = runtime.unwrap();
         let watch = Arc::new(Watch { die_at, ..Watch::default() });
         let ended = runtime.block_on(async {
             let log = self.log();
-            let options = self.options(tables, shards, &log, &watch);
+            let options = self.options(tables, shards, &log, &watch, written);
             match Pipeline::start(options).await {
                 Err(error) => Some(Err(error)),
                 Ok(mut pipeline) => tokio::select! {
@@ -99,8 +110,9 @@ impl State<'_> {
         shards: usize,
         log: &Log,
         watch: &Arc<Watch>,
+        written: &Written,
     ) -> PipelineOptions {
-        let (mut options, _) = options(plan(self.sql), tables, shards, log);
+        let mut options = options_into(plan(self.sql), tables, shards, log, written);
         options.checkpoints = Some(Checkpoints {
             store: self.checkpoints(log.generation()),
             every_ns: self.every_ns,

@@ -3,8 +3,9 @@
 use postrider_core::Diagnostic;
 use sqlparser::{
     ast::{
-        Expr, GroupByExpr, Join, JoinConstraint, JoinOperator, LimitClause, OrderByKind, Query,
-        Select, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned,
+        Distinct as SqlDistinct, Expr, GroupByExpr, Join, JoinConstraint, JoinOperator,
+        LimitClause, OrderByKind, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier,
+        Spanned,
     },
     keywords::Keyword,
 };
@@ -66,8 +67,9 @@ impl Checker<'_, '_, '_> {
     pub(super) fn set_operation(&mut self, body: &SetExpr) {
         match body {
             SetExpr::SetOperation { op, set_quantifier, left, right } => {
-                let all = matches!(set_quantifier, SetQuantifier::All);
-                if !all || *op != SetOperator::Union {
+                use SetQuantifier::{All, Distinct, None};
+                let by_position = matches!(set_quantifier, All | Distinct | None);
+                if !by_position || *op != SetOperator::Union {
                     let range = self.source.range(right.span()).and_then(|range| {
                         let before = self.source.index_at(range.start).checked_sub(1)?;
                         let lexemes = self.source.lexemes().get(..=before)?;
@@ -78,11 +80,7 @@ impl Checker<'_, '_, '_> {
                         })?;
                         Some(operator.range.clone())
                     });
-                    self.refuse(
-                        &op.to_string(),
-                        range,
-                        "UNION ALL keeps every row and is supported",
-                    );
+                    self.refuse(&op.to_string(), range, "UNION and UNION ALL are supported");
                 }
                 self.set_operation(left);
                 self.set_operation(right);
@@ -98,9 +96,11 @@ impl Checker<'_, '_, '_> {
 
     pub(super) fn select_clauses(&mut self, select: &Select) {
         let start = self.source.range(select.select_token.0.span).map_or(0, |range| range.start);
-        if select.distinct.is_some() {
+        if let Some(SqlDistinct::On(_)) = &select.distinct {
             let range = self.source.keyword_after(Keyword::DISTINCT, start);
-            self.refuse("DISTINCT", range, "group by a window and the columns instead");
+            let hint =
+                "number the rows: QUALIFY row_number() OVER (PARTITION BY .. ORDER BY ts) = 1";
+            self.refuse("DISTINCT ON", range, hint);
         }
         if select.into.is_some() {
             let range = self.source.keyword_after(Keyword::INTO, start);

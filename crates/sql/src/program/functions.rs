@@ -29,7 +29,7 @@ impl Planner<'_, '_> {
                 Statement::View(create) => expansion.expand(create.as_mut()),
                 Statement::Insert(insert) => expansion.expand(insert.as_mut()),
                 Statement::Select(query) => expansion.expand(query.as_mut()),
-                Statement::Function(_) => Ok(()),
+                Statement::Function(_) | Statement::Set(_) => Ok(()),
             };
             match expanded {
                 Ok(()) => kept.push(located),

@@ -5,8 +5,8 @@ use std::{
     ops::Range,
 };
 
-use postrider_core::{Diagnostic, Severity};
-use postrider_plan::TableRole;
+use postrider_core::{Diagnostic, Format, Severity};
+use postrider_plan::{Table, TableRole};
 
 use super::Planner;
 use crate::{codes, lower};
@@ -25,6 +25,7 @@ impl Planner<'_, '_> {
             let Some(key) = &query.sink else { continue };
             let Some(table) = self.catalog.tables.get(key) else { continue };
             written.insert(key.clone());
+            self.errors.extend(no_changes(table, false));
             let is_source = table.common.role == Some(TableRole::Source);
             let (what, hint) = if is_source {
                 ("is a source, so it can't be written", "declare another table for the result")
@@ -44,6 +45,7 @@ impl Planner<'_, '_> {
         }
         for (key, range) in &read {
             let Some(table) = self.catalog.tables.get(key) else { continue };
+            self.errors.extend(no_changes(table, true));
             if table.common.role == Some(TableRole::Sink) || table.is_email() {
                 let place = self.source.find_name(&table.name, range);
                 self.errors.push(
@@ -72,4 +74,23 @@ impl Planner<'_, '_> {
             }
         }
     }
+}
+
+/// What is wrong with a table of changes that is read, or whose rows are final.
+fn no_changes(table: &Table, is_read: bool) -> Option<Diagnostic> {
+    if table.common.format != Format::DebeziumJson || !(is_read || table.is_email()) {
+        return None;
+    }
+    let (message, hint) = if is_read {
+        (
+            format!("`{}` can't be read as debezium_json yet", table.name),
+            "changes can be written only; read plain rows: format = 'json'",
+        )
+    } else {
+        (
+            format!("`{}` sends each row once, so it takes no changes", table.name),
+            "remove format = 'debezium_json'",
+        )
+    };
+    Some(Diagnostic::error(codes::BAD_OPTION, message).at(table.range.clone()).hint(hint))
 }

@@ -60,8 +60,8 @@ impl Builder<'_> {
             } else {
                 let connectors = &self.options.connectors;
                 let sink = match &node.table {
-                    Some(table) => connectors.sink(table, Arc::clone(&node.schema))?,
-                    None => connectors.print(Arc::clone(&node.schema)),
+                    Some(table) => connectors.sink(table, node.written_schema())?,
+                    None => connectors.print(node.written_schema()),
                 };
                 SinkWork::Data { sink: self.restore(&node.name, sink).await?, replay_until }
             };
@@ -69,8 +69,10 @@ impl Builder<'_> {
             let kept = self.resume.restored.sink(&node.name).filter(|_| !from_log);
             let watermark = kept.map(|sink| sink.watermark);
             let task = SinkTask {
+                pipeline: self.options.program.name.0.clone(),
                 sink: index,
                 work,
+                changes: node.updating.then(|| node.written_schema()),
                 epoch,
                 inputs: Inputs::new(receivers.unwrap_or_default(), watermark.map(Watermark)),
                 reports: reports.clone(),
@@ -112,6 +114,7 @@ impl Builder<'_> {
                     reports: reports.clone(),
                     wall: Arc::clone(&self.options.wall),
                     names: self.flow.stages[index].words.results.clone().into(),
+                    updating: self.flow.stages[index].updating,
                     rejects: Vec::new(),
                 };
                 self.spawn(reports, task.run());
