@@ -8,6 +8,7 @@ mod golden;
 mod harness;
 mod joins;
 mod lifecycle;
+mod nexmark;
 mod over;
 mod state;
 mod upgrades;
