@@ -9,6 +9,7 @@ mod golden;
 mod harness;
 mod joins;
 mod lifecycle;
+mod nexmark;
 mod over;
 mod state;
 mod upgrades;
