@@ -69,7 +69,7 @@ fn a_bad_record_costs_itself_and_says_why() {
     assert_eq!(rejects[1], (34, "bad_csv", "the record has 1 field, the first line of its file 4"));
     assert_eq!((rejects[2].0, rejects[2].1), (37, "bad_csv"));
     assert!(rejects[2].2.starts_with("a quote is not closed in its line"), "{}", rejects[2].2);
-    assert_eq!((rejects[3].0, rejects[3].1), (49, "wrong_type"));
+    assert_eq!((rejects[3].0, rejects[3].1), (48, "wrong_type"));
     assert_eq!(rejects[4].2, "the record has 5 fields, the first line of its file 4");
     assert_eq!(rejects.len(), 5);
     assert_eq!(&decoded.rejects[1].raw[..], b"u3");
