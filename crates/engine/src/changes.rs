@@ -103,8 +103,7 @@ mod tests {
 
     #[test]
     fn a_pair_that_is_torn_apart_is_a_delete_or_an_insert() {
-        let kinds =
-            Int8Array::from_iter_values([UPDATE_BEFORE, UPDATE_AFTER].repeat(4).into_iter());
+        let kinds = Int8Array::from_iter_values([UPDATE_BEFORE, UPDATE_AFTER].repeat(4));
         let kept = BooleanArray::from(vec![true, true, true, false, false, true, false, false]);
         let mended = mend(&kinds, &kept);
         let left: Vec<_> =
