@@ -17,6 +17,9 @@ fn advice(error: &io::Error) -> &'static str {
         io::ErrorKind::IsADirectory => {
             "it is a folder: name a file, or use connector = 'filesystem'"
         }
+        io::ErrorKind::InvalidData => {
+            "it is in another format, or damaged: check the file and the option `format`"
+        }
         io::ErrorKind::NotADirectory => "a part of the path is a file, not a folder",
         _ => "check the disk and start again",
     }
@@ -30,6 +33,7 @@ fn sentence(action: &str, path: &Path, error: &io::Error) -> String {
 fn kind(error: &io::Error) -> ErrorKind {
     match error.kind() {
         io::ErrorKind::NotFound
+        | io::ErrorKind::InvalidData
         | io::ErrorKind::PermissionDenied
         | io::ErrorKind::IsADirectory
         | io::ErrorKind::NotADirectory => ErrorKind::Invalid,

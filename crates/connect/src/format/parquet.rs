@@ -54,7 +54,7 @@ pub(crate) struct ParquetFile {
     metadata: ArrowReaderMetadata,
     projection: ProjectionMask,
     rows: u64,
-    /// Reads on at row `next`, if rows `next - pending ..` are taken from `pending` first.
+    /// What is `pending`, and then what `reader` gives, begins at row `next`.
     reader: Option<ParquetRecordBatchReader>,
     pending: Option<RecordBatch>,
     next: u64,
@@ -70,7 +70,8 @@ impl std::fmt::Debug for ParquetFile {
 fn open(path: &Path) -> Result<(File, ArrowReaderMetadata), std::io::Error> {
     let file = File::open(path)?;
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(false);
-    let metadata = ArrowReaderMetadata::load(&file, options).map_err(std::io::Error::other)?;
+    let metadata = ArrowReaderMetadata::load(&file, options)
+        .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))?;
     Ok((file, metadata))
 }
 

@@ -109,6 +109,7 @@ fn a_file_that_does_not_fit_is_refused_with_what_it_has() {
     std::fs::write(&text, "no parquet at all").unwrap();
     let faults = RowsDecoder::open(schema(), &[(String::new(), text)]).unwrap_err();
     assert_eq!(faults[0].code, "PR0601");
+    assert!(faults[0].hint.as_ref().unwrap().contains("option `format`"), "{}", faults[0]);
 }
 
 #[test]
