@@ -91,6 +91,11 @@ pub(crate) const BAD_FUNCTION: &str = "PR0431";
 /// A call that does not fit the CREATE FUNCTION.
 pub(crate) const BAD_CALL: &str = "PR0432";
 
+/// Something that another engine does not have.
+pub(crate) const NOT_PORTABLE: &str = "PR0701";
+/// Something that means something else on another engine.
+pub(crate) const MEANS_ANOTHER: &str = "PR0702";
+
 /// Email to recipients that anybody can name.
 pub(crate) const OPEN_RECIPIENTS: &str = "PR0550";
 /// An email sink's column that no template could name.
