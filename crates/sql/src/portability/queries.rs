@@ -18,6 +18,9 @@ use crate::{
     interval,
 };
 
+/// Functions that ask for the time.
+const CLOCK: [&str; 4] = ["now", "current_timestamp", "current_date", "localtimestamp"];
+
 /// Looks at a query and all that is in it.
 pub(super) fn check(query: &Query, findings: &mut Findings<'_, '_>) {
     let mut walk = Walk { findings, catalog: Catalog::new() };
@@ -244,17 +247,14 @@ impl Walk<'_, '_, '_> {
                 format!("Arroyo has no function `{name}`"),
                 "compute it before the event is posted, or write it as a function in Rust or Python there",
             );
-        } else if matches!(
-            name.as_str(),
-            "now" | "current_timestamp" | "current_date" | "localtimestamp"
-        ) {
-            if let Some(place) = self.place(&call.name) {
-                self.findings.differs(
-                    place,
-                    format!("on Arroyo `{name}` is the time at which the pipeline started"),
-                    "compare event times",
-                );
-            }
+        } else if CLOCK.contains(&name.as_str())
+            && let Some(place) = self.place(&call.name)
+        {
+            self.findings.differs(
+                place,
+                format!("on Arroyo `{name}` is the time at which the pipeline started"),
+                "compare event times",
+            );
         }
     }
 
