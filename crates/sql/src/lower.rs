@@ -17,7 +17,7 @@ use crate::{
     functions::is_window,
     limits::ASSUMED_LENGTH,
     text::SourceText,
-    time_calls, walk, window_groups,
+    time_calls, unnest, walk, window_groups,
     window_origin::is_window_column,
     window_ranks,
     window_spec::{self, Arg},
@@ -152,6 +152,17 @@ pub(crate) fn check(
                     };
                     let timeless = tables.iter().filter(|table| table.watermark.is_none());
                     errors.extend(timeless.map(|table| no_event_time(table, place(table), "fall in no window")));
+                }
+            }
+            LogicalPlan::Unnest(node) if input == Input::Stream => {
+                if let Some((what, hint)) = unnest::refused(node) {
+                    let message = format!("{what} on a stream is not supported yet");
+                    let place = source.find_name(unnest::NAME, within);
+                    errors.push(
+                        Diagnostic::error(codes::NOT_ON_STREAMS, message)
+                            .at(place.unwrap_or_else(|| within.clone()))
+                            .hint(hint),
+                    );
                 }
             }
             LogicalPlan::Projection(_)

@@ -14,7 +14,7 @@ use postrider_plan::{
     WindowRows,
 };
 
-use crate::{interval, lower};
+use crate::{interval, lower, unnest};
 
 /// What an expression is to the time of its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +130,7 @@ fn trace_index(index: usize, plan: &LogicalPlan) -> Option<Traced> {
         LogicalPlan::Projection(node) => trace(node.expr.get(index)?, &node.input),
         LogicalPlan::SubqueryAlias(node) => trace_index(index, &node.input),
         LogicalPlan::Filter(node) => trace_index(index, &node.input),
+        LogicalPlan::Unnest(node) => trace_index(unnest::repeated(node, index)?, &node.input),
         LogicalPlan::Union(node) => {
             let mut inputs = node.inputs.iter().map(|input| trace_index(index, input));
             let first = inputs.next()??;
