@@ -1,6 +1,7 @@
 //! Which crate opens which table.
 
 use std::{
+    collections::HashMap,
     ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -11,7 +12,7 @@ use async_trait::async_trait;
 use datafusion::{common::tree_node::TreeNode, logical_expr::LogicalPlan};
 use postrider_connect::{DeadLetterSink, JsonDecoder, JsonOptions, SinkSpec, SourceSpec};
 use postrider_core::{
-    Clock, DataSink, Diagnostic, Diagnostics, Format, PipelineName, Reject, SinkError,
+    Clock, DataSink, Decoder, Diagnostic, Diagnostics, Format, PipelineName, Reject, SinkError,
     SinkPosition, TableOptions,
 };
 use postrider_engine::{Connectors, JournalSource, SourceParts};
@@ -108,7 +109,10 @@ fn check_table(program: &Program, table: &Table) -> Vec<Diagnostic> {
         (COLLECTOR, _) => {
             let mut found = CollectorOptions::read(options).err().unwrap_or_default();
             let json = JsonOptions { envelope: true };
-            found.extend(JsonDecoder::new(table.physical_schema(), json).err().unwrap_or_default());
+            let columns = |held: &SchemaRef| JsonDecoder::new(Arc::clone(held), json).map(drop);
+            let (format, schema) = (table.common.format, table.physical_schema());
+            let checked = postrider_connect::check_metadata(COLLECTOR, format, &schema, columns);
+            found.extend(checked.err().unwrap_or_default());
             found
         }
         ("email", _) => Vec::new(),
@@ -182,6 +186,20 @@ impl Connectors for Wiring {
     }
 }
 
+/// Decodes pushed events into the columns of a table. `files` names the files that they are said to come from.
+pub(crate) fn event_decoder(
+    table: &Table,
+    schema: &SchemaRef,
+    files: HashMap<String, String>,
+) -> Result<Arc<dyn Decoder>, Diagnostics> {
+    let envelope = table.connector == COLLECTOR;
+    let open = |held| -> Result<Arc<dyn Decoder>, _> {
+        Ok(Arc::new(JsonDecoder::new(held, JsonOptions { envelope })?))
+    };
+    postrider_connect::with_metadata(&table.connector, table.common.format, schema, files, open)
+        .map_err(|found| Diagnostics(placed(table, found)))
+}
+
 /// Takes rows nowhere.
 struct Nowhere;
 
@@ -211,10 +229,8 @@ impl Wiring {
         if table.connector == COLLECTOR {
             let options = CollectorOptions::read(options).map_err(Diagnostics)?;
             let source = JournalSource::new(&self.log, options.stream, options.browser_events);
-            let decoder =
-                JsonDecoder::new(schema, JsonOptions { envelope: true }).map_err(Diagnostics)?;
-            let parts = SourceParts { source: Box::new(source), decoder: Arc::new(decoder) };
-            return Ok((parts, false));
+            let decoder = event_decoder(table, &schema, HashMap::new())?;
+            return Ok((SourceParts { source: Box::new(source), decoder }, false));
         }
         let spec = SourceSpec {
             options,

@@ -3,6 +3,7 @@
 pub(crate) mod csv;
 pub(crate) mod files;
 pub(crate) mod json;
+pub(crate) mod metadata;
 pub(crate) mod parquet;
 pub(crate) mod raw_string;
 pub(crate) mod rejects;

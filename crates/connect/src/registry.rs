@@ -4,7 +4,7 @@
 
 mod faults;
 
-use std::{fmt, ops::Range, path::Path, sync::Arc};
+use std::{collections::HashMap, fmt, ops::Range, path::Path, sync::Arc};
 
 use arrow_schema::{Schema, SchemaRef};
 use postrider_core::{
@@ -13,7 +13,11 @@ use postrider_core::{
 
 pub(crate) use self::faults::Faults;
 use crate::{
-    format::{files as formats, json::holds},
+    format::{
+        files as formats,
+        json::holds,
+        metadata::{check_metadata, with_metadata},
+    },
     sink::{
         SharedWriter, blackhole,
         debezium::{DebeziumSink, envelope},
@@ -124,9 +128,21 @@ pub fn open_source(connector: &str, spec: SourceSpec<'_>) -> Result<SourceParts,
     match connector {
         "single_file" => files::open_single(spec),
         "filesystem" => files::open_folder(spec),
-        "generator" => generator::open(spec),
+        "generator" => open_generator(spec),
         _ => Err(vec![no_such("read", connector, &spec.options)]),
     }
+}
+
+fn open_generator(spec: SourceSpec<'_>) -> Result<SourceParts, Vec<Diagnostic>> {
+    let (format, schema) = (spec.format, Arc::clone(&spec.schema));
+    let mut source = None;
+    let open = |held| {
+        let parts = generator::open(SourceSpec { schema: held, ..spec })?;
+        source = Some((parts.source, parts.bounded));
+        Ok(parts.decoder)
+    };
+    let decoder = with_metadata("generator", format, &schema, HashMap::new(), open)?;
+    source.map(|(source, bounded)| SourceParts { source, decoder, bounded }).ok_or_else(Vec::new)
 }
 
 /// Checks what [`open_source`] would, without touching files or the environment.
@@ -139,14 +155,16 @@ pub fn check_source(
     options: TableOptions,
     schema: &SchemaRef,
 ) -> Result<(), Vec<Diagnostic>> {
-    let columns = || formats::check(format, schema);
+    let columns = || check_metadata(connector, format, schema, |held| formats::check(format, held));
     match connector {
         "single_file" => files::SingleFileOptions::take(options).and_then(|_| columns()),
         "filesystem" => files::FolderOptions::take(options).and_then(|_| columns()),
         _ if format != Format::Json => {
             Err(vec![no_such_format("read", connector, format, &options)])
         }
-        "generator" => generator::check(options, schema),
+        "generator" => {
+            check_metadata(connector, format, schema, |held| generator::check(options, held))
+        }
         _ => Err(vec![no_such("read", connector, &options)]),
     }
 }

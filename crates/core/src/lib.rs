@@ -38,7 +38,8 @@ pub use message::{Barrier, Batch, EpochKind, Message};
 pub use options::{OptionValue, TableOption, TableOptions};
 pub use sink::{DataSink, SinkError, SinkPosition};
 pub use source::{
-    Chunk, ChunkData, Decoded, Decoder, Polled, Position, Record, Reject, Source, SourceError,
+    Chunk, ChunkData, Decoded, Decoder, METADATA_KEY, Polled, Position, Record, Reject, Source,
+    SourceError,
 };
 pub use sql_type::type_name;
 pub use time::{Epoch, EventTime, Watermark, format_duration, format_time};

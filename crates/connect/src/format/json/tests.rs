@@ -261,6 +261,8 @@ fn record(body: &str, received_at: i64) -> Record {
         body: Bytes::copy_from_slice(body.as_bytes()),
         received_at: ClockTime(received_at),
         position: Position::at(7),
+        message_id: String::new(),
+        key_role: "server",
     }
 }
 
