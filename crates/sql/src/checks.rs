@@ -2,6 +2,7 @@
 
 mod clauses;
 mod extent;
+mod time_zone;
 mod unnest;
 mod window_tables;
 
@@ -368,6 +369,7 @@ impl Visitor for Checker<'_, '_, '_> {
                     "read it in FROM",
                 );
             }
+            Expr::AtTimeZone { time_zone, .. } => self.time_zone(time_zone),
             Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_) => {
                 self.refuse(
                     "GROUP BY with totals",

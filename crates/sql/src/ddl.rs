@@ -220,16 +220,12 @@ impl Columns<'_, '_, '_> {
                 first.start..end
             },
         );
-        let zoned = errors::root_message(&error).contains("TIME ZONE");
-        let hint = if zoned {
-            "use TIMESTAMP: every time is UTC".to_owned()
+        let said = errors::root_message(&error);
+        let (message, hint) = if said.contains("digits of a second") {
+            (said, "write TIMESTAMPTZ or TIMESTAMPTZ(3)".to_owned())
         } else {
-            suggest::hint(&written, "types", types::TYPES)
-        };
-        let message = if zoned {
-            "TIMESTAMP WITH TIME ZONE is not supported yet".to_owned()
-        } else {
-            format!("a column can't have type {written}")
+            let message = format!("a column can't have type {written}");
+            (message, suggest::hint(&written, "types", types::TYPES))
         };
         Err(Diagnostic::error(codes::BAD_TYPE, message).at(range).hint(hint))
     }

@@ -203,7 +203,7 @@ fn window_inside(expr: &Expr) -> Option<String> {
 }
 
 pub(crate) fn no_event_time(table: &Table, place: Range<usize>, misses: &str) -> Diagnostic {
-    let times = |column: &&Column| matches!(column.data_type, DataType::Timestamp(_, None));
+    let times = |column: &&Column| matches!(column.data_type, DataType::Timestamp(_, _));
     let column =
         table.columns.iter().find(times).map_or("event_time", |column| column.name.as_str());
     Diagnostic::error(

@@ -229,7 +229,11 @@ impl MetadataDecoder {
             }
             Fact::ReceivedAt => {
                 let times = records.map(|record| record.map(|record| record.received_at.0));
-                Arc::new(times.collect::<TimestampNanosecondArray>())
+                let times: TimestampNanosecondArray = times.collect();
+                Arc::new(match field.data_type() {
+                    DataType::Timestamp(_, zone) => times.with_timezone_opt(zone.clone()),
+                    _ => times,
+                })
             }
             Fact::Path => {
                 let part = &chunk.start.part;
