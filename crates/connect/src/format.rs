@@ -8,3 +8,5 @@ pub(crate) mod parquet;
 pub(crate) mod raw_string;
 pub(crate) mod rejects;
 pub(crate) mod text_lines;
+pub(crate) mod unstructured;
+pub(crate) mod written;

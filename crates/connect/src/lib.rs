@@ -38,6 +38,7 @@ pub use dead_letter::DeadLetterSink;
 pub use format::{
     json::{JsonDecoder, JsonOptions},
     metadata::{check_metadata, with_metadata},
+    unstructured::UnstructuredDecoder,
 };
 pub use limits::RECORD_BYTES_MAX;
 pub use registry::{

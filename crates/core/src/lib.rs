@@ -32,7 +32,7 @@ mod time;
 
 pub use clock::{Clock, ClockTime, Sleep};
 pub use diagnostic::{Diagnostic, Diagnostics, ErrorKind, Severity, Span};
-pub use format::Format;
+pub use format::{Format, JsonForm};
 pub use ids::{Generation, PipelineName, SendId, SendIdentity, SubjectId, WorkspaceId};
 pub use message::{Barrier, Batch, EpochKind, Message};
 pub use options::{OptionValue, TableOption, TableOptions};

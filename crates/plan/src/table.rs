@@ -6,7 +6,7 @@ use datafusion::{
     arrow::datatypes::{DataType, Field, Schema, SchemaRef},
     logical_expr::{Expr, TableSource},
 };
-use postrider_core::{Format, METADATA_KEY, TableOptions};
+use postrider_core::{Format, JsonForm, METADATA_KEY, TableOptions};
 
 /// A declared table: a source, a sink, or not used at all.
 #[derive(Debug, Clone)]
@@ -106,6 +106,8 @@ pub struct CommonOptions {
     pub role: Option<TableRole>,
     /// How its records are written.
     pub format: Format,
+    /// And how, if they are JSON.
+    pub json: JsonForm,
 }
 
 impl Default for CommonOptions {
@@ -118,6 +120,7 @@ impl Default for CommonOptions {
             at_end: AtEnd::Observed,
             role: None,
             format: Format::Json,
+            json: JsonForm::default(),
         }
     }
 }

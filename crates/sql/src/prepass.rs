@@ -126,7 +126,7 @@ fn metadata_clause(
     let (key, mut words) = if lexeme(index + 1).is_some_and(|word| word.is_word("FROM")) {
         let key = lexeme(index + 2);
         let Some(Token::SingleQuotedString(text)) = key.map(|key| &key.token.token) else {
-            let place = key.or(lexeme(index + 1)).map_or(start..start, |word| word.range.clone());
+            let place = key.map_or(start..start, |word| word.range.clone());
             let message = "METADATA FROM takes the name of what is told, in quotes";
             return Err(Diagnostic::error(codes::BAD_METADATA, message)
                 .at(place)

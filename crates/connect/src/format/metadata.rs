@@ -15,7 +15,7 @@ use postrider_core::{
     SourceError, suggest,
 };
 
-use super::json::sql_name;
+use super::{json::sql_name, text_lines::is_blank};
 use crate::failure::source_bug;
 
 /// The code of a metadata column that can't be filled.
@@ -298,7 +298,7 @@ fn is_record(format: Format, offset: u64, line: &[u8], is_last: bool) -> bool {
         // Blank lines are none, whatever they are made of; neither is the mark that some editors put first.
         Format::Json | Format::DebeziumJson => {
             let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
-            !line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
+            !is_blank(line)
         }
         Format::Csv => offset > 0 && !line.strip_suffix(b"\r").unwrap_or(line).is_empty(),
         Format::RawString | Format::Parquet => !(is_last && line.is_empty()),

@@ -15,7 +15,7 @@ use std::{
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use postrider_core::{
-    Diagnostic, ErrorKind, Format, Polled, Position, Source, SourceError, TableOptions,
+    Diagnostic, ErrorKind, Format, JsonForm, Polled, Position, Source, SourceError, TableOptions,
 };
 
 use crate::{
@@ -114,7 +114,7 @@ pub(crate) fn open_single(spec: SourceSpec<'_>) -> Result<SourceParts, Vec<Diagn
     }
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
     let names = HashMap::from([(String::new(), name.unwrap_or_default())]);
-    open_parts((spec.format, spec.schema), vec![(String::new(), path)], names, range)
+    open_parts((spec.format, spec.json, spec.schema), vec![(String::new(), path)], names, range)
 }
 
 /// Opens a `filesystem` table.
@@ -122,12 +122,12 @@ pub(crate) fn open_folder(spec: SourceSpec<'_>) -> Result<SourceParts, Vec<Diagn
     let range = spec.options.table_range.clone();
     let options = FolderOptions::take(spec.options)?;
     let parts = options.list(spec.base_dir, spec.env).map_err(|fault| vec![fault])?;
-    open_parts((spec.format, spec.schema), parts, HashMap::new(), range)
+    open_parts((spec.format, spec.json, spec.schema), parts, HashMap::new(), range)
 }
 
 /// Opens the files of a table; `names` says what those are called that are no part of a folder.
 fn open_parts(
-    (format, schema): (Format, SchemaRef),
+    (format, json, schema): (Format, JsonForm, SchemaRef),
     parts: Vec<(String, PathBuf)>,
     names: HashMap<String, String>,
     table: Range<usize>,
@@ -135,7 +135,7 @@ fn open_parts(
     let placed = |fault: Diagnostic| fault.at(table.clone());
     let mut files = None;
     let open = |held| {
-        let (format, decoder) = FileFormat::open(format, held, &parts)
+        let (format, decoder) = FileFormat::open((format, json), held, &parts)
             .map_err(|faults| faults.into_iter().map(placed).collect::<Vec<_>>())?;
         files = Some(format);
         Ok(decoder)

@@ -35,6 +35,7 @@ async fn rows_of(text: &str, format: Format, column: &str) -> Vec<(String, i64, 
     let spec = SourceSpec {
         options,
         format,
+        json: postrider_core::JsonForm::default(),
         schema: schema(fields),
         base_dir: dir.path(),
         env: &|_| None,
