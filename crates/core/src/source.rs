@@ -47,7 +47,15 @@ pub struct Record {
     pub received_at: ClockTime,
     /// Where it is in its source.
     pub position: Position,
+    /// The sender's id of it; empty if it gave none.
+    pub message_id: String,
+    /// Whose key it came with: `server` or `browser`.
+    pub key_role: &'static str,
 }
+
+/// The key in the metadata of a field of [`Decoder::schema`] whose column tells about records instead of holding a part of them; the
+/// value says what.
+pub const METADATA_KEY: &str = "postrider.metadata";
 
 /// Undecoded rows.
 #[derive(Debug, Clone)]

@@ -1,5 +1,7 @@
 //! Chains of stateless operators, run inside the task that feeds them.
 
+mod unnest;
+
 use std::sync::Arc;
 
 use arrow::{
@@ -16,6 +18,7 @@ use datafusion::{
 };
 use postrider_core::Batch;
 
+pub(crate) use self::unnest::Unnest;
 use crate::{
     calendar::Calendar,
     changes::{kinds_of, mend},
@@ -46,6 +49,8 @@ pub(crate) enum ChainStep {
         reach_ns: i64,
         schema: SchemaRef,
     },
+    /// Makes a row of each item of a list.
+    Unnest(Unnest),
     /// Picks columns by position; costs nothing.
     Pick(Arc<[usize]>, SchemaRef),
     /// Appends the times of the rows as a column, for a step whose expressions read them.
@@ -74,6 +79,7 @@ impl Chain {
                     own_days(&batch, *calendar, *zone, schema)?
                 }
                 ChainStep::Windows { grid, schema, .. } => in_windows(&batch, *grid, schema)?,
+                ChainStep::Unnest(step) => step.run(&batch)?,
                 ChainStep::Pick(columns, schema) => {
                     let picked =
                         columns.iter().map(|&column| Arc::clone(batch.rows.column(column)));

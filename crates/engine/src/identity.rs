@@ -60,6 +60,9 @@ fn add_table(hasher: &mut blake3::Hasher, table: &Table) {
     for (column, expr) in table.columns.iter().filter_map(|c| Some((c, c.generated.as_ref()?))) {
         hasher.update(format!("{} = {expr}\n", column.name).as_bytes());
     }
+    for (column, key) in table.columns.iter().filter_map(|c| Some((c, c.metadata.as_ref()?))) {
+        hasher.update(format!("{} is metadata {key}\n", column.name).as_bytes());
+    }
     if let Some(watermark) = &table.watermark {
         hasher.update(format!("{} {}\n", watermark.column, watermark.expr).as_bytes());
     }

@@ -10,6 +10,7 @@ mod over;
 mod ranks;
 mod sources;
 mod step_input;
+mod unnest;
 mod updating;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -154,6 +155,7 @@ impl Planner {
             LogicalPlan::Filter(filter) => self.filter(filter),
             LogicalPlan::Projection(projection) => self.projection(projection),
             LogicalPlan::Union(union) => self.union(union),
+            LogicalPlan::Unnest(unnest) => self.unnest(unnest),
             LogicalPlan::Extension(extension) => self.extension(extension, plan),
             _ => Err(unsupported(plan)),
         }

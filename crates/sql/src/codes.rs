@@ -38,6 +38,9 @@ pub(crate) const BAD_KEY: &str = "PR0208";
 /// A table that no query uses.
 pub(crate) const UNUSED_TABLE: &str = "PR0209";
 
+/// A wrong `METADATA FROM` column.
+pub(crate) const BAD_METADATA: &str = "PR0212";
+
 /// An option given twice, or whose value is no literal.
 pub(crate) const BAD_OPTION: &str = "PR0302";
 /// A setting that does not exist, or whose value makes no sense.

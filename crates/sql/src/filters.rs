@@ -59,11 +59,12 @@ fn split(filter: Filter) -> Result<Transformed<LogicalPlan>> {
     Ok(Transformed::yes(LogicalPlan::Filter(above)))
 }
 
-/// Whether each row of a node is one row of its input, at the same time. What lies under a filter counts: the rule merges filters.
+/// Whether each row of a node is made of one row of its input, at the same time. What lies under a filter counts: the rule merges filters.
 fn keeps_times(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Filter(filter) => keeps_times(&filter.input),
         LogicalPlan::Projection(_)
+        | LogicalPlan::Unnest(_)
         | LogicalPlan::SubqueryAlias(_)
         | LogicalPlan::Union(_)
         | LogicalPlan::TableScan(_) => true,

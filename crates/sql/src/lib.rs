@@ -54,6 +54,7 @@ mod select;
 mod text;
 mod time_calls;
 mod types;
+mod unnest;
 mod walk;
 mod window_calls;
 mod window_groups;

@@ -17,7 +17,7 @@ use crate::{
     functions::is_window,
     limits::ASSUMED_LENGTH,
     text::SourceText,
-    time_calls, walk, window_groups,
+    time_calls, unnest, walk, window_groups,
     window_origin::is_window_column,
     window_ranks,
     window_spec::{self, Arg},
@@ -165,6 +165,17 @@ pub(crate) fn check(
                     errors.extend(timeless.map(|table| no_event_time(table, place(table), "fall in no window")));
                 }
             }
+            LogicalPlan::Unnest(node) if input == Input::Stream => {
+                if let Some((what, hint)) = unnest::refused(node) {
+                    let message = format!("{what} on a stream is not supported yet");
+                    let place = source.find_name(unnest::NAME, within);
+                    errors.push(
+                        Diagnostic::error(codes::NOT_ON_STREAMS, message)
+                            .at(place.unwrap_or_else(|| within.clone()))
+                            .hint(hint),
+                    );
+                }
+            }
             LogicalPlan::Projection(_)
             | LogicalPlan::Filter(_)
             | LogicalPlan::SubqueryAlias(_)
@@ -203,7 +214,7 @@ fn window_inside(expr: &Expr) -> Option<String> {
 }
 
 pub(crate) fn no_event_time(table: &Table, place: Range<usize>, misses: &str) -> Diagnostic {
-    let times = |column: &&Column| matches!(column.data_type, DataType::Timestamp(_, None));
+    let times = |column: &&Column| matches!(column.data_type, DataType::Timestamp(_, _));
     let column =
         table.columns.iter().find(times).map_or("event_time", |column| column.name.as_str());
     Diagnostic::error(

@@ -121,9 +121,9 @@ impl<'s, 'a> Planner<'s, 'a> {
 
     fn declare(&mut self, statements: &[Located]) {
         for Located { statement, range } in statements {
-            let Statement::Table(create, watermark) = statement else { continue };
+            let Statement::Table(create, clauses) = statement else { continue };
             let name = only_part(&create.name).map(|ident| fold(ident).to_lowercase());
-            match ddl::table(&self.catalog, self.source, create, watermark.as_deref(), range) {
+            match ddl::table(&self.catalog, self.source, create, clauses, range) {
                 Ok(table) => {
                     let key = table.name.to_lowercase();
                     if self.is_taken(&key, &table.name, table.range.clone()) {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use datafusion::{
+    arrow::datatypes::DataType,
     common::{Column, JoinType, ScalarValue, TableReference},
     logical_expr::{BinaryExpr, Distinct, Expr, LogicalPlan, Operator},
 };
@@ -14,7 +15,7 @@ use postrider_plan::{
     WindowRows,
 };
 
-use crate::{interval, lower};
+use crate::{interval, lower, types::UTC, unnest};
 
 /// What an expression is to the time of its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +94,14 @@ pub(crate) fn column_name(relation: &LogicalPlan, otherwise: &str) -> String {
 fn is_same_time(cast: &Expr, inner: &Expr, plan: &LogicalPlan) -> bool {
     use datafusion::logical_expr::ExprSchemable;
     let of = |expr: &Expr| expr.get_type(plan.schema()).ok();
-    of(cast).is_some() && of(cast) == of(inner)
+    match (of(cast), of(inner)) {
+        (Some(DataType::Timestamp(to, zone)), Some(DataType::Timestamp(from, other))) => {
+            // A time without zone is taken as one on the clocks of the other's.
+            let at = |zone: &Option<Arc<str>>| zone.as_deref().is_none_or(|zone| zone == UTC);
+            to == from && (zone == other || other.is_some() || at(&zone))
+        }
+        (to, from) => to.is_some() && to == from,
+    }
 }
 
 /// The nanoseconds of an interval literal.
@@ -114,7 +122,7 @@ trait TemporalLength {
     fn is_temporal_length(&self) -> bool;
 }
 
-impl TemporalLength for datafusion::arrow::datatypes::DataType {
+impl TemporalLength for DataType {
     fn is_temporal_length(&self) -> bool {
         matches!(self, Self::Interval(_) | Self::Duration(_))
     }
@@ -130,6 +138,7 @@ fn trace_index(index: usize, plan: &LogicalPlan) -> Option<Traced> {
         LogicalPlan::Projection(node) => trace(node.expr.get(index)?, &node.input),
         LogicalPlan::SubqueryAlias(node) => trace_index(index, &node.input),
         LogicalPlan::Filter(node) => trace_index(index, &node.input),
+        LogicalPlan::Unnest(node) => trace_index(unnest::repeated(node, index)?, &node.input),
         LogicalPlan::Union(node) => {
             let mut inputs = node.inputs.iter().map(|input| trace_index(index, input));
             let first = inputs.next()??;

@@ -90,7 +90,8 @@ impl SourceUse {
             self.order().into_iter().map(|index| &self.table.columns[index]).collect();
         let fields: Vec<Field> = columns.iter().map(|column| column.field()).collect();
         let physical_count = columns.iter().filter(|column| column.generated.is_none()).count();
-        let decoded = Arc::new(Schema::new(fields[..physical_count].to_vec()));
+        let held = columns[..physical_count].iter().map(|column| column.decoded_field());
+        let decoded = Arc::new(Schema::new(held.collect::<Vec<_>>()));
         let schema = Arc::new(Schema::new(fields));
         let relation = |schema: &Schema| {
             DFSchema::try_from_qualified_schema(TableReference::bare(&*self.table.name), schema)

@@ -13,5 +13,6 @@ mod lifecycle;
 mod nexmark;
 mod over;
 mod state;
+mod unnest;
 mod upgrades;
 mod windows;
