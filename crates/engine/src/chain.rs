@@ -14,7 +14,7 @@ use datafusion::{
     common::{DataFusionError, Result, cast::as_boolean_array},
     physical_expr::PhysicalExpr,
 };
-use postrider_core::Batch;
+use postrider_core::{Batch, ClockTime};
 
 use crate::{
     calendar::Calendar,
@@ -50,6 +50,15 @@ pub(crate) enum ChainStep {
     Pick(Arc<[usize]>, SchemaRef),
     /// Appends the times of the rows as a column, for a step whose expressions read them.
     Time(SchemaRef),
+    /// Appends the reading of the clock as a column, for a step whose expressions read it.
+    Clock(SchemaRef),
+}
+
+/// What is known of an epoch before its first row passes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// The reading of its clock, which is journaled with it.
+    pub(crate) clock: ClockTime,
 }
 
 /// Stateless operators in order.
@@ -58,7 +67,7 @@ pub(crate) struct Chain(pub(crate) Vec<ChainStep>);
 
 impl Chain {
     /// Runs a batch through; `None` if no row is left.
-    pub(crate) fn run(&self, batch: &Batch) -> Result<Option<Batch>> {
+    pub(crate) fn run(&self, batch: &Batch, moment: Moment) -> Result<Option<Batch>> {
         let mut batch = batch.clone();
         for step in &self.0 {
             if batch.rows.num_rows() == 0 {
@@ -80,11 +89,11 @@ impl Chain {
                     let rows = new_batch(schema, picked.collect(), batch.rows.num_rows())?;
                     Batch { rows, times: batch.times }
                 }
-                ChainStep::Time(schema) => {
-                    let mut columns = batch.rows.columns().to_vec();
-                    columns.push(Arc::new(batch.times.clone()));
-                    let rows = new_batch(schema, columns, batch.rows.num_rows())?;
-                    Batch { rows, times: batch.times }
+                ChainStep::Time(schema) => with_column(&batch, batch.times.clone(), schema)?,
+                ChainStep::Clock(schema) => {
+                    let clock = moment.clock.0;
+                    let clock = TimestampNanosecondArray::from_value(clock, batch.rows.num_rows());
+                    with_column(&batch, clock, schema)?
                 }
             };
         }
@@ -131,6 +140,17 @@ fn project(
         .map(|expression| expression.evaluate(rows)?.into_array(rows.num_rows()))
         .collect::<Result<Vec<_>>>()?;
     new_batch(schema, columns, rows.num_rows())
+}
+
+fn with_column(
+    batch: &Batch,
+    column: TimestampNanosecondArray,
+    schema: &SchemaRef,
+) -> Result<Batch> {
+    let mut columns = batch.rows.columns().to_vec();
+    columns.push(Arc::new(column));
+    let rows = new_batch(schema, columns, batch.rows.num_rows())?;
+    Ok(Batch { rows, times: batch.times.clone() })
 }
 
 fn in_windows(batch: &Batch, grid: Grid, schema: &SchemaRef) -> Result<Batch> {

@@ -207,7 +207,7 @@ impl Planner {
         let relation = filter.input.schema();
         let input = StepInput::of([&filter.predicate], relation)?;
         let predicate = physical(&input.resolve(&filter.predicate)?, input.schema())?;
-        let mut steps: Vec<_> = input.step().into_iter().collect();
+        let mut steps = input.steps();
         steps.push(if is_updating(&filter.input) {
             ChainStep::FilterChanges(predicate)
         } else {
@@ -229,7 +229,7 @@ impl Planner {
             expressions.push(kinds_at(node.input.schema().fields().len()));
             schema = with_kinds(&schema);
         }
-        let mut steps: Vec<_> = input.step().into_iter().collect();
+        let mut steps = input.steps();
         steps.push(ChainStep::Project(expressions.into(), schema));
         self.behind(&node.input, &steps)
     }

@@ -12,6 +12,7 @@
 //! | [`UpdatingAggregate`] | an aggregate without a window, whose rows change |
 //! | [`Over`] | window functions over the rows of a stream, `OVER (PARTITION BY .. ORDER BY ts ..)`, and what [`Memory`] they need |
 //! | [`RowTime`] | `row_time()`, in whose place the engine puts the time of a row |
+//! | [`EpochClock`] | `now()` and its kin, in whose place the engine puts the reading of the clock of an epoch |
 //! | [`StreamTable`] | a [`Table`] as DataFusion's planner sees it |
 //!
 //! Owns: these types. Does not own: SQL text (`postrider-sql` makes programs) or execution
@@ -22,6 +23,7 @@
 //! analyzed and optimized, holds no scalar window call, and yields exactly the columns of its sink.
 
 mod changes;
+mod epoch_clock;
 mod interval_join;
 mod over;
 mod program;
@@ -35,6 +37,7 @@ mod window_rows;
 mod zone;
 
 pub use changes::is_updating;
+pub use epoch_clock::EpochClock;
 pub use interval_join::{IntervalJoin, TimeBounds};
 pub use over::{Endless, KeptRows, Memory, Over};
 pub use program::{Program, Query, SinkTarget};

@@ -87,6 +87,8 @@ pub(crate) fn row_expression(
             ("can't be computed from one row", "aggregate in a query with GROUP BY")
         } else if name == RowTime::NAME {
             ("is not known before the row's columns are", "use the column of WATERMARK FOR")
+        } else if catalog.functions.reads_clock(&name) {
+            ("can't be told of a row when it is read", "call it in the query that reads the table")
         } else {
             continue;
         };
@@ -196,11 +198,7 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
                     format!("`{name}` gives another result on each call, so a replay would trigger other emails"),
                 )
                 .at_option(self.source.balanced(call.span()).or(place))
-                .hint(if name.starts_with("current_") || name == "now" {
-                    "use the time of the row: row_time()"
-                } else {
-                    "use the event's own time or id"
-                }),
+                .hint("use the event's own time or id"),
             );
         }
     }

@@ -240,7 +240,7 @@ impl Ingest {
             self.account(&prepared, &mut taken);
             self.check_rejects(&prepared)?;
             taken.rejects.extend(prepared.rejects);
-            self.links.send(prepared.routed).await?;
+            self.links.send(prepared.routed, clock).await?;
         }
         Ok(taken)
     }

@@ -18,7 +18,12 @@ use super::{
     links::{Routed, Router},
     row_text::as_json,
 };
-use crate::{EngineError, chain::new_batch, dataflow::SourceNode, limits::EVENT_TIMES};
+use crate::{
+    EngineError,
+    chain::{Moment, new_batch},
+    dataflow::SourceNode,
+    limits::EVENT_TIMES,
+};
 
 /// Everything that preparing the chunks of one source needs.
 pub(crate) struct Preparer {
@@ -158,7 +163,7 @@ impl Preparer {
                 times
             }
         };
-        prepared.routed = self.router.route(&Batch { rows, times })?;
+        prepared.routed = self.router.route(&Batch { rows, times }, Moment { clock })?;
         Ok(prepared)
     }
 
