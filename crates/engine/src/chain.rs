@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, TimestampNanosecondArray,
-        UInt32Array,
+        Array, AsArray, BooleanArray, DurationNanosecondArray, RecordBatch, RecordBatchOptions,
+        TimestampNanosecondArray, UInt32Array,
     },
     compute::{filter, filter_record_batch, prep_null_mask_filter, take},
     datatypes::{SchemaRef, TimestampNanosecondType},
@@ -14,7 +14,7 @@ use datafusion::{
     common::{DataFusionError, Result, cast::as_boolean_array},
     physical_expr::PhysicalExpr,
 };
-use postrider_core::{Batch, ClockTime};
+use postrider_core::{Batch, ClockTime, Watermark};
 
 use crate::{
     calendar::Calendar,
@@ -46,6 +46,9 @@ pub(crate) enum ChainStep {
         reach_ns: i64,
         schema: SchemaRef,
     },
+    /// Keeps the rows at or before the watermark that their source had, with that and how far behind it they are as columns. Their time is
+    /// the moment after it from there on.
+    Late(SchemaRef),
     /// Picks columns by position; costs nothing.
     Pick(Arc<[usize]>, SchemaRef),
     /// Appends the times of the rows as a column, for a step whose expressions read them.
@@ -59,6 +62,8 @@ pub(crate) enum ChainStep {
 pub(crate) struct Moment {
     /// The reading of its clock, which is journaled with it.
     pub(crate) clock: ClockTime,
+    /// The watermark of the source of these rows; behind a stage nobody asks.
+    pub(crate) watermark: Watermark,
 }
 
 /// Stateless operators in order.
@@ -82,6 +87,7 @@ impl Chain {
                 ChainStep::OwnDays { calendar, zone, schema } => {
                     own_days(&batch, *calendar, *zone, schema)?
                 }
+                ChainStep::Late(schema) => late(&batch, moment.watermark, schema)?,
                 ChainStep::Windows { grid, schema, .. } => in_windows(&batch, *grid, schema)?,
                 ChainStep::Pick(columns, schema) => {
                     let picked =
@@ -124,6 +130,10 @@ pub(crate) fn retain(batch: &Batch, mask: &BooleanArray) -> Result<Batch> {
         return Ok(batch.clone());
     }
     let times = filter(&batch.times, &mask)?;
+    if batch.rows.num_columns() == 0 {
+        let rows = new_batch(&batch.rows.schema(), Vec::new(), times.len())?;
+        return Ok(Batch { rows, times: times.as_primitive::<TimestampNanosecondType>().clone() });
+    }
     Ok(Batch {
         rows: filter_record_batch(&batch.rows, &mask)?,
         times: times.as_primitive::<TimestampNanosecondType>().clone(),
@@ -151,6 +161,20 @@ fn with_column(
     columns.push(Arc::new(column));
     let rows = new_batch(schema, columns, batch.rows.num_rows())?;
     Ok(Batch { rows, times: batch.times.clone() })
+}
+
+fn late(batch: &Batch, watermark: Watermark, schema: &SchemaRef) -> Result<Batch> {
+    let behind = |time: i64| watermark != Watermark::MIN && time <= watermark.0;
+    let mask = batch.times.values().iter().map(|&time| behind(time)).collect::<Vec<_>>();
+    let late = retain(batch, &BooleanArray::from(mask))?;
+    let count = late.times.len();
+    let by = late.times.values().iter().map(|&time| watermark.0.saturating_sub(time));
+    let mut columns = late.rows.columns().to_vec();
+    columns.push(Arc::new(TimestampNanosecondArray::from_value(watermark.0, count)));
+    columns.push(Arc::new(DurationNanosecondArray::from_iter_values(by)));
+    let rows = new_batch(schema, columns, count)?;
+    let next = TimestampNanosecondArray::from_value(watermark.0.saturating_add(1), count);
+    Ok(Batch { rows, times: next })
 }
 
 fn in_windows(batch: &Batch, grid: Grid, schema: &SchemaRef) -> Result<Batch> {

@@ -24,7 +24,7 @@ use datafusion::{
 };
 use postrider_core::{Diagnostic, Diagnostics, Format, format_duration};
 use postrider_plan::{
-    IntervalJoin, Over, Program, Query, SinkTarget, Table, UpdatingAggregate, Window,
+    IntervalJoin, LateRows, Over, Program, Query, SinkTarget, Table, UpdatingAggregate, Window,
     WindowAggregate, WindowRank, WindowRows, is_updating,
 };
 
@@ -167,6 +167,10 @@ impl Planner {
         let node = extension.node.as_any();
         if let Some(rows) = node.downcast_ref::<WindowRows>() {
             return self.window_rows(rows);
+        }
+        if let Some(rows) = node.downcast_ref::<LateRows>() {
+            let schema = Arc::new(rows.schema.as_arrow().clone());
+            return self.behind(&rows.input, &[ChainStep::Late(schema)]);
         }
         let known = self.lowered.iter().find(|(other, _)| other == plan);
         if let Some((_, stage)) = known {

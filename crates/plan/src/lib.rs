@@ -7,6 +7,7 @@
 //! | [`Table`] | one `CREATE TABLE`: columns, connector, options, watermark |
 //! | [`WindowAggregate`] | an aggregate whose groups include an event-time [`Window`] |
 //! | [`WindowRows`] | rows, once for each window that they are in |
+//! | [`LateRows`] | the rows of a table that are late |
 //! | [`WindowRank`] | the ranks of a window's results within it |
 //! | [`IntervalJoin`] | a join of two streams whose event times are within [`TimeBounds`] |
 //! | [`UpdatingAggregate`] | an aggregate without a window, whose rows change |
@@ -25,6 +26,7 @@
 mod changes;
 mod epoch_clock;
 mod interval_join;
+mod late_rows;
 mod over;
 mod program;
 mod row_time;
@@ -39,6 +41,7 @@ mod zone;
 pub use changes::is_updating;
 pub use epoch_clock::EpochClock;
 pub use interval_join::{IntervalJoin, TimeBounds};
+pub use late_rows::LateRows;
 pub use over::{Endless, KeptRows, Memory, Over};
 pub use program::{Program, Query, SinkTarget};
 pub use row_time::RowTime;

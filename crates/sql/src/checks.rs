@@ -23,6 +23,7 @@ use crate::{
     catalog::{Catalog, fold, only_part},
     codes,
     functions::{Functions, is_window},
+    late_rows::LateTable,
     suggest,
     text::SourceText,
     window_calls::{self, Calls, Endless},
@@ -299,6 +300,16 @@ impl Visitor for Checker<'_, '_, '_> {
             }
             self.window_tables += 1;
             self.window_table(&table);
+            return ControlFlow::Continue(());
+        }
+        if let Some(table) = LateTable::of(factor) {
+            if let TableFactor::Table { name, .. } = factor {
+                self.refused.insert(address(name));
+            }
+            match table.check(self.catalog, self.source) {
+                Ok(name) => self.relation(&name),
+                Err(error) => self.errors.push(error),
+            }
             return ControlFlow::Continue(());
         }
         let name = match factor {

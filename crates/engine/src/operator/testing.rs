@@ -269,7 +269,7 @@ impl StatefulOperator for Timed {
             columns.push(("op", Arc::new(kinds)));
         }
         let rows = RecordBatch::try_from_iter(columns).unwrap();
-        let moment = Moment { clock: ClockTime(0) };
+        let moment = Moment { clock: ClockTime(0), watermark: Watermark::MIN };
         let batch = self.chain.run(&Batch { rows, times: batch.times.clone() }, moment)?;
         batch.map_or(Ok(0), |batch| self.operator.process(input, &batch, out))
     }

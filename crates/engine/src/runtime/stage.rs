@@ -161,7 +161,7 @@ impl Stage {
     /// Runs results through the outputs. If one can't be computed, such as a quotient of two aggregates, they are taken
     /// one by one, so that only that one becomes a dead letter: a replay would meet it again and again.
     fn route(&mut self, batch: &Batch, clock: ClockTime) -> DataFusionResult<Vec<Routed>> {
-        let moment = Moment { clock };
+        let moment = Moment { clock, watermark: Watermark::MIN };
         if let Ok(routed) = self.router.route(batch, moment) {
             return Ok(routed);
         }
