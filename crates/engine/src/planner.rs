@@ -25,7 +25,7 @@ use datafusion::{
 };
 use postrider_core::{Diagnostic, Diagnostics, Format, format_duration};
 use postrider_plan::{
-    IntervalJoin, Over, Program, Query, SinkTarget, Table, UpdatingAggregate, Window,
+    IntervalJoin, LateRows, Over, Program, Query, SinkTarget, Table, UpdatingAggregate, Window,
     WindowAggregate, WindowRank, WindowRows, is_updating,
 };
 
@@ -170,6 +170,10 @@ impl Planner {
         if let Some(rows) = node.downcast_ref::<WindowRows>() {
             return self.window_rows(rows);
         }
+        if let Some(rows) = node.downcast_ref::<LateRows>() {
+            let schema = Arc::new(rows.schema.as_arrow().clone());
+            return self.behind(&rows.input, &[ChainStep::Late(schema)]);
+        }
         let known = self.lowered.iter().find(|(other, _)| other == plan);
         if let Some((_, stage)) = known {
             return Ok(vec![Branch { origin: Origin::Stage(*stage), chain: Chain::default() }]);
@@ -209,7 +213,7 @@ impl Planner {
         let relation = filter.input.schema();
         let input = StepInput::of([&filter.predicate], relation)?;
         let predicate = physical(&input.resolve(&filter.predicate)?, input.schema())?;
-        let mut steps: Vec<_> = input.step().into_iter().collect();
+        let mut steps = input.steps();
         steps.push(if is_updating(&filter.input) {
             ChainStep::FilterChanges(predicate)
         } else {
@@ -231,7 +235,7 @@ impl Planner {
             expressions.push(kinds_at(node.input.schema().fields().len()));
             schema = with_kinds(&schema);
         }
-        let mut steps: Vec<_> = input.step().into_iter().collect();
+        let mut steps = input.steps();
         steps.push(ChainStep::Project(expressions.into(), schema));
         self.behind(&node.input, &steps)
     }

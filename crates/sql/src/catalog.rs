@@ -18,8 +18,8 @@ use postrider_plan::{StreamTable, Table};
 use sqlparser::ast::{Ident, ObjectName};
 
 use crate::{
-    checks::Extent, functions::Functions, macros::Macros, types::StreamTypes, unnest::UnnestTables,
-    window_tables::WindowTables,
+    checks::Extent, functions::Functions, late_rows::LateTables, macros::Macros,
+    types::StreamTypes, unnest::UnnestTables, window_tables::WindowTables,
 };
 
 /// Tables, views and functions.
@@ -31,7 +31,7 @@ pub(crate) struct Catalog {
     pub(crate) views: BTreeMap<String, View>,
     pub(crate) functions: Functions,
     pub(crate) macros: Macros,
-    relations: [Arc<dyn RelationPlanner>; 2],
+    relations: [Arc<dyn RelationPlanner>; 3],
     config: ConfigOptions,
 }
 
@@ -54,7 +54,7 @@ impl Catalog {
             views: BTreeMap::new(),
             functions: Functions::new(),
             macros: Macros::default(),
-            relations: [Arc::new(WindowTables), Arc::new(UnnestTables)],
+            relations: [Arc::new(WindowTables), Arc::new(UnnestTables), Arc::new(LateTables)],
             config,
         }
     }

@@ -16,7 +16,8 @@ use datafusion::{
 };
 use postrider_core::{Diagnostic, Format};
 use postrider_plan::{
-    IntervalJoin, Over, RowTime, Table, UpdatingAggregate, WindowAggregate, WindowRank, is_updating,
+    EpochClock, IntervalJoin, Over, RowTime, Table, UpdatingAggregate, WindowAggregate, WindowRank,
+    is_updating,
 };
 
 use crate::{codes, lower, text::SourceText, walk};
@@ -86,6 +87,10 @@ fn refuse(
     let input = node.inputs().into_iter().find(|input| is_updating(input))?;
     if node.expressions().iter().any(RowTime::is_in) {
         return Some(not_final("row_time()", input, source, within));
+    }
+    // A row that is taken back later would be another one then.
+    if node.expressions().iter().any(EpochClock::is_in) {
+        return Some(not_final("now()", input, source, within));
     }
     let LogicalPlan::Extension(extension) = node else { return None };
     let node = extension.node.as_any();

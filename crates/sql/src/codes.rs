@@ -89,6 +89,10 @@ pub(crate) const SUSPICIOUS: &str = "PR0414";
 
 /// `row_time()` where rows have no event time.
 pub(crate) const ROW_TIME_PLACE: &str = "PR0430";
+/// `now()` where no step knows the clock.
+pub(crate) const CLOCK_PLACE: &str = "PR0445";
+/// `late_rows(..)` of something that has no late rows.
+pub(crate) const LATE_ROWS: &str = "PR0446";
 /// A CREATE FUNCTION that can't work.
 pub(crate) const BAD_FUNCTION: &str = "PR0431";
 /// A call that does not fit the CREATE FUNCTION.

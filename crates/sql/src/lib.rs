@@ -35,6 +35,7 @@ mod guard;
 mod insert;
 mod interval;
 mod joins;
+mod late_rows;
 mod limits;
 mod lower;
 mod macros;

@@ -8,7 +8,7 @@ use datafusion::{
     logical_expr::{Aggregate, Expr, ExprSchemable, Extension, LogicalPlan, expr::ScalarFunction},
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{Column, StreamTable, Table, Window, WindowAggregate};
+use postrider_plan::{Column, LateRows, StreamTable, Table, Window, WindowAggregate};
 
 use crate::{
     checks::Input,
@@ -151,6 +151,15 @@ pub(crate) fn check(
         }
         errors.extend(time_calls::check(node, input, source, within));
         match node {
+            LogicalPlan::Extension(extension)
+                if input == Input::Bounded && extension.node.as_any().is::<LateRows>() =>
+            {
+                errors.push(
+                    Diagnostic::error(codes::LATE_ROWS, "a query that runs once has no watermark, so no row is late")
+                        .at(source.find_name("late_rows", within).unwrap_or_else(|| within.clone()))
+                        .hint("have a pipeline write them to a table: INSERT INTO late SELECT .. FROM late_rows(..)"),
+                );
+            }
             LogicalPlan::Extension(extension) => {
                 if let Some(node) = extension.node.as_any().downcast_ref::<WindowAggregate>() {
                     let tables = tables(&node.input);

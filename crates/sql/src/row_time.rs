@@ -11,11 +11,11 @@ use datafusion::{
     logical_expr::{BinaryExpr, Distinct, Expr, LogicalPlan, Operator},
 };
 use postrider_plan::{
-    IntervalJoin, Over, RowTime, StreamTable, Table, Window, WindowAggregate, WindowRank,
+    IntervalJoin, LateRows, Over, RowTime, StreamTable, Table, Window, WindowAggregate, WindowRank,
     WindowRows,
 };
 
-use crate::{interval, lower, types::UTC, unnest};
+use crate::{interval, lower, types::UTC, unnest, walk};
 
 /// What an expression is to the time of its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,12 @@ pub(crate) fn trace(expr: &Expr, plan: &LogicalPlan) -> Option<Traced> {
 pub(crate) fn column_name(relation: &LogicalPlan, otherwise: &str) -> String {
     let tables = lower::tables(relation);
     let time = |table: &Arc<Table>| Some(table.watermark.as_ref()?.column.clone());
-    let column = tables.first().and_then(time).unwrap_or_else(|| "ts".to_owned());
+    let mut column = tables.first().and_then(time).unwrap_or_else(|| "ts".to_owned());
+    walk::nodes(relation, |node| {
+        if matches!(node, LogicalPlan::Extension(node) if node.node.as_any().is::<LateRows>()) {
+            LateRows::NAMES[0].clone_into(&mut column);
+        }
+    });
     let names =
         relation.schema().iter().filter_map(|(relation, _)| relation.map(TableReference::table));
     // The planner's own names for subqueries mean nothing to anyone.
@@ -168,6 +173,9 @@ fn trace_index(index: usize, plan: &LogicalPlan) -> Option<Traced> {
             }
             if let Some(node) = node.downcast_ref::<WindowRows>() {
                 return in_window(node, index);
+            }
+            if let Some(node) = node.downcast_ref::<LateRows>() {
+                return (index == node.width()).then_some(Traced::Time(-1));
             }
             joined(node.downcast_ref::<IntervalJoin>()?, index)
         }
