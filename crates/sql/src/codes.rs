@@ -91,6 +91,11 @@ pub(crate) const BAD_FUNCTION: &str = "PR0431";
 /// A call that does not fit the CREATE FUNCTION.
 pub(crate) const BAD_CALL: &str = "PR0432";
 
+/// `FOR SYSTEM_TIME AS OF` where no version of a table can be looked up.
+pub(crate) const NO_VERSION: &str = "PR0433";
+/// A table that is looked up otherwise than by its whole primary key.
+pub(crate) const NOT_BY_KEY: &str = "PR0434";
+
 /// Email to recipients that anybody can name.
 pub(crate) const OPEN_RECIPIENTS: &str = "PR0550";
 /// An email sink's column that no template could name.

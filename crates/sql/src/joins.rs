@@ -217,7 +217,7 @@ fn has_months(join: &Join) -> bool {
 }
 
 /// The condition of a join, its JOIN or its EXISTS.
-fn place(join: &Join, source: &SourceText<'_>, within: &Range<usize>) -> Range<usize> {
+pub(crate) fn place(join: &Join, source: &SourceText<'_>, within: &Range<usize>) -> Range<usize> {
     let conditions = join.on.iter().flat_map(|(left, right)| [left, right]).chain(&join.filter);
     let mut columns: Vec<&Column> = Vec::new();
     for condition in conditions {

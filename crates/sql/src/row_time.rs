@@ -10,8 +10,8 @@ use datafusion::{
     logical_expr::{BinaryExpr, Distinct, Expr, LogicalPlan, Operator},
 };
 use postrider_plan::{
-    IntervalJoin, Over, RowTime, StreamTable, Table, Window, WindowAggregate, WindowRank,
-    WindowRows,
+    IntervalJoin, Over, RowTime, StreamTable, Table, TableJoin, Window, WindowAggregate,
+    WindowRank, WindowRows,
 };
 
 use crate::{interval, lower};
@@ -160,13 +160,16 @@ fn trace_index(index: usize, plan: &LogicalPlan) -> Option<Traced> {
             if let Some(node) = node.downcast_ref::<WindowRows>() {
                 return in_window(node, index);
             }
+            if let Some(node) = node.downcast_ref::<TableJoin>() {
+                return trace_own(index, &node.left);
+            }
             joined(node.downcast_ref::<IntervalJoin>()?, index)
         }
         _ => None,
     }
 }
 
-/// A row keeps its time beside what window functions say of it; what they say is no time.
+/// A row keeps its time beside what window functions or a table say of it; what they say is no time.
 fn trace_own(index: usize, input: &LogicalPlan) -> Option<Traced> {
     (index < input.schema().fields().len()).then(|| trace_index(index, input))?
 }

@@ -28,7 +28,7 @@ use postrider_plan::{Ranking, TimeBounds};
 
 use super::{
     Advanced, IntervalJoinSpec, Operator as StatefulOperator, RankSpec, RestoredPart,
-    StateSnapshot,
+    StateSnapshot, TableJoinSpec,
     aggregate::{AggregateCall, AggregateSpec, window_fields},
 };
 use crate::chain::Chain;
@@ -208,6 +208,14 @@ pub(super) fn joined(kind: JoinType) -> IntervalJoinSpec {
         pair_schema: pairs,
         output_schema: Arc::new(Schema::new(output)),
     }
+}
+
+/// A join of [`keyed_rows`] with themselves as the versions of a table, unless both values are multiples of seven.
+pub(super) fn looked_up(outer: bool) -> TableJoinSpec {
+    let kind = if outer { JoinType::Left } else { JoinType::Inner };
+    let IntervalJoinSpec { keys, inputs, columns, filter, output_schema, .. } = joined(kind);
+    let pair_schema = Arc::clone(&output_schema);
+    TableJoinSpec { outer, keys, inputs, columns, filter, pair_schema, output_schema }
 }
 
 /// Window functions over [`keyed_rows`], of which `w` is over `PARTITION BY` and so on, as SQL plans them.

@@ -12,5 +12,6 @@ mod lifecycle;
 mod nexmark;
 mod over;
 mod state;
+mod table_joins;
 mod upgrades;
 mod windows;
