@@ -38,7 +38,7 @@ mod zone;
 
 pub use changes::is_updating;
 pub use interval_join::{IntervalJoin, TimeBounds};
-pub use over::{Endless, KeptRows, Memory, Over};
+pub use over::{Endless, KeptRows, Memory, Over, range_length};
 pub use program::{Program, Query, SinkTarget};
 pub use row_time::RowTime;
 pub use table::{

@@ -80,6 +80,11 @@ impl<'a> SourceText<'a> {
         Ok(source)
     }
 
+    /// The whole text.
+    pub(crate) const fn everything(&self) -> Range<usize> {
+        0..self.text.len()
+    }
+
     pub(crate) fn lexemes(&self) -> &[Lexeme] {
         &self.lexemes
     }
