@@ -45,7 +45,7 @@ use slicing::SlicingWindows;
 use state::merged_from;
 pub(crate) use state::{RestoredPart, StatePart, StateSnapshot, reroute};
 use table_join::TableJoin;
-pub(crate) use table_join::TableJoinSpec;
+pub(crate) use table_join::{TableJoinSpec, TableLimit};
 use updating::Updating;
 pub(crate) use updating::{BagSpec, UpdatingSpec};
 
@@ -62,6 +62,8 @@ pub(crate) use updating::{BagSpec, UpdatingSpec};
 ///   [`Advanced::Whole`], it is called again with the same watermark and nothing in between.
 /// - `set_clock` is called once at the end of an epoch, before `advance`, with the reading of the epoch's clock that is journaled with
 ///   it. State that has a time to live is let go by it, and nothing else depends on it.
+/// - `set_ended` is called for each input at the end of an epoch, before `advance`: whether no row of it will ever come, as its sources
+///   journaled it with the epoch. It is no state, and known anew behind a restart.
 /// - State may depend only on the rows, watermarks, clocks and snapshots given: not on batch borders
 ///   beyond floating-point grouping, or on the number of shards.
 ///
@@ -88,6 +90,8 @@ pub(crate) use updating::{BagSpec, UpdatingSpec};
 pub(crate) trait Operator: Send {
     /// Takes rows of an input, at least one, and says how many.
     fn process(&mut self, input: usize, batch: &Batch, out: &mut Vec<Batch>) -> Result<usize>;
+    /// Learns whether an input was read to its end.
+    fn set_ended(&mut self, _input: usize, _ended: bool) {}
     /// Learns the epoch's clock.
     fn set_clock(&mut self, _clock: ClockTime) {}
     /// Learns that no more rows at or before `watermark` will come.

@@ -44,7 +44,7 @@ pub use row_time::RowTime;
 pub use table::{
     AtEnd, BadData, Column, CommonOptions, StreamTable, Table, TableRole, WatermarkDef,
 };
-pub use table_join::TableJoin;
+pub use table_join::{Lookup, TableJoin};
 pub use updating_aggregate::UpdatingAggregate;
 pub use window::{Period, Window, window_type};
 pub use window_aggregate::WindowAggregate;

@@ -7,17 +7,26 @@ use datafusion::{
     logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore, builder::build_join_schema},
 };
 
+/// Which row of a key is met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lookup {
+    /// Rows are versions: the newest that is not behind the left row's own time, which waits until the watermark says that no
+    /// such version can come any more.
+    AsOf,
+    /// The last, once the table was read to its end. Left rows wait for that.
+    Last,
+}
+
 /// A join of a stream with a table that is looked up by its primary key: each left row meets one row of the table or none, and
 /// keeps its own time.
-///
-/// Rows of the table are versions: the one that a left row meets is the newest of its key that is not behind the left row's own
-/// time. A left row waits until the watermark says that no such version can come any more.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TableJoin {
     /// The rows that look something up.
     pub left: Arc<LogicalPlan>,
     /// The rows of the table.
     pub right: Arc<LogicalPlan>,
+    /// Which row is met.
+    pub lookup: Lookup,
     /// `Inner` or `Left`.
     pub kind: JoinType,
     /// For each column of the table's primary key, in key order, the left expression that equals it and the column, of one
@@ -37,12 +46,13 @@ impl TableJoin {
     pub fn try_new(
         left: Arc<LogicalPlan>,
         right: Arc<LogicalPlan>,
+        lookup: Lookup,
         kind: JoinType,
         on: Vec<(Expr, Expr)>,
         filter: Option<Expr>,
     ) -> Result<Self> {
         let schema = Arc::new(build_join_schema(left.schema(), right.schema(), &kind)?);
-        Ok(Self { left, right, kind, on, filter, schema })
+        Ok(Self { left, right, lookup, kind, on, filter, schema })
     }
 
     /// How many of the first columns are those of the left side.
@@ -70,7 +80,11 @@ impl UserDefinedLogicalNodeCore for TableJoin {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TableJoin: {} as of the left row", self.kind)?;
+        let row = match self.lookup {
+            Lookup::AsOf => "as of the left row",
+            Lookup::Last => "whole table",
+        };
+        write!(f, "TableJoin: {} {row}", self.kind)?;
         for (left, right) in &self.on {
             write!(f, ", {left} = {right}")?;
         }
@@ -92,7 +106,7 @@ impl UserDefinedLogicalNodeCore for TableJoin {
         let Ok([left, right]) = <[LogicalPlan; 2]>::try_from(inputs) else {
             return internal_err!("TableJoin has exactly two inputs");
         };
-        Self::try_new(Arc::new(left), Arc::new(right), self.kind, on, filter)
+        Self::try_new(Arc::new(left), Arc::new(right), self.lookup, self.kind, on, filter)
     }
 
     /// A column that nobody wants any more need not be kept.

@@ -96,6 +96,11 @@ pub(crate) const NO_VERSION: &str = "PR0433";
 /// A table that is looked up otherwise than by its whole primary key.
 pub(crate) const NOT_BY_KEY: &str = "PR0434";
 
+/// A table that is looked up as it is, where it would have to be the stream.
+pub(crate) const LOOKUP_SIDE: &str = "PR0435";
+/// A TEMPORARY table that can't be looked up, or is written.
+pub(crate) const BAD_TEMPORARY: &str = "PR0436";
+
 /// Email to recipients that anybody can name.
 pub(crate) const OPEN_RECIPIENTS: &str = "PR0550";
 /// An email sink's column that no template could name.

@@ -25,7 +25,7 @@ use self::bounds::{Apart, Rest};
 use crate::{
     codes,
     interval::{self, NotALength},
-    lower, row_time,
+    lower, row_time, table_joins,
     text::SourceText,
     time_calls, walk,
 };
@@ -156,8 +156,11 @@ fn check_kind(join: &Join) -> std::result::Result<(), Why> {
 
 fn explain(join: &Join, why: &Why, source: &SourceText<'_>, within: &Range<usize>) -> Diagnostic {
     let place = place(join, source, within);
+    if let Some(error) = table_joins::not_by_subquery(join, &place) {
+        return error;
+    }
     for side in [&join.left, &join.right] {
-        if let Some(table) = lower::tables(side).iter().find(|table| table.watermark.is_none())
+        if let Some(table) = lower::clocks(side).iter().find(|table| table.watermark.is_none())
             && matches!(why, Why::Unbounded { .. })
         {
             return lower::no_event_time(table, table.range.clone(), "can't be joined by time");

@@ -301,7 +301,12 @@ impl<'s, 'a> Planner<'s, 'a> {
         let Some(ident) = only_part(name) else { return Err(vec![ddl::no_schemas(place)]) };
         let folded = fold(ident);
         let key = folded.to_lowercase();
-        if self.catalog.tables.contains_key(&key) {
+        if let Some(table) = self.catalog.tables.get(&key) {
+            if table.temporary {
+                let message = format!("`{folded}` is TEMPORARY: it is looked up, and not written");
+                let error = Diagnostic::error(codes::BAD_TEMPORARY, message).at(place);
+                return Err(vec![error.hint("write to another table, without TEMPORARY")]);
+            }
             return Ok((key, place));
         }
         if self.catalog.views.contains_key(&key) {

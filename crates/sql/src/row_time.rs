@@ -76,7 +76,7 @@ pub(crate) fn trace(expr: &Expr, plan: &LogicalPlan) -> Option<Traced> {
 
 /// How the event time of a relation would be written; `otherwise` names the relation if nothing else does.
 pub(crate) fn column_name(relation: &LogicalPlan, otherwise: &str) -> String {
-    let tables = lower::tables(relation);
+    let tables = lower::clocks(relation);
     let time = |table: &Arc<Table>| Some(table.watermark.as_ref()?.column.clone());
     let column = tables.first().and_then(time).unwrap_or_else(|| "ts".to_owned());
     let names =

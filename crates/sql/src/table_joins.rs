@@ -1,7 +1,8 @@
 //! Joins with tables that are looked up to [`TableJoin`] nodes: `JOIN rates FOR SYSTEM_TIME AS OF o.ts AS r ON o.currency = r.currency`.
 //!
-//! The table keeps the versions of its rows: it has a PRIMARY KEY and an event time. A left row meets the version that was the
-//! newest at its own event time, so the condition names the whole key, and no other time can be asked for.
+//! A left row meets at most one row of the table, so the condition names the whole PRIMARY KEY. A table with an event time keeps the
+//! versions of its rows: a left row meets the one that was the newest at its own event time, and no other time can be asked for. One
+//! that has no event time and an end, such as a file, is read whole, and met as it is then, without FOR SYSTEM_TIME.
 
 mod condition;
 pub(crate) mod filters;
@@ -17,7 +18,7 @@ use datafusion::{
     },
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{RowTime, StreamTable, Table, TableJoin, is_updating};
+use postrider_plan::{Lookup, RowTime, StreamTable, Table, TableJoin, is_updating};
 
 use self::syntax::AsOf;
 use crate::{
@@ -32,7 +33,9 @@ use crate::{
 /// The finding that a query that ends reads a view whose rows look up a version of a table, if it does.
 pub(crate) fn refuse_bounded(plan: &LogicalPlan, within: &Range<usize>) -> Option<Diagnostic> {
     let mut found = false;
-    walk::nodes(plan, |node| found |= matches!(node, LogicalPlan::Join(join) if will_be(join)));
+    walk::nodes(plan, |node| {
+        found |= matches!(node, LogicalPlan::Join(join) if asks_version(join))
+    });
     let message = "a query that ends can't look up versions of tables";
     found.then(|| {
         Diagnostic::error(codes::NO_VERSION, message).at(within.clone()).hint(syntax::BOUNDED_HINT)
@@ -42,7 +45,7 @@ pub(crate) fn refuse_bounded(plan: &LogicalPlan, within: &Range<usize>) -> Optio
 /// What a row that waits, or a version, costs beside its columns: its place, its key and its time.
 const ROW_BYTES: u64 = 48;
 
-/// Replaces each join with a version of a table. What can't run is left, and said.
+/// Replaces each join with a table that is looked up. What can't run is left, and said.
 pub(crate) fn lower(
     plan: LogicalPlan,
     source: &SourceText<'_>,
@@ -53,14 +56,14 @@ pub(crate) fn lower(
         let LogicalPlan::Join(join) = node else { return Ok(Transformed::no(node)) };
         let conditions = join.filter.clone().map(split_conjunction_owned).unwrap_or_default();
         let (times, others): (Vec<_>, Vec<_>) = conditions.into_iter().partition(AsOf::is);
-        let Some(time) = times.first().and_then(AsOf::time) else {
-            return Ok(Transformed::no(LogicalPlan::Join(join)));
-        };
-        match (Lookup { join: &join, source, within }).as_of(time, others) {
-            Ok(node) => {
+        let asking = Asking { join: &join, source, within };
+        let time = times.first().and_then(AsOf::time);
+        match asking.table_join(time, others) {
+            Ok(Some(node)) => {
                 let node = Extension { node: Arc::new(node?) };
                 Ok(Transformed::yes(LogicalPlan::Extension(node)))
             }
+            Ok(None) => Ok(Transformed::no(LogicalPlan::Join(join))),
             Err(error) => {
                 errors.push(error);
                 Ok(Transformed::no(LogicalPlan::Join(join)))
@@ -70,14 +73,65 @@ pub(crate) fn lower(
     Ok((plan.data, errors))
 }
 
-/// A join with a table that is looked up, and where it stands.
-struct Lookup<'j, 's, 'a> {
+/// A join that may look up a table, and where it stands.
+struct Asking<'j, 's, 'a> {
     join: &'j Join,
     source: &'s SourceText<'a>,
     within: &'j Range<usize>,
 }
 
-impl Lookup<'_, '_, '_> {
+impl Asking<'_, '_, '_> {
+    /// The join with the table on the right, at a time if one is asked for; `None` if it is a join of two streams.
+    fn table_join(
+        &self,
+        time: Option<&Expr>,
+        conditions: Vec<Expr>,
+    ) -> std::result::Result<Option<Result<TableJoin>>, Diagnostic> {
+        if let Some(table) = scanned(&self.join.right).filter(|table| table.is_lookup()) {
+            return self.whole(&table, time, conditions).map(Some);
+        }
+        if let Some(time) = time {
+            return self.as_of(time, conditions).map(Some);
+        }
+        match scanned(&self.join.left).filter(|table| table.is_lookup()) {
+            Some(table) => Err(self.wrong_side(
+                format!("`{}` is looked up, so it stands on the right of the join", table.name),
+                format!("put the stream first: FROM orders JOIN {} ON ..", table.name),
+            )),
+            None => Ok(None),
+        }
+    }
+
+    /// The join with a table that is read whole. At every time it is the same.
+    fn whole(
+        &self,
+        table: &Table,
+        time: Option<&Expr>,
+        conditions: Vec<Expr>,
+    ) -> std::result::Result<Result<TableJoin>, Diagnostic> {
+        let Join { left, right, join_type, .. } = self.join;
+        if !matches!(join_type, JoinType::Inner | JoinType::Left) {
+            let name = &table.name;
+            return Err(self.wrong_side(
+                format!(
+                    "`{name}` is looked up, so no join tells which of its rows nobody asked for"
+                ),
+                format!("keep the rows of the stream: FROM orders LEFT JOIN {name} ON .."),
+            ));
+        }
+        if let Some(time) = time {
+            self.check_time(time)?;
+        }
+        let (on, others) = self.key(table, conditions)?;
+        let (left, right) = (Arc::clone(left), Arc::clone(right));
+        let filter = conjunction(others);
+        Ok(TableJoin::try_new(left, right, Lookup::Last, *join_type, on, filter))
+    }
+
+    fn wrong_side(&self, message: String, hint: String) -> Diagnostic {
+        Diagnostic::error(codes::LOOKUP_SIDE, message).at(self.place()).hint(hint)
+    }
+
     /// The join with the versions of a table.
     fn as_of(
         &self,
@@ -108,7 +162,8 @@ impl Lookup<'_, '_, '_> {
         self.check_time(time)?;
         let (on, others) = self.key(&table, conditions)?;
         let (left, right) = (Arc::clone(left), Arc::clone(right));
-        Ok(TableJoin::try_new(left, right, *join_type, on, conjunction(others)))
+        let filter = conjunction(others);
+        Ok(TableJoin::try_new(left, right, Lookup::AsOf, *join_type, on, filter))
     }
 
     fn check_versions(&self, table: &Table) -> std::result::Result<(), Diagnostic> {
@@ -132,7 +187,7 @@ impl Lookup<'_, '_, '_> {
         if own && !RowTime::is_in(time) {
             return Ok(());
         }
-        if let Some(table) = lower::tables(left).iter().find(|table| table.watermark.is_none()) {
+        if let Some(table) = lower::clocks(left).iter().find(|table| table.watermark.is_none()) {
             return Err(lower::no_event_time(table, table.range.clone(), "ask for no version"));
         }
         let column = row_time::column_name(left, "");
@@ -206,8 +261,29 @@ pub(crate) fn of(plan: &LogicalPlan) -> Option<&TableJoin> {
 /// Whether a join that is not lowered yet will be one with a table that is looked up, so that its rows have the time of their
 /// left one.
 pub(crate) fn will_be(join: &Join) -> bool {
+    asks_version(join) || scanned(&join.right).is_some_and(|table| table.is_lookup())
+}
+
+fn asks_version(join: &Join) -> bool {
     let conditions = join.filter.clone().map(split_conjunction_owned).unwrap_or_default();
     conditions.iter().any(AsOf::is)
+}
+
+/// The finding that a subquery asks whether there is a row in a table that is looked up.
+pub(crate) fn not_by_subquery(join: &Join, place: &Range<usize>) -> Option<Diagnostic> {
+    if !matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti) {
+        return None;
+    }
+    let tables = lower::tables(&join.right);
+    let table = tables.iter().find(|table| table.is_lookup())?;
+    let (name, key) = (&table.name, table.primary_key.first().map_or("id", String::as_str));
+    let error = Diagnostic::error(
+        codes::LOOKUP_SIDE,
+        format!("`{name}` is looked up by a join, not by EXISTS or IN"),
+    );
+    Some(error.at(place.clone()).hint(format!(
+        "write FROM orders o LEFT JOIN {name} t ON t.{key} = .. WHERE t.{key} IS NOT NULL; IS NULL for NOT EXISTS"
+    )))
 }
 
 /// A warning for each table whose versions are remembered.
@@ -222,6 +298,10 @@ pub(crate) fn remembered(
 }
 
 fn warn(join: &TableJoin, source: &SourceText<'_>, within: &Range<usize>) -> Option<Diagnostic> {
+    if join.lookup == Lookup::Last {
+        // It has an end, and a limit.
+        return None;
+    }
     let table = scanned(&join.right)?;
     let right = join.right.schema();
     let keys: Vec<_> = join.on.iter().map(|(_, column)| column.clone()).collect();

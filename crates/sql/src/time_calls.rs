@@ -7,7 +7,7 @@ use datafusion::logical_expr::LogicalPlan;
 use postrider_core::Diagnostic;
 use postrider_plan::{IntervalJoin, Over, RowTime, StreamTable, TableJoin, WindowAggregate};
 
-use crate::{checks::Input, codes, text::SourceText, walk};
+use crate::{checks::Input, codes, table_joins, text::SourceText, walk};
 
 /// Checks the expressions of one node.
 pub(crate) fn check(
@@ -31,7 +31,7 @@ pub(crate) fn check(
                 .hint("name it where the table is read: FROM (SELECT *, row_time() AS time FROM events)"),
         );
     }
-    let timeless = node.inputs().into_iter().find_map(|below| timeless(below, input))?;
+    let timeless = timeless_below(node, input)?;
     let (code, message, hint) = match timeless {
         Timeless::Table(name) => (
             codes::NO_EVENT_TIME,
@@ -78,6 +78,14 @@ enum Timeless {
     Rows,
 }
 
+/// The first input whose rows have no time; what is only looked up needs none.
+fn timeless_below(node: &LogicalPlan, input: Input) -> Option<Timeless> {
+    match table_joins::of(node) {
+        Some(join) => timeless(&join.left, input),
+        None => node.inputs().into_iter().find_map(|below| timeless(below, input)),
+    }
+}
+
 fn timeless(plan: &LogicalPlan, input: Input) -> Option<Timeless> {
     match plan {
         LogicalPlan::TableScan(scan) => {
@@ -89,7 +97,7 @@ fn timeless(plan: &LogicalPlan, input: Input) -> Option<Timeless> {
         plan if is_window(plan) => None,
         plan if plan.inputs().is_empty() => Some(Timeless::Rows),
         plan if input == Input::Bounded && !runs_on_engine(plan) => Some(Timeless::Rows),
-        plan => plan.inputs().into_iter().find_map(|below| timeless(below, input)),
+        plan => timeless_below(plan, input),
     }
 }
 

@@ -14,7 +14,7 @@ use arrow::{
 };
 use datafusion::common::JoinType;
 use postrider_core::{Batch, ClockTime, Watermark};
-use postrider_plan::Ranking;
+use postrider_plan::{Lookup, Ranking};
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use super::{
@@ -383,8 +383,19 @@ conformance_for_ever! {
 }
 
 conformance_for_ever! {
-    inner_table_join: 2, 1, super::TableJoin::new(looked_up(false)).unwrap();
-    left_table_join: 2, 1, super::TableJoin::new(looked_up(true)).unwrap();
+    inner_join_of_versions: 2, 1, super::TableJoin::new(looked_up(Lookup::AsOf, false)).unwrap();
+    left_join_of_versions: 2, 1, super::TableJoin::new(looked_up(Lookup::AsOf, true)).unwrap();
+}
+
+#[test]
+fn joins_of_whole_tables() {
+    for outer in [false, true] {
+        prove(Shape { inputs: 2, lasting: 1, waits: false }, || {
+            let mut join = super::TableJoin::new(looked_up(Lookup::Last, outer)).unwrap();
+            join.set_ended(1, true);
+            Box::new(join)
+        });
+    }
 }
 
 conformance_of_joins! {

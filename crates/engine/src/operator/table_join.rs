@@ -1,11 +1,14 @@
-//! Joins of a stream with the versions of a table, by Flink's rules (`TemporalRowTimeJoinOperator`).
+//! Joins of a stream with a table that is looked up. A left row leaves with its own time; a NULL key has no row in the table.
 //!
-//! A left row asks for the version of its key that was the newest at its own time. It waits until the watermark reaches that
-//! time, for then no such version can come any more, and leaves with its own time. A left row at or before the watermark is late:
-//! it is dropped, also where rows without a version are kept. A NULL key has no version.
+//! With the versions of a table it goes by Flink's rules (`TemporalRowTimeJoinOperator`). A left row asks for the version of its key
+//! that was the newest at its own time. It waits until the watermark reaches that time, for then no such version can come any more. A
+//! left row at or before the watermark is late: it is dropped, also where rows without a version are kept. A version of the same key and
+//! time replaces the one before. Versions are never late: one that comes behind the watermark is met by the rows that are still to
+//! leave. Of those that the watermark has reached, the newest of each key is kept and the others let go.
 //!
-//! A version of the same key and time replaces the one before. Versions are never late: one that comes behind the watermark is met by the
-//! rows that are still to leave. Of those that the watermark has reached, the newest of each key is kept and the others let go.
+//! With a table that is read whole, left rows wait until it was read to its end, and leave at the end of that epoch; from then on,
+//! at the end of the epoch in which they come. What they meet is the table as it is at the end of the epoch, which the log says,
+//! so a restart changes nothing. Nothing is late. Of several rows of a key the last counts.
 
 mod snapshot;
 mod versions;
@@ -18,15 +21,17 @@ use arrow::{
     datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit, TimestampNanosecondType},
 };
 use datafusion::{
-    common::{Result, cast::as_boolean_array},
+    common::{Result, cast::as_boolean_array, exec_err},
     physical_expr::PhysicalExpr,
 };
 use postrider_core::{Batch, Watermark};
+use postrider_plan::Lookup;
 
 use self::versions::Versions;
 use super::{
     Advanced, Operator, RestoredPart, StateSnapshot,
     rows::{RowId, RowStore},
+    state::column_bytes,
 };
 use crate::{
     chain::{new_batch, retain},
@@ -39,6 +44,9 @@ const RIGHT: usize = 1;
 /// What a join computes. Rows of each side arrive as `[keys.., others..]`.
 #[derive(Debug, Clone)]
 pub(crate) struct TableJoinSpec {
+    pub(crate) lookup: Lookup,
+    /// The table, and how many bytes of it are kept.
+    pub(crate) limit: Option<TableLimit>,
     /// Whether a left row without a version leaves beside NULLs.
     pub(crate) outer: bool,
     /// How many of the first columns of each side are keys.
@@ -54,9 +62,24 @@ pub(crate) struct TableJoinSpec {
     pub(crate) output_schema: SchemaRef,
 }
 
+/// How much of a table that is read whole an instance keeps.
+#[derive(Debug, Clone)]
+pub(crate) struct TableLimit {
+    pub(crate) table: Arc<str>,
+    pub(crate) bytes: u64,
+}
+
 impl TableJoinSpec {
     fn key_fields(&self) -> &[FieldRef] {
         &self.inputs[RIGHT].fields()[..self.keys]
+    }
+
+    /// From when on a row of the table counts.
+    const fn from(&self, time: i64) -> i64 {
+        match self.lookup {
+            Lookup::AsOf => time,
+            Lookup::Last => i64::MIN,
+        }
     }
 
     /// The columns of a row in the store: keys, time, others.
@@ -85,15 +108,19 @@ fn time_field() -> Field {
     Field::new("time", DataType::Timestamp(TimeUnit::Nanosecond, None), false)
 }
 
-/// The operator.
+/// The operator. What it calls versions are the rows of the table.
 pub(crate) struct TableJoin {
     spec: TableJoinSpec,
     rows: RowStore,
-    /// Left rows that wait for the watermark, the earliest first.
+    /// Left rows that wait, the earliest first.
     waiting: BinaryHeap<Reverse<(i64, RowId)>>,
     versions: Versions,
     watermark: Watermark,
     late_rows: u64,
+    /// Whether the table was read to its end.
+    ended: bool,
+    /// Bytes of the rows of the table that came.
+    table_bytes: usize,
 }
 
 impl TableJoin {
@@ -105,15 +132,15 @@ impl TableJoin {
             waiting: BinaryHeap::new(),
             watermark: Watermark::MIN,
             late_rows: 0,
+            ended: false,
+            table_bytes: 0,
         })
     }
 
     /// Has left rows wait. Those that are late, or can't leave, are dropped.
     fn ask(&mut self, batch: &Batch) -> Result<()> {
-        let on_time: BooleanArray =
-            batch.times.values().iter().map(|&time| Some(time > self.watermark.0)).collect();
         let rows = batch.rows.num_rows();
-        let batch = retain(batch, &on_time)?;
+        let batch = self.on_time(batch)?;
         self.late_rows += (rows - batch.rows.num_rows()) as u64;
         let batch = if self.spec.outer { batch } else { self.with_keys(&batch)? };
         if batch.rows.num_rows() == 0 {
@@ -125,6 +152,14 @@ impl TableJoin {
         Ok(())
     }
 
+    fn on_time(&self, batch: &Batch) -> Result<Batch> {
+        if self.spec.lookup == Lookup::Last {
+            return Ok(batch.clone());
+        }
+        let times = batch.times.values().iter();
+        retain(batch, &times.map(|&time| Some(time > self.watermark.0)).collect())
+    }
+
     /// Keeps versions.
     fn learn(&mut self, batch: &Batch) -> Result<()> {
         let batch = self.with_keys(batch)?;
@@ -133,13 +168,28 @@ impl TableJoin {
             return Ok(());
         }
         let keys = self.versions.encode(&batch.rows.columns()[..self.spec.keys], rows)?;
-        let ids = self.rows.insert(RIGHT as u8, self.spec.store(RIGHT, &batch)?)?;
+        let stored = self.spec.store(RIGHT, &batch)?;
+        self.table_bytes += column_bytes(stored.columns());
+        self.check_limit()?;
+        let ids = self.rows.insert(RIGHT as u8, stored)?;
         for (row, (id, &time)) in ids.into_iter().zip(batch.times.values()).enumerate() {
-            if let Some(before) = self.versions.insert(&keys.key(row), time, id) {
+            let from = self.spec.from(time);
+            if let Some(before) = self.versions.insert(&keys.key(row), from, id) {
                 self.rows.release(before);
             }
         }
         Ok(())
+    }
+
+    fn check_limit(&self) -> Result<()> {
+        let Some(TableLimit { table, bytes }) = &self.spec.limit else { return Ok(()) };
+        let taken = self.table_bytes.saturating_add(self.versions.memory());
+        if taken as u64 <= *bytes {
+            return Ok(());
+        }
+        exec_err!(
+            "`{table}` takes more than {bytes} bytes on one shard, and is looked up, so it must fit into memory: run with more              --parallelism, declare fewer of its columns, or raise its option max_lookup_bytes"
+        )
     }
 
     /// The rows whose key has no NULL.
@@ -154,10 +204,15 @@ impl TableJoin {
 
     /// Takes left rows whose time has come, the earliest first, until that is much.
     fn take_due(&mut self) -> Vec<RowId> {
+        let until = match (self.spec.lookup, self.ended) {
+            (Lookup::AsOf, _) => self.watermark.0,
+            (Lookup::Last, true) => i64::MAX,
+            (Lookup::Last, false) => return Vec::new(),
+        };
         let mut due = Vec::new();
         while due.len() < ADVANCE_ROWS
             && let Some(&Reverse((time, id))) = self.waiting.peek()
-            && time <= self.watermark.0
+            && time <= until
         {
             self.waiting.pop();
             due.push(id);
@@ -237,7 +292,7 @@ impl TableJoin {
 }
 
 impl Operator for TableJoin {
-    /// Nothing leaves at once: a row waits for the watermark.
+    /// Nothing leaves at once: a row waits for the watermark, or for the end of the epoch.
     fn process(&mut self, side: usize, batch: &Batch, _out: &mut Vec<Batch>) -> Result<usize> {
         if side == LEFT {
             self.ask(batch)?
@@ -245,6 +300,12 @@ impl Operator for TableJoin {
             self.learn(batch)?
         }
         Ok(batch.rows.num_rows())
+    }
+
+    fn set_ended(&mut self, input: usize, ended: bool) {
+        if input == RIGHT {
+            self.ended = ended;
+        }
     }
 
     fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<Advanced> {
@@ -261,7 +322,8 @@ impl Operator for TableJoin {
     }
 
     fn next_timer(&mut self) -> Option<Watermark> {
-        self.waiting.peek().map(|Reverse((time, _))| Watermark(*time))
+        let first = self.waiting.peek().map(|Reverse((time, _))| Watermark(*time));
+        first.filter(|_| self.spec.lookup == Lookup::AsOf)
     }
 
     fn take_late_rows(&mut self) -> u64 {

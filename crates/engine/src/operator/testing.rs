@@ -24,7 +24,7 @@ use datafusion::{
     },
 };
 use postrider_core::{Batch, ClockTime, PipelineName, Watermark};
-use postrider_plan::{Ranking, TimeBounds};
+use postrider_plan::{Lookup, Ranking, TimeBounds};
 
 use super::{
     Advanced, IntervalJoinSpec, Operator as StatefulOperator, RankSpec, RestoredPart,
@@ -211,11 +211,22 @@ pub(super) fn joined(kind: JoinType) -> IntervalJoinSpec {
 }
 
 /// A join of [`keyed_rows`] with themselves as the versions of a table, unless both values are multiples of seven.
-pub(super) fn looked_up(outer: bool) -> TableJoinSpec {
+pub(super) fn looked_up(lookup: Lookup, outer: bool) -> TableJoinSpec {
     let kind = if outer { JoinType::Left } else { JoinType::Inner };
     let IntervalJoinSpec { keys, inputs, columns, filter, output_schema, .. } = joined(kind);
     let pair_schema = Arc::clone(&output_schema);
-    TableJoinSpec { outer, keys, inputs, columns, filter, pair_schema, output_schema }
+    let limit = None;
+    TableJoinSpec {
+        lookup,
+        limit,
+        outer,
+        keys,
+        inputs,
+        columns,
+        filter,
+        pair_schema,
+        output_schema,
+    }
 }
 
 /// Window functions over [`keyed_rows`], of which `w` is over `PARTITION BY` and so on, as SQL plans them.

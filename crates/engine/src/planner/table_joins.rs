@@ -7,12 +7,13 @@ use datafusion::{
     logical_expr::{Expr, LogicalPlan, builder::build_join_schema},
 };
 use postrider_core::Diagnostics;
-use postrider_plan::TableJoin;
+use postrider_plan::{Lookup, TableJoin};
 
 use super::{
     Branch, Origin, Planner,
     expressions::{physical, plan_error},
     joins::{Side, check_keys, side},
+    scanned_table,
 };
 use crate::{
     chain::Chain,
@@ -20,7 +21,7 @@ use crate::{
     exchange::Route,
     explain::of_expression,
     identity::stage_identity,
-    operator::{OperatorSpec, TableJoinSpec},
+    operator::{OperatorSpec, TableJoinSpec, TableLimit},
 };
 
 impl Planner {
@@ -60,6 +61,8 @@ fn spec(node: &TableJoin, left: &Side, right: &Side) -> Result<TableJoinSpec, Di
     let pairs = pairs.map_err(|error| plan_error(&error))?;
     let filter = node.filter.as_ref().map(|filter| physical(filter, &pairs)).transpose()?;
     Ok(TableJoinSpec {
+        lookup: node.lookup,
+        limit: if node.lookup == Lookup::Last { limit(&node.right)? } else { None },
         outer: node.kind == JoinType::Left,
         keys: node.on.len(),
         inputs: [Arc::clone(&left.schema), Arc::clone(&right.schema)],
@@ -70,6 +73,16 @@ fn spec(node: &TableJoin, left: &Side, right: &Side) -> Result<TableJoinSpec, Di
     })
 }
 
+/// The limit of the table behind a relation.
+fn limit(relation: &LogicalPlan) -> Result<Option<TableLimit>, Diagnostics> {
+    if let LogicalPlan::TableScan(scan) = relation {
+        let table = scanned_table(scan)?;
+        let bytes = table.common.max_lookup_bytes;
+        return Ok(Some(TableLimit { table: table.name.as_str().into(), bytes }));
+    }
+    relation.inputs().into_iter().find_map(|input| limit(input).transpose()).transpose()
+}
+
 fn words(node: &TableJoin) -> StageWords {
     let outer = node.kind == JoinType::Left;
     let keys = node.on.iter().map(|(left, right): &(Expr, Expr)| {
@@ -77,14 +90,24 @@ fn words(node: &TableJoin) -> StageWords {
         if left == right { left } else { format!("{left} = {right}") }
     });
     let none = if outer { ", or NULLs" } else { "" };
+    let (what, state, timers) = match node.lookup {
+        Lookup::AsOf => (
+            "temporal join: the right row that was the newest at the left row's time",
+            "left rows until the watermark reaches them; right rows until it reaches a newer one of their key, the newest for ever",
+            "one for each left row, fired by the watermark",
+        ),
+        Lookup::Last => (
+            "lookup join: the right row with the left row's key",
+            "the right table whole; left rows until it was read to its end, from then on until the epoch ends",
+            "none: left rows wait for no watermark",
+        ),
+    };
     StageWords {
-        what: format!("temporal join: the right row that was the newest at the left row's time{none}"),
+        what: format!("{what}{none}"),
         keys: keys.collect(),
         aggregates: Vec::new(),
         results: node.schema.fields().iter().map(|field| field.name().clone()).collect(),
-        state: "left rows until the watermark reaches them; right rows until it reaches a newer one of their key, the newest for \
-                ever"
-            .to_owned(),
-        timers: "one for each left row, fired by the watermark".to_owned(),
+        state: state.to_owned(),
+        timers: timers.to_owned(),
     }
 }

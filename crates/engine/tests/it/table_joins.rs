@@ -1,4 +1,4 @@
-//! Joins with the versions of a table against plain DataFusion in batch over the same rows, as multisets.
+//! Joins with tables that are looked up against plain DataFusion in batch over the same rows, as multisets.
 //!
 //! `POSTRIDER_CASES` sets how many cases each property runs.
 
@@ -108,6 +108,20 @@ fn cases_of(default: u32) -> ProptestConfig {
     ProptestConfig { cases: cases.unwrap_or(default), ..ProptestConfig::default() }
 }
 
+/// Rows that look up `r` as it is once it was read.
+fn looked_up(query: &str, case: &Case) -> Vec<String> {
+    let sql = format!(
+        "CREATE TABLE l (k TEXT, p BIGINT NOT NULL, ts TIMESTAMP NOT NULL, v BIGINT, id BIGINT NOT NULL,
+           WATERMARK FOR ts AS ts - INTERVAL '8 seconds') WITH (connector = 'generator', rows = 1);
+         CREATE TABLE r (k TEXT PRIMARY KEY, p BIGINT NOT NULL, v BIGINT, id BIGINT NOT NULL)
+           WITH (connector = 'single_file', path = 'r.ndjson');
+         CREATE TABLE o WITH (connector = 'blackhole'); INSERT INTO o {query};"
+    );
+    let (summary, mut written) = run(&sql, case.tables.clone(), case.shards);
+    assert_eq!(summary.late_rows, 0);
+    written.remove("o").unwrap_or_default()
+}
+
 const PAIR: &str = "l.id AS lid, l.v AS lv, l.ts AS lts, r.id AS rid, r.v AS rv, r.ts AS rts";
 
 proptest! {
@@ -136,6 +150,30 @@ proptest! {
             newest("l.k = r.k")
         );
         prop_assert_eq!(streamed(&query, "k", &case), batch(&expected, &case));
+    }
+
+    #[test]
+    fn a_row_meets_the_last_row_of_a_whole_table(case in cases(), inner in any::<bool>(), filtered in any::<bool>()) {
+        let kind = if inner { "JOIN" } else { "LEFT JOIN" };
+        let filter = if filtered { "AND l.v + r.v > 0" } else { "" };
+        let joined = |table: &str| format!(
+            "SELECT l.id AS lid, l.ts AS lts, r.id AS rid, r.v AS rv FROM l {kind} {table} r ON l.k = r.k {filter}
+             WHERE l.id % 5 <> 3"
+        );
+        let last = "(SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY k ORDER BY id DESC) AS n FROM r) WHERE n = 1)";
+        prop_assert_eq!(looked_up(&joined("r AS"), &case), batch(&joined(last), &case));
+    }
+
+    #[test]
+    fn rows_keep_their_time_behind_a_whole_table(case in cases(), size in 1..15_i64) {
+        let counted = |table: &str, window: &str| format!(
+            "SELECT p, count(*) AS n, sum(rv) AS total
+             FROM (SELECT l.p, l.ts, r.v AS rv FROM l LEFT JOIN {table} r ON l.k = r.k) GROUP BY p, {window}"
+        );
+        let last = "(SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY k ORDER BY id DESC) AS n FROM r) WHERE n = 1)";
+        let streamed = looked_up(&counted("r AS", &format!("tumble(INTERVAL '{size} seconds')")), &case);
+        let expected = batch(&counted(last, &format!("date_bin(INTERVAL '{size} seconds', ts)")), &case);
+        prop_assert_eq!(streamed, expected);
     }
 
     #[test]

@@ -7,13 +7,13 @@ use datafusion::{
 use postrider_core::Diagnostic;
 use postrider_plan::Table;
 
-use super::{Lookup, table_column};
+use super::{Asking, table_column};
 use crate::codes;
 
 /// Pairs of a left expression and a column of the table, and the conditions that are left.
 pub(super) type Key = (Vec<(Expr, Expr)>, Vec<Expr>);
 
-impl Lookup<'_, '_, '_> {
+impl Asking<'_, '_, '_> {
     /// Splits conditions into those that name the key, in its order, and others.
     pub(super) fn key(&self, table: &Table, conditions: Vec<Expr>) -> Result<Key, Diagnostic> {
         let mut others = conditions;
@@ -103,13 +103,10 @@ impl Lookup<'_, '_, '_> {
     }
 
     fn example(&self, table: &Table) -> String {
-        let relation = |plan: &LogicalPlan, otherwise: &str| {
-            let name = plan.schema().iter().find_map(|(name, _)| Some(name?.table().to_owned()));
-            name.unwrap_or_else(|| otherwise.to_owned())
-        };
-        let (left, right) = (relation(&self.join.left, "a"), relation(&self.join.right, "b"));
-        let equations =
-            table.primary_key.iter().map(|name| format!("{left}.{name} = {right}.{name}"));
+        let names =
+            self.join.right.schema().iter().find_map(|(name, _)| Some(name?.table().to_owned()));
+        let relation = names.unwrap_or_else(|| table.name.clone());
+        let equations = table.primary_key.iter().map(|name| format!("{relation}.{name} = .."));
         equations.collect::<Vec<_>>().join(" AND ")
     }
 }

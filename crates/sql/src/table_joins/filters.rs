@@ -29,6 +29,7 @@ pub(crate) fn move_below(filter: Filter) -> Result<Transformed<LogicalPlan>> {
     let join = TableJoin::try_new(
         Arc::new(below),
         Arc::clone(&join.right),
+        join.lookup,
         join.kind,
         join.on.clone(),
         join.filter.clone(),

@@ -17,6 +17,7 @@ use crate::{
     operator::{
         Deferred, RestoredPart, StatePart, StateSnapshot,
         rows::{ListedPart, PortRows, RowId},
+        state::column_bytes,
     },
 };
 
@@ -109,13 +110,16 @@ impl TableJoin {
         let rows = self.spec.kept_rows(side, rows)?;
         let keys = self.versions.encode(&rows.columns()[..self.spec.keys], rows.num_rows())?;
         let times = rows.column(self.spec.keys).as_primitive::<TimestampNanosecondType>().clone();
+        if side == RIGHT {
+            self.table_bytes += column_bytes(rows.columns());
+        }
         let ids = self.rows.restore(part, PortRows { port: side as u8, rows }, dead)?;
         for (row, id) in ids.into_iter().enumerate().filter(|(_, id)| *id != RowId::NOBODY) {
             let time = times.value(row);
             if side == LEFT {
                 self.waiting.push(Reverse((time, id)));
             } else {
-                self.versions.insert(&keys.key(row), time, id);
+                self.versions.insert(&keys.key(row), self.spec.from(time), id);
             }
         }
         Ok(())

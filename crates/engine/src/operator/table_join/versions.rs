@@ -36,6 +36,9 @@ pub(super) struct Versions {
     encoder: KeyEncoder,
     table: HashTable<KeyId>,
     histories: Vec<History>,
+    /// The bytes of all keys, and how many versions there are.
+    key_bytes: usize,
+    count: usize,
     /// Keys by the time of their second version: once the watermark reaches it, nobody asks for the first any more.
     pruning: BinaryHeap<Reverse<(i64, KeyId)>>,
 }
@@ -46,6 +49,8 @@ impl Versions {
             encoder: KeyEncoder::new(&Fields::from(keys))?,
             table: HashTable::new(),
             histories: Vec::new(),
+            key_bytes: 0,
+            count: 0,
             pruning: BinaryHeap::new(),
         })
     }
@@ -78,14 +83,17 @@ impl Versions {
             Some((from, known)) if *from == time => return Some(std::mem::replace(known, row)),
             _ => versions.insert(place, (time, row)),
         }
+        self.count += 1;
         self.set_timer(id);
         None
     }
 
     fn add(&mut self, key: &Key<'_>) -> KeyId {
         let Self { table, histories, .. } = self;
+        self.key_bytes += key.row.as_ref().len();
         let id = histories.len() as KeyId;
-        let versions = VecDeque::new();
+        // Most keys have one.
+        let versions = VecDeque::with_capacity(1);
         histories.push(History { key: key.row.owned(), hash: key.hash, versions, due: None });
         table.insert_unique(key.hash, id, |id| histories[*id as usize].hash);
         id
@@ -114,6 +122,7 @@ impl Versions {
                 && *next <= watermark
             {
                 history.versions.pop_front().into_iter().for_each(|(_, row)| release(row));
+                self.count -= 1;
             }
             history.due = None;
             history.versions.shrink_to_fit();
@@ -126,10 +135,8 @@ impl Versions {
 
     /// Bytes of memory.
     pub(super) fn memory(&self) -> usize {
-        let each = self.histories.iter().map(|history| {
-            history.key.as_ref().len() + history.versions.capacity() * size_of::<(i64, RowId)>()
-        });
-        each.sum::<usize>()
+        self.key_bytes
+            + self.count * size_of::<(i64, RowId)>()
             + self.histories.capacity() * size_of::<History>()
             + self.table.capacity() * (size_of::<KeyId>() + 1)
             + self.pruning.capacity() * size_of::<(i64, KeyId)>()
