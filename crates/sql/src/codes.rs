@@ -101,6 +101,11 @@ pub(crate) const LOOKUP_SIDE: &str = "PR0435";
 /// A TEMPORARY table that can't be looked up, or is written.
 pub(crate) const BAD_TEMPORARY: &str = "PR0436";
 
+/// Something that another engine does not have.
+pub(crate) const NOT_PORTABLE: &str = "PR0701";
+/// Something that means something else on another engine.
+pub(crate) const MEANS_ANOTHER: &str = "PR0702";
+
 /// Email to recipients that anybody can name.
 pub(crate) const OPEN_RECIPIENTS: &str = "PR0550";
 /// An email sink's column that no template could name.

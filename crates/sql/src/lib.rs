@@ -44,6 +44,7 @@ mod options;
 mod over;
 mod parse;
 mod planner_thread;
+mod portability;
 mod prepass;
 mod program;
 mod projections;
@@ -65,4 +66,5 @@ mod window_tables;
 
 use postrider_core::suggest;
 
-pub use planner_thread::{plan_program, plan_query, plan_tables};
+pub use planner_thread::{check_portability, plan_program, plan_query, plan_tables};
+pub use portability::Engine;

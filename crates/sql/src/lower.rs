@@ -88,15 +88,26 @@ fn of_row(window: Window, call: &ScalarFunction, input: &LogicalPlan) -> Result<
     }
 }
 
-/// The first aggregate of a stream that has no window, and so no end.
+/// The first aggregate that takes rows of a window table function and groups by none of its columns, so that it has no end.
 pub(crate) fn endless(plan: LogicalPlan) -> Result<Option<Aggregate>> {
     let mut found = None;
     walk::nodes(&windows(plan, Input::Stream)?, |node| {
-        if let (LogicalPlan::Aggregate(aggregate), None) = (node, &found) {
+        if let (LogicalPlan::Aggregate(aggregate), None) = (node, &found)
+            && gives_windows(&aggregate.input)
+        {
             found = Some(aggregate.clone());
         }
     });
     Ok(found)
+}
+
+/// Whether rows of a window table function come out of a plan that nothing has aggregated yet.
+fn gives_windows(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(step) if step.expr.iter().any(is_window_column) => true,
+        LogicalPlan::Aggregate(_) | LogicalPlan::Extension(_) => false,
+        plan => plan.inputs().into_iter().any(gives_windows),
+    }
 }
 
 /// Every table that a plan reads, subqueries included.

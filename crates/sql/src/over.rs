@@ -154,7 +154,11 @@ fn columns(expr: &Expr, source: &SourceText<'_>, within: &Range<usize>) -> Optio
 
 /// A call with its OVER; of several of the same function, the one around its columns. One that is not `within` the statement
 /// stands in a view that it reads.
-fn place(call: &WindowFunction, source: &SourceText<'_>, within: &Range<usize>) -> Range<usize> {
+pub(crate) fn place(
+    call: &WindowFunction,
+    source: &SourceText<'_>,
+    within: &Range<usize>,
+) -> Range<usize> {
     let expr = Expr::WindowFunction(Box::new(call.clone()));
     let everything = source.everything();
     let here = columns(&expr, source, within);

@@ -139,6 +139,13 @@ impl<'a> SourceText<'a> {
         found.map(|lexeme| lexeme.range.clone())
     }
 
+    /// The last `keyword` that begins before a byte.
+    pub(crate) fn keyword_before(&self, keyword: Keyword, until: usize) -> Option<Range<usize>> {
+        let before = self.lexemes.partition_point(|lexeme| lexeme.range.start < until);
+        let found = self.lexemes[..before].iter().rev().find(|l| l.is_keyword(keyword));
+        found.map(|lexeme| lexeme.range.clone())
+    }
+
     /// `KEYWORD (..)` within `within`, if it stands there once.
     pub(crate) fn only_call(
         &self,

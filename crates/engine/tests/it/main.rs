@@ -5,6 +5,7 @@
 mod changes;
 mod checkpoints;
 mod explain;
+mod fuzz;
 mod golden;
 mod harness;
 mod joins;
