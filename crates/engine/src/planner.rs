@@ -10,6 +10,7 @@ mod over;
 mod ranks;
 mod sources;
 mod step_input;
+mod table_joins;
 mod unnest;
 mod updating;
 
@@ -25,8 +26,8 @@ use datafusion::{
 };
 use postrider_core::{Diagnostic, Diagnostics, Format, format_duration};
 use postrider_plan::{
-    IntervalJoin, LateRows, Over, Program, Query, SinkTarget, Table, UpdatingAggregate, Window,
-    WindowAggregate, WindowRank, WindowRows, is_updating,
+    IntervalJoin, LateRows, Over, Program, Query, SinkTarget, Table, TableJoin, UpdatingAggregate,
+    Window, WindowAggregate, WindowRank, WindowRows, is_updating,
 };
 
 pub(crate) use self::sources::scanned_table;
@@ -184,6 +185,8 @@ impl Planner {
             self.rank(rank, plan)?
         } else if let Some(join) = node.downcast_ref::<IntervalJoin>() {
             self.interval_join(join, plan)?
+        } else if let Some(join) = node.downcast_ref::<TableJoin>() {
+            self.table_join(join, plan)?
         } else if let Some(over) = node.downcast_ref::<Over>() {
             self.over(over, plan)?
         } else if let Some(aggregate) = node.downcast_ref::<UpdatingAggregate>() {

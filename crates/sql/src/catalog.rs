@@ -19,7 +19,8 @@ use sqlparser::ast::{Ident, ObjectName};
 
 use crate::{
     checks::Extent, functions::Functions, late_rows::LateTables, macros::Macros,
-    types::StreamTypes, unnest::UnnestTables, window_tables::WindowTables,
+    table_joins::syntax::AsOf, types::StreamTypes, unnest::UnnestTables,
+    window_tables::WindowTables,
 };
 
 /// Tables, views and functions.
@@ -124,7 +125,9 @@ impl ContextProvider for Catalog {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.functions.scalar.get(name).cloned()
+        // In the place of FOR SYSTEM_TIME.
+        let as_of = (name == AsOf::NAME).then(|| Arc::new(ScalarUDF::from(AsOf::new())));
+        as_of.or_else(|| self.functions.scalar.get(name).cloned())
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

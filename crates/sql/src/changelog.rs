@@ -16,8 +16,8 @@ use datafusion::{
 };
 use postrider_core::{Diagnostic, Format};
 use postrider_plan::{
-    EpochClock, IntervalJoin, Over, RowTime, Table, UpdatingAggregate, WindowAggregate, WindowRank,
-    is_updating,
+    EpochClock, IntervalJoin, Over, RowTime, Table, TableJoin, UpdatingAggregate, WindowAggregate,
+    WindowRank, is_updating,
 };
 
 use crate::{codes, lower, text::SourceText, walk};
@@ -100,6 +100,8 @@ fn refuse(
         "OVER"
     } else if node.is::<IntervalJoin>() {
         "a join within a time"
+    } else if node.is::<TableJoin>() {
+        "a table that is looked up"
     } else {
         return None;
     };

@@ -4,6 +4,7 @@ mod clauses;
 mod extent;
 mod time_zone;
 mod unnest;
+mod versions;
 mod window_tables;
 
 use std::{
@@ -130,6 +131,8 @@ struct Checker<'c, 's, 'a> {
     /// The queries that those read, by address.
     read: HashSet<usize>,
     endless: Vec<Endless>,
+    /// Versions of tables that can be looked up, by address.
+    versions: HashSet<usize>,
 }
 
 impl<'c, 's, 'a> Checker<'c, 's, 'a> {
@@ -148,6 +151,7 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             window_tables: 0,
             read: HashSet::new(),
             endless: Vec::new(),
+            versions: HashSet::new(),
         }
     }
 
@@ -296,6 +300,7 @@ impl Visitor for Checker<'_, '_, '_> {
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Infallible> {
         self.select_clauses(select);
         self.unnest_places(select);
+        self.find_versions(select);
         let windows = window_calls::check(self.catalog, self.source, select, self.input);
         self.errors.extend(windows.errors);
         self.endless.extend(windows.endless);
@@ -303,6 +308,7 @@ impl Visitor for Checker<'_, '_, '_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Infallible> {
+        self.version(factor);
         if let Some(table) = WindowTable::of(factor) {
             if let TableFactor::Table { name, .. } = factor {
                 self.refused.insert(address(name));

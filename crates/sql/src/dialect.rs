@@ -97,6 +97,11 @@ impl Dialect for StreamingDialect {
         true
     }
 
+    /// For `FOR SYSTEM_TIME AS OF`. What else the parser then takes for a version, [`crate::prepass`] tells it is a name.
+    fn supports_table_versioning(&self) -> bool {
+        true
+    }
+
     fn allow_extract_custom(&self) -> bool {
         true
     }

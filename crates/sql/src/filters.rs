@@ -15,6 +15,8 @@ use datafusion::{
 };
 use postrider_plan::{EpochClock, RowTime};
 
+use crate::table_joins;
+
 /// `PushDownFilter` that keeps the times.
 #[derive(Debug, Default)]
 pub(crate) struct PushFilters(PushDownFilter);
@@ -41,6 +43,9 @@ impl OptimizerRule for PushFilters {
             }
             LogicalPlan::Join(join) if join.filter.as_ref().is_some_and(reads_moment) => {
                 Ok(Transformed::no(LogicalPlan::Join(join)))
+            }
+            LogicalPlan::Filter(filter) if table_joins::of(&filter.input).is_some() => {
+                table_joins::filters::move_below(filter)
             }
             plan => self.0.rewrite(plan, config),
         }

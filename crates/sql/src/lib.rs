@@ -16,7 +16,7 @@
 //!
 //! Flow: `guard` (tokens) -> `prepass` (statements, WATERMARK) -> `parse` -> `macros` -> `ddl` | `checks` ->
 //! DataFusion's planner and analyzer over `catalog` -> `insert` (sink columns) -> `optimize`
-//! (lowering of windows, `joins`, `over` and the `changelog` of aggregates, rules) -> `lower::check`.
+//! (lowering of windows, `table_joins`, `joins`, `over` and the `changelog` of aggregates, rules) -> `lower::check`.
 
 mod blame;
 mod catalog;
@@ -52,6 +52,7 @@ mod projections;
 mod query;
 mod row_time;
 mod select;
+mod table_joins;
 mod text;
 mod time_calls;
 mod types;

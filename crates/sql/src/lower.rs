@@ -16,6 +16,7 @@ use crate::{
     errors::type_name,
     functions::is_window,
     limits::ASSUMED_LENGTH,
+    table_joins,
     text::SourceText,
     time_calls, unnest, walk, window_groups,
     window_origin::is_window_column,
@@ -123,6 +124,21 @@ pub(crate) fn tables(plan: &LogicalPlan) -> Vec<Arc<Table>> {
     tables
 }
 
+/// The tables whose event times are those of a plan's rows: not those that are only looked up.
+pub(crate) fn clocks(plan: &LogicalPlan) -> Vec<Arc<Table>> {
+    let inputs = table_joins::of(plan).map_or_else(|| plan.inputs(), |join| vec![&join.left]);
+    if inputs.is_empty() {
+        return tables(plan);
+    }
+    let mut found: Vec<Arc<Table>> = Vec::new();
+    for table in inputs.into_iter().flat_map(clocks) {
+        if !found.iter().any(|known| known.name == table.name) {
+            found.push(table);
+        }
+    }
+    found
+}
+
 const WINDOW_COLUMN: &str =
     "GROUP BY window_start, window_end; filter windows with HAVING, or around a subquery";
 
@@ -162,7 +178,7 @@ pub(crate) fn check(
             }
             LogicalPlan::Extension(extension) => {
                 if let Some(node) = extension.node.as_any().downcast_ref::<WindowAggregate>() {
-                    let tables = tables(&node.input);
+                    let tables = clocks(&node.input);
                     let place = |table: &Table| match input {
                         Input::Stream => table.range.clone(),
                         // Its declaration is in another text.

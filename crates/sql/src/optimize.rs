@@ -21,7 +21,7 @@ use postrider_plan::{EpochClock, RowTime};
 
 use crate::{
     catalog::Catalog, changelog, checks::Input, filters::PushFilters, joins, lower, over,
-    projections::MergeProjections, text::SourceText, time_calls, window_rows,
+    projections::MergeProjections, table_joins, text::SourceText, time_calls, window_rows,
 };
 
 /// Resolves types.
@@ -47,7 +47,14 @@ pub(crate) fn finish(
     let pruned = run(vec![Arc::new(MergeProjections::default())], in_windows)?;
     let lowered = lower::windows(pruned, input)?;
     if input == Input::Bounded {
+        if let Some(error) = table_joins::refuse_bounded(&lowered, within) {
+            return Ok(Err(vec![error]));
+        }
         return run(bounded_rules(), lowered).map(Ok);
+    }
+    let (lowered, errors) = table_joins::lower(lowered, source, within)?;
+    if !errors.is_empty() {
+        return Ok(Err(errors));
     }
     let joined = if joins::has_joins(&lowered) {
         if let Some(error) = time_calls::check_joins(&lowered, source, within) {

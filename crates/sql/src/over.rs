@@ -69,7 +69,7 @@ fn refuse(window: &Window, source: &SourceText<'_>, within: &Range<usize>) -> Ve
     if is_updating(&window.input) {
         return vec![changelog::not_final("OVER", &window.input, source, within)];
     }
-    let tables = lower::tables(&window.input);
+    let tables = lower::clocks(&window.input);
     if let Some(table) = tables.iter().find(|table| table.watermark.is_none()) {
         return vec![lower::no_event_time(table, table.range.clone(), "have no order in time")];
     }

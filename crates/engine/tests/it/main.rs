@@ -13,6 +13,7 @@ mod lifecycle;
 mod nexmark;
 mod over;
 mod state;
+mod table_joins;
 mod unnest;
 mod upgrades;
 mod windows;
