@@ -41,6 +41,11 @@ impl Table {
         Arc::new(Schema::new(physical.map(Column::decoded_field).collect::<Vec<_>>()))
     }
 
+    /// Whether its records are changes of rows: read, it is a changelog.
+    pub fn holds_changes(&self) -> bool {
+        self.common.format == Format::DebeziumJson
+    }
+
     /// Whether its rows become email.
     pub fn is_email(&self) -> bool {
         self.connector == "email"
