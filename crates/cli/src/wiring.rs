@@ -11,7 +11,8 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use datafusion::{common::tree_node::TreeNode, logical_expr::LogicalPlan};
 use postrider_connect::{
-    DeadLetterSink, JsonDecoder, JsonOptions, SinkSpec, SourceSpec, UnstructuredDecoder,
+    DeadLetterSink, DebeziumDecoder, JsonDecoder, JsonOptions, SinkSpec, SourceSpec,
+    UnstructuredDecoder,
 };
 use postrider_core::{
     Clock, DataSink, Decoder, Diagnostic, Diagnostics, Format, JsonForm, PipelineName, Reject,
@@ -203,6 +204,9 @@ impl Connectors for Wiring {
 
 /// What decodes the JSON of events.
 fn open_json(table: &Table, schema: SchemaRef) -> Result<Arc<dyn Decoder>, Vec<Diagnostic>> {
+    if table.common.format == Format::DebeziumJson {
+        return Ok(Arc::new(DebeziumDecoder::new(&schema)?));
+    }
     if table.common.json.unstructured {
         return Ok(Arc::new(UnstructuredDecoder::new(schema)?));
     }

@@ -1,6 +1,7 @@
 //! Formats: bytes to rows and back.
 
 pub(crate) mod csv;
+pub(crate) mod debezium;
 pub(crate) mod files;
 pub(crate) mod json;
 pub(crate) mod metadata;

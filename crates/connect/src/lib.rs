@@ -36,6 +36,7 @@ mod conformance;
 
 pub use dead_letter::DeadLetterSink;
 pub use format::{
+    debezium::DebeziumDecoder,
     json::{JsonDecoder, JsonOptions},
     metadata::{check_metadata, with_metadata},
     unstructured::UnstructuredDecoder,

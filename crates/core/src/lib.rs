@@ -18,6 +18,7 @@
 //! [`Clock`]). Does not own: any behaviour. It knows neither tokio nor DataFusion, so everything
 //! may depend on it.
 
+pub mod changes;
 mod clock;
 mod diagnostic;
 mod format;

@@ -158,7 +158,8 @@ pub struct Decoded {
 /// Contract: pure and `Sync`; decodes any chunk of its source in any order and on any thread.
 /// A bad record is a [`Reject`], never an error and never a panic.
 pub trait Decoder: Send + Sync + fmt::Debug {
-    /// The columns of [`Decoded::rows`].
+    /// The columns of [`Decoded::rows`]. Of a format of changes the last is the kind of each row ([`changes`](crate::changes)), and the two
+    /// rows of an update follow each other.
     fn schema(&self) -> SchemaRef;
     /// Decodes one chunk.
     ///

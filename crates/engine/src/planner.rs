@@ -207,7 +207,10 @@ impl Planner {
             return Err(Diagnostic::error("PR0420", "a scan was not collected").into());
         };
         let columns = source.positions(scan)?;
-        let schema = Arc::new(scan.projected_schema.as_arrow().clone());
+        let mut schema = Arc::new(scan.projected_schema.as_arrow().clone());
+        if table.holds_changes() {
+            schema = with_kinds(&schema);
+        }
         let chain = Chain(vec![ChainStep::Pick(columns.into(), schema)]);
         Ok(vec![Branch { origin: Origin::Source(index), chain }])
     }

@@ -41,6 +41,9 @@ pub(crate) const UNUSED_TABLE: &str = "PR0209";
 /// A wrong `METADATA FROM` column.
 pub(crate) const BAD_METADATA: &str = "PR0212";
 
+/// A table of changes that can't be read like this.
+pub(crate) const BAD_CHANGES: &str = "PR0213";
+
 /// An option given twice, or whose value is no literal.
 pub(crate) const BAD_OPTION: &str = "PR0302";
 /// A setting that does not exist, or whose value makes no sense.

@@ -201,6 +201,9 @@ pub(crate) fn check(
                     );
                 }
             }
+            LogicalPlan::TableScan(_) if input == Input::Bounded => {
+                errors.extend(holds_changes(node, source, within));
+            }
             LogicalPlan::Projection(_)
             | LogicalPlan::Filter(_)
             | LogicalPlan::SubqueryAlias(_)
@@ -219,6 +222,23 @@ pub(crate) fn check(
     });
     errors.dedup();
     errors
+}
+
+/// A query over all rows there are would have to put changes together first.
+fn holds_changes(
+    scan: &LogicalPlan,
+    source: &SourceText<'_>,
+    within: &Range<usize>,
+) -> Option<Diagnostic> {
+    let tables = tables(scan);
+    let table = tables.iter().find(|table| table.holds_changes())?;
+    let message = format!("`{}` holds changes, which a single query can't read yet", table.name);
+    let place = source.find_name(&table.name, within).unwrap_or_else(|| within.clone());
+    Some(
+        Diagnostic::error(codes::BAD_CHANGES, message)
+            .at(place)
+            .hint("read it in a pipeline, and run that: postrider run"),
+    )
 }
 
 fn words(node: &LogicalPlan) -> String {

@@ -1,6 +1,6 @@
 //! Files of other formats, from a table to rows.
 
-use std::{fs, process::Command};
+use std::{collections::BTreeMap, fs, process::Command};
 
 use crate::process::{json_lines, postrider, run, run_pipeline, write};
 
@@ -156,6 +156,54 @@ fn what_is_written_as_csv_and_lines_is_read_back() {
         {\"id\":2,\"at\":\"2026-11-24T10:00:00.500Z\"}\n\
         {\"id\":3,\"at\":\"2026-11-24T10:00:01Z\",\"total\":-0.50}\n";
     assert_eq!(run(command).ok(), rows);
+}
+
+/// What is left of a file of changes, by its key.
+fn left(changes: &str) -> BTreeMap<String, String> {
+    let mut rows = BTreeMap::new();
+    for change in json_lines(changes) {
+        if let Some(before) = change.get("before") {
+            assert_eq!(rows.remove(&before["customer"].to_string()), Some(before.to_string()));
+        }
+        if let Some(after) = change.get("after") {
+            assert_eq!(rows.insert(after["customer"].to_string(), after.to_string()), None);
+        }
+    }
+    rows
+}
+
+#[test]
+fn changes_that_are_written_are_the_same_table_when_they_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let orders = (0..500).map(|order| {
+        format!("{{\"customer\": \"c{}\", \"amount\": {}}}\n", order * order % 23, order % 7)
+    });
+    write(dir.path(), "orders.ndjson", &orders.collect::<String>());
+    let first = "CREATE TABLE orders (customer TEXT NOT NULL, amount BIGINT NOT NULL) WITH (connector = 'single_file', path = 'orders.ndjson');
+         CREATE TABLE totals WITH (connector = 'single_file', path = 'totals.ndjson', format = 'debezium_json');
+         INSERT INTO totals SELECT customer, count(*) AS n, sum(amount) AS total FROM orders GROUP BY customer;";
+    let file = write(dir.path(), "first.sql", first);
+    run(run_pipeline(&file, &dir.path().join("first"))).ok();
+    let second = "CREATE TABLE totals (customer TEXT PRIMARY KEY, n BIGINT NOT NULL, total BIGINT) WITH (connector = 'single_file', path = 'totals.ndjson', format = 'debezium_json');
+         CREATE TABLE copy WITH (connector = 'single_file', path = 'copy.ndjson', format = 'debezium_json');
+         INSERT INTO copy SELECT * FROM totals;
+         CREATE TABLE all_of_them WITH (connector = 'single_file', path = 'all.ndjson', format = 'debezium_json');
+         INSERT INTO all_of_them SELECT count(*) AS customers, sum(n) AS orders, sum(total) AS total FROM totals;";
+    let file = write(dir.path(), "second.sql", second);
+    run(run_pipeline(&file, &dir.path().join("second"))).ok();
+    let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+    let (totals, copy) = (read("totals.ndjson"), read("copy.ndjson"));
+    assert_eq!(left(&totals), left(&copy));
+    assert_eq!(totals, copy);
+    let all = json_lines(&read("all.ndjson")).pop().unwrap();
+    let customers = left(&totals).len();
+    assert!(customers > 5);
+    assert_eq!(all["after"]["customers"], customers);
+    assert_eq!((&all["after"]["orders"], &all["after"]["total"]), (&500.into(), &1494.into()));
+    let mut query = postrider(["query", "SELECT * FROM totals", "--file"]);
+    query.arg(&file);
+    let refused = run(query).fails_with(2);
+    assert!(refused.contains("PR0213"), "{refused}");
 }
 
 fn check(sql: &str) -> String {

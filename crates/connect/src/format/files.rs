@@ -13,6 +13,7 @@ use postrider_core::{Chunk, Decoder, Diagnostic, Format, JsonForm, SourceError};
 
 use super::{
     csv,
+    debezium::DebeziumDecoder,
     json::{JsonDecoder, JsonOptions},
     parquet::{self, ParquetFile},
     raw_string,
@@ -62,7 +63,7 @@ impl FileFormat {
             Format::Csv => Arc::new(csv::CsvDecoder::open(schema, parts)?),
             Format::RawString => Arc::new(raw_string::RawStringDecoder::new(schema)),
             Format::Parquet => Arc::new(parquet::RowsDecoder::open(schema, parts)?),
-            Format::DebeziumJson => return Err(vec![not_read()]),
+            Format::DebeziumJson => Arc::new(DebeziumDecoder::new(&schema)?),
         };
         Ok((files, decoder))
     }
@@ -91,11 +92,6 @@ pub(crate) fn check(
         Format::Csv => csv::check(schema),
         Format::RawString => raw_string::check(schema),
         Format::Parquet => parquet::check(schema),
-        Format::DebeziumJson => Err(vec![not_read()]),
+        Format::DebeziumJson => DebeziumDecoder::new(schema).map(drop),
     }
-}
-
-fn not_read() -> Diagnostic {
-    Diagnostic::error("PR0304", "changes can't be read yet: debezium_json is for sinks")
-        .hint("read plain rows: format = 'json'")
 }

@@ -251,14 +251,14 @@ impl MetadataDecoder {
 }
 
 /// Where the record of a row is.
-struct Place {
-    offset: u64,
+pub(super) struct Place {
+    pub(super) offset: u64,
     /// Its number among the pushed events of the chunk.
-    record: Option<usize>,
+    pub(super) record: Option<usize>,
 }
 
 /// The record of each row: every record of the chunk that was not rejected, in order.
-fn places(chunk: &Chunk, format: Format, rejects: &[Reject]) -> Vec<Place> {
+pub(super) fn places(chunk: &Chunk, format: Format, rejects: &[Reject]) -> Vec<Place> {
     let mut rejected = rejects.iter().map(|reject| reject.position.offset).peekable();
     let mut is_row = |offset: u64| rejected.next_if_eq(&offset).is_none();
     let at = |offset: u64| Place { offset, record: None };
