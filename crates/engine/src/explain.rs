@@ -89,9 +89,11 @@ const fn changes(updating: bool) -> &'static str {
 
 /// What else a pair of a join must meet.
 fn condition(operator: &OperatorSpec, words: &Words) -> Option<String> {
-    let OperatorSpec::IntervalJoin(join) = operator else { return None };
-    let filter = join.filter.as_ref()?;
-    let left = join.columns[0].len();
+    let (filter, left) = match operator {
+        OperatorSpec::IntervalJoin(join) => (join.filter.as_ref()?, join.columns[0].len()),
+        OperatorSpec::UpdatingJoin(join) => (join.filter.as_ref()?, join.columns[0].len()),
+        _ => return None,
+    };
     let sided = Arc::clone(filter).transform(|part| {
         let Some(column) = part.downcast_ref::<Column>() else { return Ok(Transformed::no(part)) };
         let side = if column.index() < left { "left" } else { "right" };

@@ -11,17 +11,20 @@ mod distinct;
 mod distinct_count;
 mod interval_join;
 mod keys;
+mod net_rows;
 mod over;
 #[cfg(test)]
 mod pauses;
 mod rank;
 mod rows;
 mod session;
+mod sided;
 mod slicing;
 mod state;
 #[cfg(test)]
 mod testing;
 mod updating;
+mod updating_join;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
@@ -45,6 +48,8 @@ use state::merged_from;
 pub(crate) use state::{RestoredPart, StatePart, StateSnapshot, reroute};
 use updating::Updating;
 pub(crate) use updating::{BagSpec, UpdatingSpec};
+use updating_join::UpdatingJoin;
+pub(crate) use updating_join::UpdatingJoinSpec;
 
 /// The contract of a stateful operator.
 ///
@@ -129,6 +134,8 @@ pub(crate) enum OperatorSpec {
     Over(OverSpec),
     /// An aggregate without a window.
     Updating(Box<UpdatingSpec>),
+    /// A join of two inputs without a bound of time.
+    UpdatingJoin(Box<UpdatingJoinSpec>),
 }
 
 impl OperatorSpec {
@@ -141,6 +148,7 @@ impl OperatorSpec {
             Self::IntervalJoin(spec) => Ok(spec.state_schema()),
             Self::Over(spec) => spec.state_schema(),
             Self::Updating(spec) => spec.state_schema(),
+            Self::UpdatingJoin(spec) => Ok(spec.state_schema()),
         }
     }
 
@@ -154,6 +162,7 @@ impl OperatorSpec {
             Self::IntervalJoin(spec) => spec.keys,
             Self::Over(spec) => spec.keys,
             Self::Updating(spec) => spec.keys(),
+            Self::UpdatingJoin(spec) => spec.keys,
         }
     }
 
@@ -164,7 +173,7 @@ impl OperatorSpec {
             Self::Rank(spec) => Some(spec.reach_ns),
             Self::IntervalJoin(spec) => Some(spec.reach(0).max(spec.reach(1)).max(0)),
             Self::Over(spec) => spec.reach(),
-            Self::Updating(_) => None,
+            Self::Updating(_) | Self::UpdatingJoin(_) => None,
         }
     }
 
@@ -182,6 +191,7 @@ impl OperatorSpec {
             Self::IntervalJoin(spec) => Ok(Box::new(IntervalJoin::new(spec.clone()))),
             Self::Over(spec) => Ok(Box::new(Over::new(spec.clone())?)),
             Self::Updating(spec) => Ok(Box::new(Updating::new(spec.as_ref().clone())?)),
+            Self::UpdatingJoin(spec) => Ok(Box::new(UpdatingJoin::new(spec.as_ref().clone())?)),
         }
     }
 }

@@ -10,6 +10,7 @@
 //! | [`WindowRank`] | the ranks of a window's results within it |
 //! | [`IntervalJoin`] | a join of two streams whose event times are within [`TimeBounds`] |
 //! | [`UpdatingAggregate`] | an aggregate without a window, whose rows change |
+//! | [`UpdatingJoin`] | a join without a bound of time, whose rows may change |
 //! | [`Over`] | window functions over the rows of a stream, `OVER (PARTITION BY .. ORDER BY ts ..)`, and what [`Memory`] they need |
 //! | [`RowTime`] | `row_time()`, in whose place the engine puts the time of a row |
 //! | [`StreamTable`] | a [`Table`] as DataFusion's planner sees it |
@@ -28,6 +29,7 @@ mod program;
 mod row_time;
 mod table;
 mod updating_aggregate;
+mod updating_join;
 mod window;
 mod window_aggregate;
 mod window_rank;
@@ -43,6 +45,7 @@ pub use table::{
     AtEnd, BadData, Column, CommonOptions, StreamTable, Table, TableRole, WatermarkDef,
 };
 pub use updating_aggregate::UpdatingAggregate;
+pub use updating_join::UpdatingJoin;
 pub use window::{Period, Window, window_type};
 pub use window_aggregate::WindowAggregate;
 pub use window_rank::{Ranking, WindowRank};

@@ -91,6 +91,9 @@ pub(crate) const BAD_FUNCTION: &str = "PR0431";
 /// A call that does not fit the CREATE FUNCTION.
 pub(crate) const BAD_CALL: &str = "PR0432";
 
+/// A join that remembers each row for a day because nobody said how long.
+pub(crate) const JOIN_OF_A_DAY: &str = "PR0440";
+
 /// Email to recipients that anybody can name.
 pub(crate) const OPEN_RECIPIENTS: &str = "PR0550";
 /// An email sink's column that no template could name.

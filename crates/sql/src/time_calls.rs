@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use datafusion::logical_expr::LogicalPlan;
 use postrider_core::Diagnostic;
-use postrider_plan::{IntervalJoin, Over, RowTime, StreamTable, WindowAggregate};
+use postrider_plan::{IntervalJoin, Over, RowTime, StreamTable, UpdatingJoin, WindowAggregate};
 
 use crate::{checks::Input, codes, text::SourceText, walk};
 
@@ -110,7 +110,9 @@ fn is_window(plan: &LogicalPlan) -> bool {
 }
 
 fn is_join(plan: &LogicalPlan) -> bool {
-    matches!(plan, LogicalPlan::Join(_)) || is_node::<IntervalJoin>(plan)
+    matches!(plan, LogicalPlan::Join(_))
+        || is_node::<IntervalJoin>(plan)
+        || is_node::<UpdatingJoin>(plan)
 }
 
 fn is_node<N: 'static>(plan: &LogicalPlan) -> bool {

@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Schema};
 use datafusion::{
     common::{DFSchema, JoinType},
     logical_expr::{Expr, LogicalPlan, builder::build_join_schema},
+    physical_expr::PhysicalExpr,
 };
 use postrider_core::{Diagnostic, Diagnostics, format_duration, type_name};
 use postrider_plan::IntervalJoin;
@@ -79,11 +80,14 @@ fn side(keys: &[Expr], schema: &DFSchema) -> Result<Side, Diagnostics> {
     Ok(Side { step, schema, columns: own.into() })
 }
 
-fn spec(node: &IntervalJoin, left: &Side, right: &Side) -> Result<IntervalJoinSpec, Diagnostics> {
-    for key in 0..node.on.len() {
-        let (one, other) =
-            (left.schema.field(key).data_type(), right.schema.field(key).data_type());
-        let (left, right) = &node.on[key];
+/// Refuses keys that can't be compared as they are.
+pub(super) fn same_types(
+    on: &[(Expr, Expr)],
+    left_schema: &Schema,
+    right_schema: &Schema,
+) -> Result<(), Diagnostics> {
+    for (key, (left, right)) in on.iter().enumerate() {
+        let (one, other) = (left_schema.field(key).data_type(), right_schema.field(key).data_type());
         if one != other || one.is_nested() || matches!(one, DataType::Null) {
             let (is, others) = (type_name(one), type_name(other));
             let message =
@@ -96,9 +100,24 @@ fn spec(node: &IntervalJoin, left: &Side, right: &Side) -> Result<IntervalJoinSp
             return Err(Diagnostic::error("PR0420", message).hint(hint).into());
         }
     }
-    let pairs = build_join_schema(node.left.schema(), node.right.schema(), &JoinType::Full);
+    Ok(())
+}
+
+/// The columns of pairs, and what else they must meet.
+pub(super) fn pairs(
+    left: &LogicalPlan,
+    right: &LogicalPlan,
+    filter: Option<&Expr>,
+) -> Result<(Arc<Schema>, Option<Arc<dyn PhysicalExpr>>), Diagnostics> {
+    let pairs = build_join_schema(left.schema(), right.schema(), &JoinType::Full);
     let pairs = pairs.map_err(|error| plan_error(&error))?;
-    let filter = node.filter.as_ref().map(|filter| physical(filter, &pairs)).transpose()?;
+    let filter = filter.map(|filter| physical(filter, &pairs)).transpose()?;
+    Ok((Arc::new(pairs.as_arrow().clone()), filter))
+}
+
+fn spec(node: &IntervalJoin, left: &Side, right: &Side) -> Result<IntervalJoinSpec, Diagnostics> {
+    same_types(&node.on, &left.schema, &right.schema)?;
+    let (pair_schema, filter) = pairs(&node.left, &node.right, node.filter.as_ref())?;
     Ok(IntervalJoinSpec {
         kind: node.kind,
         keys: node.on.len(),
@@ -106,9 +125,18 @@ fn spec(node: &IntervalJoin, left: &Side, right: &Side) -> Result<IntervalJoinSp
         columns: [Arc::clone(&left.columns), Arc::clone(&right.columns)],
         bounds: node.bounds,
         filter,
-        pair_schema: Arc::new(pairs.as_arrow().clone()),
+        pair_schema,
         output_schema: Arc::new(node.schema.as_arrow().clone()),
     })
+}
+
+/// The keys of a join as a person would write them.
+pub(super) fn key_words(on: &[(Expr, Expr)]) -> Vec<String> {
+    let words = on.iter().map(|(left, right)| {
+        let (left, right) = (of_expression(left), of_expression(right));
+        if left == right { left } else { format!("{left} = {right}") }
+    });
+    words.collect()
 }
 
 fn words(node: &IntervalJoin) -> StageWords {
@@ -120,10 +148,6 @@ fn words(node: &IntervalJoin) -> StageWords {
         JoinType::Full => "full join: right rows",
         _ => "join: right rows",
     };
-    let keys = node.on.iter().map(|(left, right)| {
-        let (left, right) = (of_expression(left), of_expression(right));
-        if left == right { left } else { format!("{left} = {right}") }
-    });
     let (after, before) = (node.bounds.to_ns, node.bounds.from_ns.saturating_neg());
     let kept = |ns: i64| match ns {
         ns if ns <= 0 => "until the watermark passes them".to_owned(),
@@ -142,7 +166,7 @@ fn words(node: &IntervalJoin) -> StageWords {
     };
     StageWords {
         what: format!("{what} {}", node.bounds),
-        keys: keys.collect(),
+        keys: key_words(&node.on),
         aggregates: Vec::new(),
         results: node.schema.fields().iter().map(|field| field.name().clone()).collect(),
         state: format!("left rows {}, right rows {}", kept(after), kept(before)),

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod changes;
+mod changing_joins;
 mod checkpoints;
 mod explain;
 mod golden;
