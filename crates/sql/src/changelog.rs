@@ -164,7 +164,10 @@ pub(crate) fn check_sink(
 /// What rows change by.
 enum Cause {
     /// An aggregate: its first function, if it has one, and its groups.
-    Aggregate { function: Option<AggregateFunction>, keys: Vec<String> },
+    Aggregate {
+        function: Option<AggregateFunction>,
+        keys: Vec<String>,
+    },
     Join(UpdatingJoin),
 }
 
@@ -283,7 +286,8 @@ fn join_memory(join: &UpdatingJoin, said: &[Option<i64>]) -> Option<Diagnostic> 
     if join.ttl_ns != Some(DEFAULT_TTL_NS) || said.contains(&join.ttl_ns) {
         return None;
     }
-    let message = "this join remembers each row for one day: a partner that comes later does not meet it";
+    let message =
+        "this join remembers each row for one day: a partner that comes later does not meet it";
     Some(Diagnostic::warning(codes::JOIN_OF_A_DAY, message).hint(format!(
         "say how long: SET updating_ttl = INTERVAL '30 days'; or how far apart in time its rows may be: {bounded}"
     )))

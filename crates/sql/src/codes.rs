@@ -61,7 +61,7 @@ pub(crate) const VOLATILE: &str = "PR0406";
 pub(crate) const WINDOW_PLACE: &str = "PR0407";
 /// Two windows in one GROUP BY.
 pub(crate) const TWO_WINDOWS: &str = "PR0408";
-/// A join that would wait for ever.
+/// A join in which nothing is equal, or whose rows never meet.
 pub(crate) const UNBOUNDED_JOIN: &str = "PR0415";
 /// Window functions that don't take the rows of a stream in the order of time.
 pub(crate) const ORDER_OF_TIME: &str = "PR0416";

@@ -216,7 +216,8 @@ fn explain(join: &Join, why: &Why, source: &SourceText<'_>, within: &Range<usize
 /// How an unbounded join would say how far apart in time its rows may be.
 pub(crate) fn make_bounded(join: &UpdatingJoin) -> String {
     if has_months(join.filter.as_ref()) {
-        return "a month has no fixed length: write it in days, such as INTERVAL '30 days'".to_owned();
+        return "a month has no fixed length: write it in days, such as INTERVAL '30 days'"
+            .to_owned();
     }
     let (left, right) =
         (row_time::column_name(&join.left, "a"), row_time::column_name(&join.right, "b"));

@@ -184,9 +184,8 @@ impl IntervalJoin {
             .map(|&column| take(batch.rows.column(column), &arrived, None).map_err(Into::into));
         let mut own = own.collect::<Result<Vec<ArrayRef>>>()?;
         let other = self.spec.columns[1 - side].iter();
-        let mut other: Vec<_> = other
-            .map(|&column| Arc::clone(kept.column(self.layout.stored(column))))
-            .collect();
+        let mut other: Vec<_> =
+            other.map(|&column| Arc::clone(kept.column(self.layout.stored(column)))).collect();
         let mut columns = if side == LEFT {
             own.append(&mut other);
             own
@@ -308,9 +307,7 @@ impl IntervalJoin {
     /// The columns that results have of kept rows.
     fn own_columns(&self, side: usize, kept: &RecordBatch) -> Vec<ArrayRef> {
         let columns = self.spec.columns[side].iter();
-        columns
-            .map(|&column| Arc::clone(kept.column(self.layout.stored(column))))
-            .collect()
+        columns.map(|&column| Arc::clone(kept.column(self.layout.stored(column)))).collect()
     }
 
     /// Remembers that kept rows have a partner; the next snapshot will say so.

@@ -233,7 +233,8 @@ mod tests {
 
     #[test]
     fn what_goes_and_comes_of_a_group_pairs_in_order_as_often_as_it_does() {
-        let rows = [(5, 2, 0), (9, -1, 0), (7, -3, 0), (4, 1, 1), (3, -1, BY_ITSELF), (2, 1, BY_ITSELF)];
+        let rows =
+            [(5, 2, 0), (9, -1, 0), (7, -3, 0), (4, 1, 1), (3, -1, BY_ITSELF), (2, 1, BY_ITSELF)];
         let expected: Vec<Vec<(i8, i64)>> = vec![
             vec![(1, 7), (2, 5)],
             vec![(1, 7), (2, 5)],

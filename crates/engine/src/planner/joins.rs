@@ -87,7 +87,8 @@ pub(super) fn same_types(
     right_schema: &Schema,
 ) -> Result<(), Diagnostics> {
     for (key, (left, right)) in on.iter().enumerate() {
-        let (one, other) = (left_schema.field(key).data_type(), right_schema.field(key).data_type());
+        let (one, other) =
+            (left_schema.field(key).data_type(), right_schema.field(key).data_type());
         if one != other || one.is_nested() || matches!(one, DataType::Null) {
             let (is, others) = (type_name(one), type_name(other));
             let message =
@@ -103,12 +104,15 @@ pub(super) fn same_types(
     Ok(())
 }
 
+/// A condition that can be computed.
+type Condition = Arc<dyn PhysicalExpr>;
+
 /// The columns of pairs, and what else they must meet.
 pub(super) fn pairs(
     left: &LogicalPlan,
     right: &LogicalPlan,
     filter: Option<&Expr>,
-) -> Result<(Arc<Schema>, Option<Arc<dyn PhysicalExpr>>), Diagnostics> {
+) -> Result<(Arc<Schema>, Option<Condition>), Diagnostics> {
     let pairs = build_join_schema(left.schema(), right.schema(), &JoinType::Full);
     let pairs = pairs.map_err(|error| plan_error(&error))?;
     let filter = filter.map(|filter| physical(filter, &pairs)).transpose()?;

@@ -125,7 +125,11 @@ fn words(node: &UpdatingJoin, spec: &UpdatingJoinSpec) -> StageWords {
     );
     let ends = matches!(node.kind, JoinType::LeftSemi | JoinType::LeftAnti)
         && spec.takes_back == [false; 2];
-    let rows = if ends { "left rows without a partner and right rows, each" } else { "rows of both sides, each" };
+    let rows = if ends {
+        "left rows without a partner and right rows, each"
+    } else {
+        "rows of both sides, each"
+    };
     let mut results: Vec<_> =
         node.schema.fields().iter().map(|field| field.name().clone()).collect();
     if spec.updating {

@@ -54,7 +54,8 @@ fn side(table: &'static str) -> impl Strategy<Value = String> {
     select(&SIDES[..]).prop_map(move |side| side.replace("{t}", table))
 }
 
-const ON: [&str; 4] = ["a.k = b.k", "a.k = b.k AND a.v = b.v", "a.v = b.v", "a.k = b.k AND a.s = b.s"];
+const ON: [&str; 4] =
+    ["a.k = b.k", "a.k = b.k AND a.v = b.v", "a.v = b.v", "a.k = b.k AND a.s = b.s"];
 const ALSO: [&str; 4] = ["", "", "AND a.v + b.v > 1", "AND (a.s <> b.s OR a.v IS NULL)"];
 
 fn condition() -> impl Strategy<Value = String> {
@@ -85,7 +86,9 @@ fn queries() -> impl Strategy<Value = String> {
         format!("SELECT a.k, a.v, b.s FROM ({rows}) a LEFT JOIN ({rows}) b ON {on}")
     });
     let counted = (joins(), select(&["ak", "bk", "y"][..])).prop_map(|(join, key)| {
-        format!("SELECT {key}, count(*) AS n, sum(av) AS a, max(bv) AS b FROM ({join}) GROUP BY {key}")
+        format!(
+            "SELECT {key}, count(*) AS n, sum(av) AS a, max(bv) AS b FROM ({join}) GROUP BY {key}"
+        )
     });
     let chained = (joins(), side("r"), select(&["INNER", "LEFT", "FULL"][..])).prop_map(
         |(join, right, kind)| {
@@ -121,10 +124,7 @@ fn cases() -> impl Strategy<Value = Case> {
 
 impl Case {
     fn tables(&self) -> BTreeMap<String, RecordBatch> {
-        BTreeMap::from([
-            ("l".to_owned(), table(&self.left)),
-            ("r".to_owned(), table(&self.right)),
-        ])
+        BTreeMap::from([("l".to_owned(), table(&self.left)), ("r".to_owned(), table(&self.right))])
     }
 }
 

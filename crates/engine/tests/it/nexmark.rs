@@ -139,7 +139,11 @@ fn results_on_three_shards_are_what_batch_says() {
 fn what_is_not_there_is_refused_and_nothing_else() {
     for query in &QUERIES {
         let planned = postrider_sql::plan_program(&program(query), PipelineName("test".to_owned()));
-        let codes = planned.err().map(|errors| errors.0.iter().map(|error| error.code).collect());
+        let codes = planned.err().map(|errors| {
+            let mut codes: Vec<_> = errors.0.iter().map(|error| error.code).collect();
+            codes.dedup();
+            codes
+        });
         let expected = refusal(query).map(|code| vec![code]);
         // One that is taken by now loses its line above, and `compare` has it from then on.
         assert_eq!(codes, expected, "{}", query.name);

@@ -89,7 +89,8 @@ impl Index {
         let is_it = |id: &RowId| {
             self.get(*id).is_some_and(|entry| entry.side == side && entry.hash == hash)
         };
-        let mut next = self.heads.find(of_side(side, hash), is_it).copied().unwrap_or(RowId::NOBODY);
+        let mut next =
+            self.heads.find(of_side(side, hash), is_it).copied().unwrap_or(RowId::NOBODY);
         std::iter::from_fn(move || {
             let id = next;
             next = self.slots.get(id.index())?.next;
@@ -98,11 +99,7 @@ impl Index {
     }
 
     /// The kept rows of a side that may be the one with this hash.
-    pub(super) fn with_row_hash(
-        &self,
-        side: usize,
-        hash: u64,
-    ) -> impl Iterator<Item = RowId> + '_ {
+    pub(super) fn with_row_hash(&self, side: usize, hash: u64) -> impl Iterator<Item = RowId> + '_ {
         let is_it = move |id: &RowId| {
             let entry = self.get(*id);
             entry.is_some_and(|entry| entry.side == side && entry.row_hash == Some(hash))

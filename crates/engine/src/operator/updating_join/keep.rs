@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{
-        ArrayRef, AsArray, Int64Array, RecordBatch, TimestampNanosecondArray, UInt32Array,
-    },
+    array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampNanosecondArray, UInt32Array},
     buffer::BooleanBuffer,
     compute::take_record_batch,
     datatypes::{Int64Type, TimestampNanosecondType},
@@ -49,9 +47,9 @@ impl UpdatingJoin {
                 rows.push(row as u32);
                 changed.times.push(came.times[row]);
                 changed.hashes.push(hash);
-                changed.row_hashes.push(came.encoded.as_ref().map(|(keys, firsts)| {
-                    keys.key(firsts[row] as usize).hash
-                }));
+                changed.row_hashes.push(
+                    came.encoded.as_ref().map(|(keys, firsts)| keys.key(firsts[row] as usize).hash),
+                );
                 changed.before.push(before);
                 changed.after.push(after);
                 changed.ids.push(id);

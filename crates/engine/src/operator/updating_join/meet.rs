@@ -117,8 +117,7 @@ impl UpdatingJoin {
         for row in (0..pairs.len()).filter(is_met) {
             let (one, other) = (pairs.left[row], pairs.right[row]);
             let (left_before, left_after, left_time) = one.counts(self, &epoch.changed[LEFT]);
-            let (right_before, right_after, right_time) =
-                other.counts(self, &epoch.changed[RIGHT]);
+            let (right_before, right_after, right_time) = other.counts(self, &epoch.changed[RIGHT]);
             let time = left_time.max(right_time);
             if self.spec.lone(LEFT) != Lone::Nothing {
                 one.found(epoch, LEFT, gained(left_before, right_before, right_after), time);
@@ -136,8 +135,7 @@ impl UpdatingJoin {
         if !net.counts.is_empty() {
             let all = net.counts.len() == pairs.len();
             let of_met = |column: ArrayRef| if all { Ok(column) } else { filter(&column, &mask) };
-            net.columns =
-                columns.into_iter().map(of_met).collect::<std::result::Result<_, _>>()?;
+            net.columns = columns.into_iter().map(of_met).collect::<std::result::Result<_, _>>()?;
         }
         Ok(net)
     }
@@ -272,8 +270,7 @@ impl UpdatingJoin {
             return own;
         }
         let (width, pairs) = (own.len(), self.spec.pair_schema.fields());
-        let others =
-            if side == LEFT { &pairs[width..] } else { &pairs[..pairs.len() - width] };
+        let others = if side == LEFT { &pairs[width..] } else { &pairs[..pairs.len() - width] };
         let nulls = others.iter().map(|field| new_null_array(field.data_type(), count));
         if side == LEFT {
             own.into_iter().chain(nulls).collect()
