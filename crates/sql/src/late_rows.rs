@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The name of the function.
-const NAME: &str = "late_rows";
+pub(crate) const NAME: &str = "late_rows";
 
 /// A call of it in FROM.
 pub(crate) struct LateTable<'q> {
