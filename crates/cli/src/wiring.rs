@@ -102,6 +102,7 @@ fn check_table(program: &Program, table: &Table) -> Vec<Diagnostic> {
             vec![postrider_connect::unknown_connector(name, Some(connector_range(program, table)))]
         }
         (COLLECTOR, _) if filled.is_some() => vec![not_written(table)],
+        (COLLECTOR, _) if table.temporary => vec![no_end(table)],
         (COLLECTOR | "email", _) if table.common.format != Format::Json => {
             vec![postrider_connect::no_such_format(
                 "read",
@@ -149,6 +150,16 @@ fn not_written(table: &Table) -> Diagnostic {
     ))
 }
 
+/// A table is looked up once it was read to its end, and this one has none.
+fn no_end(table: &Table) -> Diagnostic {
+    let (name, connector) = (&table.name, &table.connector);
+    let message =
+        format!("`{name}` is TEMPORARY, so it is read to its end, but `{connector}` here has none");
+    Diagnostic::error("PR0436", message).at(table.range.clone()).hint(
+        "read a file; or remove TEMPORARY, declare WATERMARK FOR, and look up a version: FOR SYSTEM_TIME AS OF o.ts",
+    )
+}
+
 /// The columns of a sink: its own, or those of the query that fills it.
 fn sink_schema(filled: Option<&Query>, table: &Table) -> SchemaRef {
     match filled {
@@ -159,7 +170,11 @@ fn sink_schema(filled: Option<&Query>, table: &Table) -> SchemaRef {
 
 impl Connectors for Wiring {
     fn source(&self, table: &Table, schema: SchemaRef) -> Result<SourceParts, Diagnostics> {
-        self.open(table, schema).map(|(parts, _)| parts)
+        let (parts, bounded) = self.open(table, schema)?;
+        if table.temporary && !bounded {
+            return Err(no_end(table).into());
+        }
+        Ok(parts)
     }
 
     fn sink(&self, table: &Table, schema: SchemaRef) -> Result<Box<dyn DataSink>, Diagnostics> {

@@ -25,6 +25,8 @@ pub struct Table {
     pub watermark: Option<WatermarkDef>,
     /// The names of its primary key columns, in key order.
     pub primary_key: Vec<String>,
+    /// Whether it was declared TEMPORARY: it is there to be looked up only.
+    pub temporary: bool,
     /// The table's name in the text.
     pub range: Range<usize>,
 }
@@ -44,6 +46,15 @@ impl Table {
     /// Whether its records are changes of rows: read, it is a changelog.
     pub fn holds_changes(&self) -> bool {
         self.common.format == Format::DebeziumJson
+    }
+
+    /// Whether it can be looked up as it is once it was read to its end: its rows have a key and no time, and they end. Of other
+    /// connectors than files, TEMPORARY says so.
+    pub fn is_lookup(&self) -> bool {
+        let ends =
+            self.temporary || matches!(self.connector.as_str(), "single_file" | "filesystem");
+        let is_keyed = !self.primary_key.is_empty() && self.watermark.is_none();
+        ends && is_keyed && !self.holds_changes()
     }
 
     /// Whether its rows become email.
@@ -107,12 +118,19 @@ pub struct CommonOptions {
     pub max_future_skew: Option<i64>,
     /// What the end of bounded input does to an action sink.
     pub at_end: AtEnd,
+    /// How many bytes of it may be kept on each shard where it is looked up.
+    pub max_lookup_bytes: u64,
     /// What `type = '..'` says the table is for.
     pub role: Option<TableRole>,
     /// How its records are written.
     pub format: Format,
     /// And how, if they are JSON.
     pub json: JsonForm,
+}
+
+impl CommonOptions {
+    /// How much of a table that is looked up each shard keeps unless it says otherwise: about a million short rows.
+    pub const MAX_LOOKUP_BYTES: u64 = 256 << 20;
 }
 
 impl Default for CommonOptions {
@@ -122,6 +140,7 @@ impl Default for CommonOptions {
             idle_timeout: None,
             idle_advance: true,
             max_future_skew: None,
+            max_lookup_bytes: Self::MAX_LOOKUP_BYTES,
             at_end: AtEnd::Observed,
             role: None,
             format: Format::Json,

@@ -16,7 +16,8 @@ use datafusion::{
 };
 use postrider_core::{Diagnostic, Format};
 use postrider_plan::{
-    IntervalJoin, Over, RowTime, Table, UpdatingAggregate, WindowAggregate, WindowRank, is_updating,
+    EpochClock, IntervalJoin, Over, RowTime, Table, TableJoin, UpdatingAggregate, WindowAggregate,
+    WindowRank, is_updating,
 };
 
 use crate::{codes, lower, text::SourceText, walk};
@@ -87,6 +88,10 @@ fn refuse(
     if node.expressions().iter().any(RowTime::is_in) {
         return Some(not_final("row_time()", input, source, within));
     }
+    // A row that is taken back later would be another one then.
+    if node.expressions().iter().any(EpochClock::is_in) {
+        return Some(not_final("now()", input, source, within));
+    }
     let LogicalPlan::Extension(extension) = node else { return None };
     let node = extension.node.as_any();
     let what = if node.is::<WindowAggregate>() || node.is::<WindowRank>() {
@@ -95,6 +100,8 @@ fn refuse(
         "OVER"
     } else if node.is::<IntervalJoin>() {
         "a join within a time"
+    } else if node.is::<TableJoin>() {
+        "a table that is looked up"
     } else {
         return None;
     };

@@ -4,6 +4,7 @@ mod clauses;
 mod extent;
 mod time_zone;
 mod unnest;
+mod versions;
 mod window_tables;
 
 use std::{
@@ -25,6 +26,7 @@ use crate::{
     catalog::{Catalog, fold, only_part},
     codes,
     functions::{Functions, is_window},
+    late_rows::LateTable,
     suggest,
     text::SourceText,
     unnest::{self as unnesting, UnnestTable},
@@ -93,6 +95,8 @@ pub(crate) fn row_expression(
             ("makes rows, not a value", "unnest in the query: SELECT unnest(tags) AS tag FROM ..")
         } else if name == RowTime::NAME {
             ("is not known before the row's columns are", "use the column of WATERMARK FOR")
+        } else if catalog.functions.reads_clock(&name) {
+            ("can't be told of a row when it is read", "call it in the query that reads the table")
         } else {
             continue;
         };
@@ -127,6 +131,8 @@ struct Checker<'c, 's, 'a> {
     /// The queries that those read, by address.
     read: HashSet<usize>,
     endless: Vec<Endless>,
+    /// Versions of tables that can be looked up, by address.
+    versions: HashSet<usize>,
 }
 
 impl<'c, 's, 'a> Checker<'c, 's, 'a> {
@@ -145,6 +151,7 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             window_tables: 0,
             read: HashSet::new(),
             endless: Vec::new(),
+            versions: HashSet::new(),
         }
     }
 
@@ -204,11 +211,7 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
                     format!("`{name}` gives another result on each call, so a replay would trigger other emails"),
                 )
                 .at_option(self.source.balanced(call.span()).or(place))
-                .hint(if name.starts_with("current_") || name == "now" {
-                    "use the time of the row: row_time()"
-                } else {
-                    "use the event's own time or id"
-                }),
+                .hint("use the event's own time or id"),
             );
         }
     }
@@ -297,6 +300,7 @@ impl Visitor for Checker<'_, '_, '_> {
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Infallible> {
         self.select_clauses(select);
         self.unnest_places(select);
+        self.find_versions(select);
         let windows = window_calls::check(self.catalog, self.source, select, self.input);
         self.errors.extend(windows.errors);
         self.endless.extend(windows.endless);
@@ -304,6 +308,7 @@ impl Visitor for Checker<'_, '_, '_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Infallible> {
+        self.version(factor);
         if let Some(table) = WindowTable::of(factor) {
             if let TableFactor::Table { name, .. } = factor {
                 self.refused.insert(address(name));
@@ -318,6 +323,16 @@ impl Visitor for Checker<'_, '_, '_> {
         }
         if let TableFactor::NestedJoin { table_with_joins, .. } = factor {
             self.joined_unnests(table_with_joins);
+        }
+        if let Some(table) = LateTable::of(factor) {
+            if let TableFactor::Table { name, .. } = factor {
+                self.refused.insert(address(name));
+            }
+            match table.check(self.catalog, self.source) {
+                Ok(name) => self.relation(&name),
+                Err(error) => self.errors.push(error),
+            }
+            return ControlFlow::Continue(());
         }
         let name = match factor {
             TableFactor::Table { args: None, name, .. } => {

@@ -68,6 +68,7 @@ pub(crate) fn table(
             common,
             watermark: None,
             primary_key: key,
+            temporary: create.temporary,
             range,
         },
         _ => return Err(errors),
@@ -75,11 +76,33 @@ pub(crate) fn table(
     if let Some(clause) = &clauses.watermark {
         table.watermark = Some(watermark::define(catalog, source, &table, clause)?);
     }
+    check_temporary(&table)?;
+    if table.is_lookup() {
+        table.common.max_lookup_bytes =
+            options::lookup_bytes(&mut table.options).map_err(|error| vec![error])?;
+    }
     if table.common.max_future_skew.is_some() && table.watermark.is_none() {
         let misses = "can't be ahead of the clock, as `max_future_skew` would forbid";
         return Err(vec![lower::no_event_time(&table, table.range.clone(), misses)]);
     }
     Ok(table)
+}
+
+/// What is declared TEMPORARY is looked up by its key, as it is.
+fn check_temporary(table: &Table) -> Result<(), Vec<Diagnostic>> {
+    let name = &table.name;
+    let (message, hint) = match (table.temporary, table.primary_key.is_empty(), &table.watermark) {
+        (true, true, _) => (
+            format!("`{name}` is TEMPORARY, so it is looked up by its PRIMARY KEY, and has none"),
+            "declare it: id TEXT PRIMARY KEY; a table whose rows are a stream is not TEMPORARY",
+        ),
+        (true, false, Some(_)) => (
+            format!("`{name}` is TEMPORARY, so it is looked up as it is, at no time"),
+            "remove WATERMARK FOR; or remove TEMPORARY, and look up a version: FOR SYSTEM_TIME AS OF o.ts",
+        ),
+        _ => return Ok(()),
+    };
+    Err(vec![Diagnostic::error(codes::BAD_TEMPORARY, message).at(table.range.clone()).hint(hint)])
 }
 
 pub(crate) fn no_schemas(range: Range<usize>) -> Diagnostic {
@@ -104,8 +127,8 @@ fn check_clauses(
         let hint = "write CREATE VIEW .. AS SELECT .. for a named query";
         return refuse("AS SELECT", name("AS"), hint);
     }
-    if create.or_replace || create.temporary || create.external || create.if_not_exists {
-        let words = ["REPLACE", "TEMPORARY", "TEMP", "EXTERNAL", "IF"];
+    if create.or_replace || create.external || create.if_not_exists {
+        let words = ["REPLACE", "EXTERNAL", "IF"];
         let found = words.into_iter().find_map(|word| Some((word, name(word)?)));
         let (word, range) = found.unwrap_or(("options", start..start));
         return refuse(word, Some(range), "write CREATE TABLE name (..) WITH (..)");

@@ -18,14 +18,14 @@ use datafusion::{
     },
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{IntervalJoin, RowTime, TimeBounds};
+use postrider_plan::{IntervalJoin, TimeBounds};
 use sqlparser::keywords::Keyword;
 
 use self::bounds::{Apart, Rest};
 use crate::{
-    codes,
+    codes, filters,
     interval::{self, NotALength},
-    lower, row_time,
+    lower, row_time, table_joins,
     text::SourceText,
     time_calls, walk,
 };
@@ -56,9 +56,10 @@ pub(crate) fn lower(
     let mut errors = Vec::new();
     let plan = plan.transform_up(|node| match node {
         // A subquery's WHERE has become the condition.
-        LogicalPlan::Join(join) if reads_row_time(&join) => {
-            errors.push(time_calls::of_a_join(source, within));
-            Ok(Transformed::no(LogicalPlan::Join(join)))
+        LogicalPlan::Join(join) if reads_moment(&join) => {
+            let node = LogicalPlan::Join(join);
+            errors.push(time_calls::of_a_join(&node, source, within));
+            Ok(Transformed::no(node))
         }
         LogicalPlan::Join(join) => match bounded(&join) {
             Ok(node) => {
@@ -75,9 +76,9 @@ pub(crate) fn lower(
     Ok((plan.data, errors))
 }
 
-fn reads_row_time(join: &Join) -> bool {
+fn reads_moment(join: &Join) -> bool {
     let keys = join.on.iter().flat_map(|(left, right)| [left, right]);
-    keys.chain(&join.filter).any(RowTime::is_in)
+    keys.chain(&join.filter).any(filters::reads_moment)
 }
 
 /// Why a join can't run on streams.
@@ -156,8 +157,11 @@ fn check_kind(join: &Join) -> std::result::Result<(), Why> {
 
 fn explain(join: &Join, why: &Why, source: &SourceText<'_>, within: &Range<usize>) -> Diagnostic {
     let place = place(join, source, within);
+    if let Some(error) = table_joins::not_by_subquery(join, &place) {
+        return error;
+    }
     for side in [&join.left, &join.right] {
-        if let Some(table) = lower::tables(side).iter().find(|table| table.watermark.is_none())
+        if let Some(table) = lower::clocks(side).iter().find(|table| table.watermark.is_none())
             && matches!(why, Why::Unbounded { .. })
         {
             return lower::no_event_time(table, table.range.clone(), "can't be joined by time");
@@ -217,7 +221,7 @@ fn has_months(join: &Join) -> bool {
 }
 
 /// The condition of a join, its JOIN or its EXISTS.
-fn place(join: &Join, source: &SourceText<'_>, within: &Range<usize>) -> Range<usize> {
+pub(crate) fn place(join: &Join, source: &SourceText<'_>, within: &Range<usize>) -> Range<usize> {
     let conditions = join.on.iter().flat_map(|(left, right)| [left, right]).chain(&join.filter);
     let mut columns: Vec<&Column> = Vec::new();
     for condition in conditions {

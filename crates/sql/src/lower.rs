@@ -8,7 +8,7 @@ use datafusion::{
     logical_expr::{Aggregate, Expr, ExprSchemable, Extension, LogicalPlan, expr::ScalarFunction},
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{Column, StreamTable, Table, Window, WindowAggregate};
+use postrider_plan::{Column, LateRows, StreamTable, Table, Window, WindowAggregate};
 
 use crate::{
     checks::Input,
@@ -16,6 +16,7 @@ use crate::{
     errors::type_name,
     functions::is_window,
     limits::ASSUMED_LENGTH,
+    table_joins,
     text::SourceText,
     time_calls, unnest, walk, window_groups,
     window_origin::is_window_column,
@@ -87,15 +88,26 @@ fn of_row(window: Window, call: &ScalarFunction, input: &LogicalPlan) -> Result<
     }
 }
 
-/// The first aggregate of a stream that has no window, and so no end.
+/// The first aggregate that takes rows of a window table function and groups by none of its columns, so that it has no end.
 pub(crate) fn endless(plan: LogicalPlan) -> Result<Option<Aggregate>> {
     let mut found = None;
     walk::nodes(&windows(plan, Input::Stream)?, |node| {
-        if let (LogicalPlan::Aggregate(aggregate), None) = (node, &found) {
+        if let (LogicalPlan::Aggregate(aggregate), None) = (node, &found)
+            && gives_windows(&aggregate.input)
+        {
             found = Some(aggregate.clone());
         }
     });
     Ok(found)
+}
+
+/// Whether rows of a window table function come out of a plan that nothing has aggregated yet.
+fn gives_windows(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(step) if step.expr.iter().any(is_window_column) => true,
+        LogicalPlan::Aggregate(_) | LogicalPlan::Extension(_) => false,
+        plan => plan.inputs().into_iter().any(gives_windows),
+    }
 }
 
 /// Every table that a plan reads, subqueries included.
@@ -110,6 +122,21 @@ pub(crate) fn tables(plan: &LogicalPlan) -> Vec<Arc<Table>> {
         }
     });
     tables
+}
+
+/// The tables whose event times are those of a plan's rows: not those that are only looked up.
+pub(crate) fn clocks(plan: &LogicalPlan) -> Vec<Arc<Table>> {
+    let inputs = table_joins::of(plan).map_or_else(|| plan.inputs(), |join| vec![&join.left]);
+    if inputs.is_empty() {
+        return tables(plan);
+    }
+    let mut found: Vec<Arc<Table>> = Vec::new();
+    for table in inputs.into_iter().flat_map(clocks) {
+        if !found.iter().any(|known| known.name == table.name) {
+            found.push(table);
+        }
+    }
+    found
 }
 
 const WINDOW_COLUMN: &str =
@@ -140,9 +167,18 @@ pub(crate) fn check(
         }
         errors.extend(time_calls::check(node, input, source, within));
         match node {
+            LogicalPlan::Extension(extension)
+                if input == Input::Bounded && extension.node.as_any().is::<LateRows>() =>
+            {
+                errors.push(
+                    Diagnostic::error(codes::LATE_ROWS, "a query that runs once has no watermark, so no row is late")
+                        .at(source.find_name("late_rows", within).unwrap_or_else(|| within.clone()))
+                        .hint("have a pipeline write them to a table: INSERT INTO late SELECT .. FROM late_rows(..)"),
+                );
+            }
             LogicalPlan::Extension(extension) => {
                 if let Some(node) = extension.node.as_any().downcast_ref::<WindowAggregate>() {
-                    let tables = tables(&node.input);
+                    let tables = clocks(&node.input);
                     let place = |table: &Table| match input {
                         Input::Stream => table.range.clone(),
                         // Its declaration is in another text.

@@ -172,12 +172,26 @@ pub(crate) fn take_common(
         idle_timeout,
         idle_advance: idle_advance.unwrap_or(true),
         max_future_skew,
+        max_lookup_bytes: CommonOptions::MAX_LOOKUP_BYTES,
         at_end,
         role,
         format,
         json,
     };
     if errors.is_empty() { Ok((connector, common)) } else { Err(errors) }
+}
+
+/// How many bytes of a table that is looked up each shard may keep.
+pub(crate) fn lookup_bytes(options: &mut TableOptions) -> Result<u64, Diagnostic> {
+    let place = options.peek("max_lookup_bytes").map(|option| option.range.clone());
+    let Some(number) = options.number("max_lookup_bytes")? else {
+        return Ok(CommonOptions::MAX_LOOKUP_BYTES);
+    };
+    u64::try_from(number).ok().filter(|bytes| *bytes > 0).ok_or_else(|| {
+        Diagnostic::error(codes::BAD_OPTION, "`max_lookup_bytes` is a number of bytes above 0")
+            .at_option(place)
+            .hint("a gigabyte is 1073741824")
+    })
 }
 
 fn take_connector(options: &mut TableOptions) -> Result<String, Diagnostic> {

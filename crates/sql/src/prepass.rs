@@ -51,9 +51,22 @@ pub(crate) fn split<'t>(source: &'t SourceText<'_>) -> Vec<&'t [Lexeme]> {
         .collect()
 }
 
-/// The tokens of a statement for the parser.
+/// The tokens of a statement for the parser. Words with which other dialects ask for the version of a table are names.
 pub(crate) fn tokens(lexemes: &[Lexeme]) -> Vec<TokenWithSpan> {
-    lexemes.iter().map(|lexeme| lexeme.token.clone()).collect()
+    let mut tokens: Vec<_> = lexemes.iter().map(|lexeme| lexeme.token.clone()).collect();
+    for (index, token) in tokens.iter_mut().enumerate() {
+        let Token::Word(word) = &mut token.token else { continue };
+        let is_name = match word.keyword {
+            Keyword::BEFORE | Keyword::CHANGES | Keyword::VERSION => true,
+            // `AT TIME ZONE` is an operator.
+            Keyword::AT => !lexemes.get(index + 1).is_some_and(|next| next.is_word("TIME")),
+            _ => false,
+        };
+        if is_name {
+            word.keyword = Keyword::NoKeyword;
+        }
+    }
+    tokens
 }
 
 /// Cuts the watermark out of a `CREATE TABLE`, with one of the commas around it, and what columns say about metadata.

@@ -11,11 +11,11 @@ use datafusion::{
     logical_expr::{BinaryExpr, Distinct, Expr, LogicalPlan, Operator},
 };
 use postrider_plan::{
-    IntervalJoin, Over, RowTime, StreamTable, Table, Window, WindowAggregate, WindowRank,
-    WindowRows,
+    IntervalJoin, LateRows, Over, RowTime, StreamTable, Table, TableJoin, Window, WindowAggregate,
+    WindowRank, WindowRows,
 };
 
-use crate::{interval, lower, types::UTC, unnest};
+use crate::{interval, lower, types::UTC, unnest, walk};
 
 /// What an expression is to the time of its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,9 +77,14 @@ pub(crate) fn trace(expr: &Expr, plan: &LogicalPlan) -> Option<Traced> {
 
 /// How the event time of a relation would be written; `otherwise` names the relation if nothing else does.
 pub(crate) fn column_name(relation: &LogicalPlan, otherwise: &str) -> String {
-    let tables = lower::tables(relation);
+    let tables = lower::clocks(relation);
     let time = |table: &Arc<Table>| Some(table.watermark.as_ref()?.column.clone());
-    let column = tables.first().and_then(time).unwrap_or_else(|| "ts".to_owned());
+    let mut column = tables.first().and_then(time).unwrap_or_else(|| "ts".to_owned());
+    walk::nodes(relation, |node| {
+        if matches!(node, LogicalPlan::Extension(node) if node.node.as_any().is::<LateRows>()) {
+            LateRows::NAMES[0].clone_into(&mut column);
+        }
+    });
     let names =
         relation.schema().iter().filter_map(|(relation, _)| relation.map(TableReference::table));
     // The planner's own names for subqueries mean nothing to anyone.
@@ -169,13 +174,19 @@ fn trace_index(index: usize, plan: &LogicalPlan) -> Option<Traced> {
             if let Some(node) = node.downcast_ref::<WindowRows>() {
                 return in_window(node, index);
             }
+            if let Some(node) = node.downcast_ref::<LateRows>() {
+                return (index == node.width()).then_some(Traced::Time(-1));
+            }
+            if let Some(node) = node.downcast_ref::<TableJoin>() {
+                return trace_own(index, &node.left);
+            }
             joined(node.downcast_ref::<IntervalJoin>()?, index)
         }
         _ => None,
     }
 }
 
-/// A row keeps its time beside what window functions say of it; what they say is no time.
+/// A row keeps its time beside what window functions or a table say of it; what they say is no time.
 fn trace_own(index: usize, input: &LogicalPlan) -> Option<Traced> {
     (index < input.schema().fields().len()).then(|| trace_index(index, input))?
 }

@@ -4,9 +4,11 @@ use datafusion::{
     common::{Column, ScalarValue},
     logical_expr::{Expr, LogicalPlan, Operator},
 };
-use postrider_plan::{Over, StreamTable, Window, WindowAggregate, WindowRank, WindowRows};
+use postrider_plan::{
+    Over, StreamTable, TableJoin, Window, WindowAggregate, WindowRank, WindowRows,
+};
 
-use crate::{functions::WindowColumn, unnest};
+use crate::{functions::WindowColumn, table_joins, unnest};
 
 /// What of a window a column is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,12 +94,16 @@ fn of_column(plan: &LogicalPlan, index: usize) -> Option<Origin> {
             origins.try_fold(first, |one, other| united(one, &other?))
         }
         LogicalPlan::Window(node) => of_column(&node.input, index),
+        LogicalPlan::Join(node) if table_joins::will_be(node) => of_column(&node.left, index),
         LogicalPlan::Extension(extension) => {
             if let Some(node) = extension.node.as_any().downcast_ref::<Over>() {
                 return of_column(&node.input, index);
             }
             if let Some(node) = extension.node.as_any().downcast_ref::<WindowRank>() {
                 return of_column(&node.input, index);
+            }
+            if let Some(node) = extension.node.as_any().downcast_ref::<TableJoin>() {
+                return of_column(&node.left, index);
             }
             if let Some(node) = extension.node.as_any().downcast_ref::<WindowRows>() {
                 let parts = [Part::Start, Part::End, Part::Time];
@@ -176,6 +182,9 @@ pub(crate) fn is_event_time(plan: &LogicalPlan, index: usize) -> bool {
         }
         LogicalPlan::Window(node) => {
             index < node.input.schema().fields().len() && is_event_time(&node.input, index)
+        }
+        LogicalPlan::Join(node) if table_joins::will_be(node) => {
+            index < node.left.schema().fields().len() && is_event_time(&node.left, index)
         }
         LogicalPlan::Union(node) => node.inputs.iter().all(|input| is_event_time(input, index)),
         LogicalPlan::Aggregate(node) => {

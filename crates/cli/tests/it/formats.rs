@@ -40,6 +40,67 @@ fn orders_of_a_csv_file_are_summed_and_a_bad_one_is_a_dead_letter() {
 }
 
 #[test]
+fn customers_of_a_csv_file_are_looked_up_on_every_number_of_shards() {
+    let dir = tempfile::tempdir().unwrap();
+    let customers: String = (0..2_000).map(|n| format!("{n},c{n}@shop.com\n")).collect();
+    write(dir.path(), "customers.csv", &format!("id,email\n{customers}7,new@shop.com\n"));
+    let orders: String = (0..5_000)
+        .map(|n| {
+            format!("{{\"id\":{n},\"customer\":{},\"at\":\"2026-11-24T09:00:00Z\"}}\n", n % 2_500)
+        })
+        .collect();
+    write(dir.path(), "orders.ndjson", &orders);
+    let sql = "CREATE TABLE orders (id BIGINT NOT NULL, customer BIGINT, at TIMESTAMP NOT NULL, WATERMARK FOR at AS at)
+          WITH (connector = 'single_file', path = 'orders.ndjson');
+        CREATE TABLE customers (id BIGINT PRIMARY KEY, email TEXT) WITH (connector = 'single_file', path = 'customers.csv', format = 'csv');
+        CREATE TABLE out WITH (connector = 'single_file', path = 'out.ndjson');
+        INSERT INTO out SELECT o.id, c.email FROM orders o LEFT JOIN customers c ON c.id = o.customer;";
+    let file = write(dir.path(), "shop.sql", sql);
+    for shards in ["1", "3"] {
+        let mut command = run_pipeline(&file, &dir.path().join(shards));
+        command.args(["--parallelism", shards]);
+        run(command).ok();
+        let rows = json_lines(&fs::read_to_string(dir.path().join("out.ndjson")).unwrap());
+        assert_eq!(rows.len(), 5_000);
+        for row in rows {
+            let customer = row["id"].as_u64().unwrap() % 2_500;
+            let email = match customer {
+                7 => "new@shop.com".to_owned(),
+                known if known < 2_000 => format!("c{known}@shop.com"),
+                _ => "null".to_owned(),
+            };
+            assert_eq!(row["email"].as_str().unwrap_or("null"), email, "{row}");
+        }
+        fs::remove_file(dir.path().join("out.ndjson")).unwrap();
+    }
+}
+
+#[test]
+fn a_table_that_does_not_fit_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let prices: String = (0..1_000).map(|n| format!("sku-{n},{n}\n")).collect();
+    write(dir.path(), "prices.csv", &format!("sku,price\n{prices}"));
+    write(dir.path(), "orders.ndjson", "{\"sku\":\"sku-1\"}\n");
+    let sql = "CREATE TABLE orders (sku TEXT) WITH (connector = 'single_file', path = 'orders.ndjson');
+        CREATE TEMPORARY TABLE prices (sku TEXT PRIMARY KEY, price BIGINT)
+          WITH (connector = 'single_file', path = 'prices.csv', format = 'csv', max_lookup_bytes = 10000);
+        SELECT p.price FROM orders o JOIN prices p USING (sku);";
+    let file = write(dir.path(), "shop.sql", sql);
+    let mut command = postrider(["run"]);
+    command.arg(&file);
+    let said = run(command).fails_with(1);
+    assert!(said.contains("`prices` takes more than 10000 bytes on one shard"), "{said}");
+    assert!(said.contains("raise its option max_lookup_bytes"), "{said}");
+    let endless = sql.replace(
+        "'single_file', path = 'prices.csv', format = 'csv', max_lookup_bytes = 10000",
+        "'generator'",
+    );
+    let mut command = postrider(["run"]);
+    command.arg(write(dir.path(), "endless.sql", &endless));
+    assert!(run(command).fails_with(2).contains("PR0436"));
+}
+
+#[test]
 fn lines_are_texts() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "access.log", "GET /a 200\nGET /b 500\n");
