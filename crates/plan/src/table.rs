@@ -43,18 +43,17 @@ impl Table {
         Arc::new(Schema::new(physical.map(Column::decoded_field).collect::<Vec<_>>()))
     }
 
-    /// Whether its records are changes of rows: read, it is a changelog.
-    pub fn holds_changes(&self) -> bool {
-        self.common.format == Format::DebeziumJson
-    }
-
-    /// Whether it can be looked up as it is once it was read to its end: its rows have a key and no time, and they end. Of other
+    /// Whether it can be looked up as it is once it was read to its end: its rows have a key and no time, they end and never change. Of other
     /// connectors than files, TEMPORARY says so.
     pub fn is_lookup(&self) -> bool {
         let ends =
             self.temporary || matches!(self.connector.as_str(), "single_file" | "filesystem");
-        let is_keyed = !self.primary_key.is_empty() && self.watermark.is_none();
-        ends && is_keyed && !self.holds_changes()
+        ends && !self.holds_changes() && !self.primary_key.is_empty() && self.watermark.is_none()
+    }
+
+    /// Whether its records are changes of rows: read, it is a changelog.
+    pub fn holds_changes(&self) -> bool {
+        self.common.format == Format::DebeziumJson
     }
 
     /// Whether its rows become email.

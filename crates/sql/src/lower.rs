@@ -5,7 +5,9 @@ use std::{ops::Range, sync::Arc};
 use datafusion::{
     arrow::datatypes::{DataType, Fields},
     common::{DFSchema, Result, plan_err, tree_node::Transformed},
-    logical_expr::{Aggregate, Expr, ExprSchemable, Extension, LogicalPlan, Unnest, expr::ScalarFunction},
+    logical_expr::{
+        Aggregate, Expr, ExprSchemable, Extension, LogicalPlan, Unnest, expr::ScalarFunction,
+    },
 };
 use postrider_core::Diagnostic;
 use postrider_plan::{Column, LateRows, StreamTable, Table, Window, WindowAggregate};

@@ -4,12 +4,13 @@ use std::ops::Range;
 
 use datafusion::{common::JoinType, logical_expr::LogicalPlan};
 use postrider_plan::{
-    IntervalJoin, Over, TimeBounds, Window, WindowAggregate, WindowRank, WindowRows,
+    IntervalJoin, Lookup, Over, TableJoin, TimeBounds, Window, WindowAggregate, WindowRank,
+    WindowRows,
 };
 use sqlparser::keywords::Keyword;
 
 use super::Findings;
-use crate::{over, walk};
+use crate::{lower, over, walk};
 
 /// Looks at the plan of the query at `range`.
 pub(super) fn check(plan: &LogicalPlan, range: &Range<usize>, findings: &mut Findings<'_, '_>) {
@@ -18,6 +19,8 @@ pub(super) fn check(plan: &LogicalPlan, range: &Range<usize>, findings: &mut Fin
         let node = extension.node.as_any();
         if let Some(join) = node.downcast_ref::<IntervalJoin>() {
             check_join(join, range, findings);
+        } else if let Some(join) = node.downcast_ref::<TableJoin>() {
+            check_lookup(join, range, findings);
         } else if let Some(over) = node.downcast_ref::<Over>() {
             check_over(over, range, findings);
         } else if let Some(rank) = node.downcast_ref::<WindowRank>()
@@ -63,6 +66,24 @@ fn check_join(join: &IntervalJoin, range: &Range<usize>, findings: &mut Findings
             "Arroyo joins no results of windows with rows that are in none, or in others",
             "group both sides by the same tumble or hop",
         ),
+    }
+}
+
+/// Versions are found where they are asked for.
+fn check_lookup(join: &TableJoin, range: &Range<usize>, findings: &mut Findings<'_, '_>) {
+    let tables = lower::tables(&join.right);
+    if let (Lookup::Last, Some(table)) = (join.lookup, tables.first())
+        && table.connector != "redis"
+    {
+        let place = findings.source.find_name(&table.name, range);
+        findings.refused(
+            place.unwrap_or_else(|| range.clone()),
+            format!(
+                "Arroyo looks up tables of connector = 'redis' only, and `{}` is none",
+                table.name
+            ),
+            "keep its rows in Redis, and declare it with CREATE TEMPORARY TABLE",
+        );
     }
 }
 

@@ -49,7 +49,8 @@ const INSTEAD: [(&str, &str); 3] = [
 ];
 
 /// Options of Postrider's own that any table may have, and what to know without them.
-const OPTIONS: [(&str, &str); 4] = [
+const OPTIONS: [(&str, &str); 5] = [
+    ("max_lookup_bytes", "write lookup.cache.max_bytes: its cache may be smaller than the table"),
     (
         "idle_timeout",
         "without it no clock runs on: what fires last in a quiet hour waits for the next event",
