@@ -81,6 +81,12 @@ impl<'q> LateTable<'q> {
             let place = place.unwrap_or_else(|| table.range.clone());
             return Err(lower::no_event_time(table, place, "are never late"));
         }
+        if table.holds_changes() {
+            return wrong(
+                format!("`{}` holds changes, and a change is not late by one time", table.name),
+                "read the table itself: what it computes waits for no time",
+            );
+        }
         let has = |wanted: &&str| table.columns.iter().any(|column| column.name == *wanted);
         if let Some(taken) = LateRows::NAMES.into_iter().find(has) {
             return wrong(
