@@ -10,9 +10,7 @@ use datafusion::{
         Result,
         tree_node::{Transformed, TreeNode},
     },
-    logical_expr::{
-        Distinct, Expr, Extension, LogicalPlan, LogicalPlanBuilder, expr::AggregateFunction,
-    },
+    logical_expr::{Distinct, Expr, Extension, LogicalPlan, expr::AggregateFunction},
 };
 use postrider_core::{Diagnostic, Format};
 use postrider_plan::{
@@ -20,43 +18,34 @@ use postrider_plan::{
     is_updating,
 };
 
-use crate::{codes, lower, text::SourceText, walk};
+use crate::{
+    codes,
+    emission::{AT_THE_END, Settings},
+    lower,
+    text::SourceText,
+    walk,
+};
 
 /// How long a group is remembered after its last row unless `SET updating_ttl` says otherwise: Arroyo's default.
 pub(crate) const DEFAULT_TTL_NS: i64 = 86_400_000_000_000;
 
-/// The alias around a view whose time to live is not that of the queries.
-const TTL_ALIAS: &str = "__ttl_";
-
-/// A view's plan that keeps its own time to live wherever it is put.
-pub(crate) fn with_ttl(plan: LogicalPlan, ttl_ns: Option<i64>) -> Result<LogicalPlan> {
-    let alias = format!("{TTL_ALIAS}{}", ttl_ns.unwrap_or(0));
-    LogicalPlanBuilder::from(plan).alias(alias)?.build()
-}
-
-/// The time to live of what is under a node.
-pub(crate) fn ttl_under(node: &LogicalPlan, around: Option<i64>) -> Option<i64> {
-    let LogicalPlan::SubqueryAlias(alias) = node else { return around };
-    let own = alias.alias.table().strip_prefix(TTL_ALIAS).and_then(|ns| ns.parse().ok());
-    own.map_or(around, |ns: i64| Some(ns).filter(|ns| *ns > 0))
-}
-
 /// Replaces aggregates and DISTINCT, and says which node is given a changelog that takes none.
 pub(crate) fn lower(
     plan: LogicalPlan,
-    ttl_ns: Option<i64>,
+    settings: Settings,
     source: &SourceText<'_>,
     within: &Range<usize>,
 ) -> Result<(LogicalPlan, Vec<Diagnostic>)> {
-    let plan = replace(plan, ttl_ns)?;
+    let plan = replace(plan, settings)?;
     let mut errors = Vec::new();
     walk::nodes(&plan, |node| errors.extend(refuse(node, source, within)));
     Ok((plan, errors))
 }
 
-fn replace(plan: LogicalPlan, ttl_ns: Option<i64>) -> Result<LogicalPlan> {
-    let ttl_ns = ttl_under(&plan, ttl_ns);
-    let below = |child| replace(child, ttl_ns).map(Transformed::yes);
+fn replace(plan: LogicalPlan, settings: Settings) -> Result<LogicalPlan> {
+    let settings = settings.under(&plan);
+    let Settings { ttl_ns, .. } = settings;
+    let below = |child| replace(child, settings).map(Transformed::yes);
     let node = plan.map_children(below)?.data;
     let aggregate = match node {
         LogicalPlan::Aggregate(node) => UpdatingAggregate {
@@ -159,6 +148,8 @@ pub(crate) fn check_sink(
 struct Cause {
     function: Option<AggregateFunction>,
     keys: Vec<String>,
+    /// Whether it is of a window, whose results change only because they may.
+    of_window: bool,
 }
 
 impl Cause {
@@ -166,6 +157,12 @@ impl Cause {
     fn of(plan: &LogicalPlan) -> Self {
         if let Some(input) = plan.inputs().into_iter().find(|input| is_updating(input)) {
             return Self::of(input);
+        }
+        if let LogicalPlan::Extension(node) = plan
+            && let Some(node) = node.node.as_any().downcast_ref::<WindowAggregate>()
+        {
+            let function = node.aggr_exprs.first().and_then(call).cloned();
+            return Self { function, keys: Vec::new(), of_window: true };
         }
         let (keys, aggregates): (&[Expr], &[Expr]) = match plan {
             LogicalPlan::Aggregate(node) => (&node.group_expr, &node.aggr_expr),
@@ -180,10 +177,14 @@ impl Cause {
             Expr::Column(column) => column.name.clone(),
             other => other.human_display().to_string(),
         });
-        Self { function: aggregates.first().and_then(call).cloned(), keys: keys.collect() }
+        let function = aggregates.first().and_then(call).cloned();
+        Self { function, keys: keys.collect(), of_window: false }
     }
 
     fn rows(&self) -> String {
+        if self.of_window {
+            return "results of a window that leave early or are corrected".to_owned();
+        }
         self.function.as_ref().map_or_else(
             || "results of GROUP BY without a window".to_owned(),
             |call| format!("results of `{}` without a window", call.func.name()),
@@ -191,6 +192,9 @@ impl Cause {
     }
 
     fn make_final(&self) -> String {
+        if self.of_window {
+            return format!("in front of the statement with the window, {AT_THE_END}");
+        }
         let keys: String = self.keys.iter().map(|key| format!("{key}, ")).collect();
         format!(
             "group by a window: GROUP BY {keys}tumble(INTERVAL '1 hour'); or act on the row that crosses a line, with \
