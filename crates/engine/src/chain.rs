@@ -1,5 +1,7 @@
 //! Chains of stateless operators, run inside the task that feeds them.
 
+mod unnest;
+
 use std::sync::Arc;
 
 use arrow::{
@@ -16,6 +18,7 @@ use datafusion::{
 };
 use postrider_core::{Batch, ClockTime, Watermark};
 
+pub(crate) use self::unnest::Unnest;
 use crate::{
     calendar::Calendar,
     changes::{kinds_of, mend},
@@ -46,6 +49,8 @@ pub(crate) enum ChainStep {
         reach_ns: i64,
         schema: SchemaRef,
     },
+    /// Makes a row of each item of a list.
+    Unnest(Unnest),
     /// Keeps the rows at or before the watermark that their source had, with that and how far behind it they are as columns. Their time is
     /// the moment after it from there on.
     Late(SchemaRef),
@@ -89,6 +94,7 @@ impl Chain {
                 }
                 ChainStep::Late(schema) => late(&batch, moment.watermark, schema)?,
                 ChainStep::Windows { grid, schema, .. } => in_windows(&batch, *grid, schema)?,
+                ChainStep::Unnest(step) => step.run(&batch)?,
                 ChainStep::Pick(columns, schema) => {
                     let picked =
                         columns.iter().map(|&column| Arc::clone(batch.rows.column(column)));

@@ -89,9 +89,11 @@ const fn changes(updating: bool) -> &'static str {
 
 /// What else a pair of a join must meet.
 fn condition(operator: &OperatorSpec, words: &Words) -> Option<String> {
-    let OperatorSpec::IntervalJoin(join) = operator else { return None };
-    let filter = join.filter.as_ref()?;
-    let left = join.columns[0].len();
+    let (filter, left) = match operator {
+        OperatorSpec::IntervalJoin(join) => (join.filter.as_ref()?, join.columns[0].len()),
+        OperatorSpec::TableJoin(join) => (join.filter.as_ref()?, join.columns[0].len()),
+        _ => return None,
+    };
     let sided = Arc::clone(filter).transform(|part| {
         let Some(column) = part.downcast_ref::<Column>() else { return Ok(Transformed::no(part)) };
         let side = if column.index() < left { "left" } else { "right" };
@@ -149,6 +151,7 @@ fn steps(output: &Output, words: &Words) -> String {
         ChainStep::OwnDays { .. } => Some("find the day in each row's time zone".to_owned()),
         ChainStep::Late(_) => Some("keep what is at or before the watermark".to_owned()),
         ChainStep::Windows { .. } => Some("put each row into its windows".to_owned()),
+        ChainStep::Unnest(_) => Some("make a row of each item of a list".to_owned()),
         ChainStep::Pick(..) | ChainStep::Time(_) | ChainStep::Clock(_) => None,
     });
     let mut steps: Vec<_> = steps.collect();

@@ -10,6 +10,8 @@ mod over;
 mod ranks;
 mod sources;
 mod step_input;
+mod table_joins;
+mod unnest;
 mod updating;
 mod windows;
 
@@ -25,7 +27,7 @@ use datafusion::{
 };
 use postrider_core::{Diagnostic, Diagnostics, Format};
 use postrider_plan::{
-    IntervalJoin, LateRows, Over, Program, Query, SinkTarget, Table, UpdatingAggregate,
+    IntervalJoin, LateRows, Over, Program, Query, SinkTarget, Table, TableJoin, UpdatingAggregate,
     WindowAggregate, WindowRank, WindowRows, is_updating,
 };
 
@@ -152,6 +154,7 @@ impl Planner {
             LogicalPlan::Filter(filter) => self.filter(filter),
             LogicalPlan::Projection(projection) => self.projection(projection),
             LogicalPlan::Union(union) => self.union(union),
+            LogicalPlan::Unnest(unnest) => self.unnest(unnest),
             LogicalPlan::Extension(extension) => self.extension(extension, plan),
             _ => Err(unsupported(plan)),
         }
@@ -180,6 +183,8 @@ impl Planner {
             self.rank(rank, plan)?
         } else if let Some(join) = node.downcast_ref::<IntervalJoin>() {
             self.interval_join(join, plan)?
+        } else if let Some(join) = node.downcast_ref::<TableJoin>() {
+            self.table_join(join, plan)?
         } else if let Some(over) = node.downcast_ref::<Over>() {
             self.over(over, plan)?
         } else if let Some(aggregate) = node.downcast_ref::<UpdatingAggregate>() {
@@ -200,7 +205,10 @@ impl Planner {
             return Err(Diagnostic::error("PR0420", "a scan was not collected").into());
         };
         let columns = source.positions(scan)?;
-        let schema = Arc::new(scan.projected_schema.as_arrow().clone());
+        let mut schema = Arc::new(scan.projected_schema.as_arrow().clone());
+        if table.holds_changes() {
+            schema = with_kinds(&schema);
+        }
         let chain = Chain(vec![ChainStep::Pick(columns.into(), schema)]);
         Ok(vec![Branch { origin: Origin::Source(index), chain }])
     }

@@ -10,6 +10,7 @@
 //! | [`LateRows`] | the rows of a table that are late |
 //! | [`WindowRank`] | the ranks of a window's results within it |
 //! | [`IntervalJoin`] | a join of two streams whose event times are within [`TimeBounds`] |
+//! | [`TableJoin`] | a join of a stream with a table that is looked up by its primary key |
 //! | [`UpdatingAggregate`] | an aggregate without a window, whose rows change |
 //! | [`Over`] | window functions over the rows of a stream, `OVER (PARTITION BY .. ORDER BY ts ..)`, and what [`Memory`] they need |
 //! | [`RowTime`] | `row_time()`, in whose place the engine puts the time of a row |
@@ -32,6 +33,7 @@ mod over;
 mod program;
 mod row_time;
 mod table;
+mod table_join;
 mod updating_aggregate;
 mod window;
 mod window_aggregate;
@@ -44,12 +46,13 @@ pub use emission::Emission;
 pub use epoch_clock::EpochClock;
 pub use interval_join::{IntervalJoin, TimeBounds};
 pub use late_rows::LateRows;
-pub use over::{Endless, KeptRows, Memory, Over};
+pub use over::{Endless, KeptRows, Memory, Over, range_length};
 pub use program::{Program, Query, SinkTarget};
 pub use row_time::RowTime;
 pub use table::{
     AtEnd, BadData, Column, CommonOptions, StreamTable, Table, TableRole, WatermarkDef,
 };
+pub use table_join::{Lookup, TableJoin};
 pub use updating_aggregate::UpdatingAggregate;
 pub use window::{Period, Window, window_type};
 pub use window_aggregate::WindowAggregate;

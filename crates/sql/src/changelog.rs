@@ -14,8 +14,8 @@ use datafusion::{
 };
 use postrider_core::{Diagnostic, Format};
 use postrider_plan::{
-    EpochClock, IntervalJoin, Over, RowTime, Table, UpdatingAggregate, WindowAggregate, WindowRank,
-    is_updating,
+    EpochClock, IntervalJoin, Over, RowTime, Table, TableJoin, UpdatingAggregate, WindowAggregate,
+    WindowRank, is_updating,
 };
 
 use crate::{
@@ -89,6 +89,8 @@ fn refuse(
         "OVER"
     } else if node.is::<IntervalJoin>() {
         "a join within a time"
+    } else if node.is::<TableJoin>() {
+        "a table that is looked up"
     } else {
         return None;
     };
@@ -144,12 +146,13 @@ pub(crate) fn check_sink(
     )
 }
 
-/// The aggregate that rows change by: its first function, if it has one, and its groups.
+/// The aggregate that rows change by: its first function, if it has one, and its groups. Or a table whose records are changes.
 struct Cause {
     function: Option<AggregateFunction>,
     keys: Vec<String>,
     /// Whether it is of a window, whose results change only because they may.
     of_window: bool,
+    table: Option<String>,
 }
 
 impl Cause {
@@ -162,7 +165,11 @@ impl Cause {
             && let Some(node) = node.node.as_any().downcast_ref::<WindowAggregate>()
         {
             let function = node.aggr_exprs.first().and_then(call).cloned();
-            return Self { function, keys: Vec::new(), of_window: true };
+            return Self { function, keys: Vec::new(), of_window: true, table: None };
+        }
+        if let LogicalPlan::TableScan(scan) = plan {
+            let table = Some(scan.table_name.table().to_owned());
+            return Self { function: None, keys: Vec::new(), of_window: false, table };
         }
         let (keys, aggregates): (&[Expr], &[Expr]) = match plan {
             LogicalPlan::Aggregate(node) => (&node.group_expr, &node.aggr_expr),
@@ -178,12 +185,15 @@ impl Cause {
             other => other.human_display().to_string(),
         });
         let function = aggregates.first().and_then(call).cloned();
-        Self { function, keys: keys.collect(), of_window: false }
+        Self { function, keys: keys.collect(), of_window: false, table: None }
     }
 
     fn rows(&self) -> String {
         if self.of_window {
             return "results of a window that leave early or are corrected".to_owned();
+        }
+        if let Some(table) = &self.table {
+            return format!("rows of `{table}`, a table of changes,");
         }
         self.function.as_ref().map_or_else(
             || "results of GROUP BY without a window".to_owned(),
@@ -195,6 +205,11 @@ impl Cause {
         if self.of_window {
             return format!("in front of the statement with the window, {AT_THE_END}");
         }
+        if let Some(table) = &self.table {
+            return format!(
+                "read the rows of `{table}` as they are made: a table of events, in format 'json'"
+            );
+        }
         let keys: String = self.keys.iter().map(|key| format!("{key}, ")).collect();
         format!(
             "group by a window: GROUP BY {keys}tumble(INTERVAL '1 hour'); or act on the row that crosses a line, with \
@@ -203,6 +218,9 @@ impl Cause {
     }
 
     fn place(&self, source: &SourceText<'_>, within: &Range<usize>) -> Option<Range<usize>> {
+        if let Some(table) = &self.table {
+            return source.find_name(table, within);
+        }
         source.find_name(self.function.as_ref()?.func.name(), within)
     }
 }

@@ -2,6 +2,9 @@
 
 mod clauses;
 mod extent;
+mod time_zone;
+mod unnest;
+mod versions;
 mod window_tables;
 
 use std::{
@@ -26,6 +29,7 @@ use crate::{
     late_rows::LateTable,
     suggest,
     text::SourceText,
+    unnest::{self as unnesting, UnnestTable},
     window_calls::{self, Calls, Endless},
     window_tables::WindowTable,
 };
@@ -84,8 +88,11 @@ pub(crate) fn row_expression(
     for call in Calls::of(expr).0 {
         let name = window_calls::name(&call);
         let of_rows = call.over.is_some() || catalog.functions.aggregate.contains_key(&name);
+        let makes_rows = name == unnesting::NAME;
         let wrong = if is_window(&name) || of_rows {
             ("can't be computed from one row", "aggregate in a query with GROUP BY")
+        } else if makes_rows {
+            ("makes rows, not a value", "unnest in the query: SELECT unnest(tags) AS tag FROM ..")
         } else if name == RowTime::NAME {
             ("is not known before the row's columns are", "use the column of WATERMARK FOR")
         } else if catalog.functions.reads_clock(&name) {
@@ -117,11 +124,15 @@ struct Checker<'c, 's, 'a> {
     extent: Extent,
     /// Names that were refused already, by address.
     refused: HashSet<usize>,
+    /// Relations that stand behind another one in FROM, by address.
+    beside: HashSet<usize>,
     /// Window table functions around the current place.
     window_tables: usize,
     /// The queries that those read, by address.
     read: HashSet<usize>,
     endless: Vec<Endless>,
+    /// Versions of tables that can be looked up, by address.
+    versions: HashSet<usize>,
 }
 
 impl<'c, 's, 'a> Checker<'c, 's, 'a> {
@@ -136,9 +147,11 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             reads: Vec::new(),
             extent: Extent::default(),
             refused: HashSet::new(),
+            beside: HashSet::new(),
             window_tables: 0,
             read: HashSet::new(),
             endless: Vec::new(),
+            versions: HashSet::new(),
         }
     }
 
@@ -167,8 +180,7 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
         if self.window_tables > 0 && window_tables::is_part(&name) {
             return;
         }
-        if name == "unnest" {
-            self.refuse("unnest", self.source.balanced(call.span()), "take an element: tags[1]");
+        if name == unnesting::NAME {
             return;
         }
         if !self.catalog.functions.knows(&name) {
@@ -287,6 +299,8 @@ impl Visitor for Checker<'_, '_, '_> {
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Infallible> {
         self.select_clauses(select);
+        self.unnest_places(select);
+        self.find_versions(select);
         let windows = window_calls::check(self.catalog, self.source, select, self.input);
         self.errors.extend(windows.errors);
         self.endless.extend(windows.endless);
@@ -294,6 +308,7 @@ impl Visitor for Checker<'_, '_, '_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Infallible> {
+        self.version(factor);
         if let Some(table) = WindowTable::of(factor) {
             if let TableFactor::Table { name, .. } = factor {
                 self.refused.insert(address(name));
@@ -301,6 +316,13 @@ impl Visitor for Checker<'_, '_, '_> {
             self.window_tables += 1;
             self.window_table(&table);
             return ControlFlow::Continue(());
+        }
+        if let Some(call) = UnnestTable::of(factor) {
+            self.unnest_table(factor, &call);
+            return ControlFlow::Continue(());
+        }
+        if let TableFactor::NestedJoin { table_with_joins, .. } = factor {
+            self.joined_unnests(table_with_joins);
         }
         if let Some(table) = LateTable::of(factor) {
             if let TableFactor::Table { name, .. } = factor {
@@ -362,6 +384,7 @@ impl Visitor for Checker<'_, '_, '_> {
                     "read it in FROM",
                 );
             }
+            Expr::AtTimeZone { time_zone, .. } => self.time_zone(time_zone),
             Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_) => {
                 self.refuse(
                     "GROUP BY with totals",

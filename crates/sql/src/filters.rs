@@ -15,6 +15,8 @@ use datafusion::{
 };
 use postrider_plan::{EpochClock, RowTime};
 
+use crate::table_joins;
+
 /// `PushDownFilter` that keeps the times.
 #[derive(Debug, Default)]
 pub(crate) struct PushFilters(PushDownFilter);
@@ -42,6 +44,9 @@ impl OptimizerRule for PushFilters {
             LogicalPlan::Join(join) if join.filter.as_ref().is_some_and(reads_moment) => {
                 Ok(Transformed::no(LogicalPlan::Join(join)))
             }
+            LogicalPlan::Filter(filter) if table_joins::of(&filter.input).is_some() => {
+                table_joins::filters::move_below(filter)
+            }
             plan => self.0.rewrite(plan, config),
         }
     }
@@ -64,11 +69,12 @@ fn split(filter: Filter) -> Result<Transformed<LogicalPlan>> {
     Ok(Transformed::yes(LogicalPlan::Filter(above)))
 }
 
-/// Whether each row of a node is one row of its input, at the same time. What lies under a filter counts: the rule merges filters.
+/// Whether each row of a node is made of one row of its input, at the same time. What lies under a filter counts: the rule merges filters.
 fn keeps_times(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Filter(filter) => keeps_times(&filter.input),
         LogicalPlan::Projection(_)
+        | LogicalPlan::Unnest(_)
         | LogicalPlan::SubqueryAlias(_)
         | LogicalPlan::Union(_)
         | LogicalPlan::TableScan(_) => true,

@@ -33,6 +33,10 @@ use crate::window_origin::Part;
 /// Functions that tell about files or the build, not about rows.
 const DENIED: [&str; 4] = ["input_file_name", "file_row_index", "version", "arrow_metadata"];
 
+/// Functions that Arroyo has beside those of DataFusion, under the same names.
+const OF_ARROYO: [&str; 4] =
+    ["extract_json", "extract_json_string", "get_first_json_object", "multi_hash"];
+
 /// Every function by name and alias.
 #[derive(Debug)]
 pub(crate) struct Functions {
@@ -102,6 +106,14 @@ impl Functions {
     /// Whether there is such a function in DataFusion that SQL may not call.
     pub(crate) fn is_denied(name: &str) -> bool {
         DENIED.contains(&name)
+    }
+
+    /// Whether a lower-case name is that of a function of a row of Postrider's own, beside those that Arroyo has as well.
+    pub(crate) fn is_own(name: &str) -> bool {
+        !OF_ARROYO.contains(&name)
+            && own()
+                .map(Scalar::into_udf)
+                .any(|udf| udf.name() == name || udf.aliases().iter().any(|alias| alias == name))
     }
 
     /// Names to suggest, sorted, so that a hint never changes from run to run.

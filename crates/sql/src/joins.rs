@@ -25,7 +25,7 @@ use self::bounds::{Apart, Rest};
 use crate::{
     codes, filters,
     interval::{self, NotALength},
-    lower, row_time,
+    lower, row_time, table_joins,
     text::SourceText,
     time_calls, walk,
 };
@@ -157,8 +157,11 @@ fn check_kind(join: &Join) -> std::result::Result<(), Why> {
 
 fn explain(join: &Join, why: &Why, source: &SourceText<'_>, within: &Range<usize>) -> Diagnostic {
     let place = place(join, source, within);
+    if let Some(error) = table_joins::not_by_subquery(join, &place) {
+        return error;
+    }
     for side in [&join.left, &join.right] {
-        if let Some(table) = lower::tables(side).iter().find(|table| table.watermark.is_none())
+        if let Some(table) = lower::clocks(side).iter().find(|table| table.watermark.is_none())
             && matches!(why, Why::Unbounded { .. })
         {
             return lower::no_event_time(table, table.range.clone(), "can't be joined by time");
@@ -218,7 +221,7 @@ fn has_months(join: &Join) -> bool {
 }
 
 /// The condition of a join, its JOIN or its EXISTS.
-fn place(join: &Join, source: &SourceText<'_>, within: &Range<usize>) -> Range<usize> {
+pub(crate) fn place(join: &Join, source: &SourceText<'_>, within: &Range<usize>) -> Range<usize> {
     let conditions = join.on.iter().flat_map(|(left, right)| [left, right]).chain(&join.filter);
     let mut columns: Vec<&Column> = Vec::new();
     for condition in conditions {

@@ -27,6 +27,7 @@ use crate::{
     filters::PushFilters,
     joins, lower, over,
     projections::MergeProjections,
+    table_joins,
     text::SourceText,
     time_calls, window_rows,
 };
@@ -54,9 +55,16 @@ pub(crate) fn finish(
     let pruned = run(vec![Arc::new(MergeProjections::default())], in_windows)?;
     let lowered = lower::windows(pruned, input)?;
     if input == Input::Bounded {
+        if let Some(error) = table_joins::refuse_bounded(&lowered, within) {
+            return Ok(Err(vec![error]));
+        }
         return run(bounded_rules(), lowered).map(Ok);
     }
     let (lowered, errors) = emission::set_emission(lowered, settings, source, within)?;
+    if !errors.is_empty() {
+        return Ok(Err(errors));
+    }
+    let (lowered, errors) = table_joins::lower(lowered, source, within)?;
     if !errors.is_empty() {
         return Ok(Err(errors));
     }

@@ -6,10 +6,11 @@ use std::ops::Range;
 use datafusion::logical_expr::{LogicalPlan, ScalarUDFImpl};
 use postrider_core::Diagnostic;
 use postrider_plan::{
-    EpochClock, IntervalJoin, Over, RowTime, StreamTable, UpdatingAggregate, WindowAggregate,
+    EpochClock, IntervalJoin, Over, RowTime, StreamTable, TableJoin, UpdatingAggregate,
+    WindowAggregate,
 };
 
-use crate::{checks::Input, codes, filters::reads_moment, text::SourceText, walk};
+use crate::{checks::Input, codes, filters::reads_moment, table_joins, text::SourceText, walk};
 
 /// Checks the expressions of one node.
 pub(crate) fn check(
@@ -36,7 +37,7 @@ pub(crate) fn check(
                 .hint("name it where the table is read: FROM (SELECT *, row_time() AS time FROM events)"),
         );
     }
-    let timeless = node.inputs().into_iter().find_map(|below| timeless(below, input))?;
+    let timeless = timeless_below(node, input)?;
     let (code, message, hint) = match timeless {
         Timeless::Table(name) => (
             codes::NO_EVENT_TIME,
@@ -124,6 +125,14 @@ enum Timeless {
     Rows,
 }
 
+/// The first input whose rows have no time; what is only looked up needs none.
+fn timeless_below(node: &LogicalPlan, input: Input) -> Option<Timeless> {
+    match table_joins::of(node) {
+        Some(join) => timeless(&join.left, input),
+        None => node.inputs().into_iter().find_map(|below| timeless(below, input)),
+    }
+}
+
 fn timeless(plan: &LogicalPlan, input: Input) -> Option<Timeless> {
     match plan {
         LogicalPlan::TableScan(scan) => {
@@ -135,7 +144,7 @@ fn timeless(plan: &LogicalPlan, input: Input) -> Option<Timeless> {
         plan if is_window(plan) => None,
         plan if plan.inputs().is_empty() => Some(Timeless::Rows),
         plan if input == Input::Bounded && !runs_on_engine(plan) => Some(Timeless::Rows),
-        plan => plan.inputs().into_iter().find_map(|below| timeless(below, input)),
+        plan => timeless_below(plan, input),
     }
 }
 
@@ -156,7 +165,9 @@ fn is_window(plan: &LogicalPlan) -> bool {
 }
 
 fn is_join(plan: &LogicalPlan) -> bool {
-    matches!(plan, LogicalPlan::Join(_)) || is_node::<IntervalJoin>(plan)
+    matches!(plan, LogicalPlan::Join(_))
+        || is_node::<IntervalJoin>(plan)
+        || is_node::<TableJoin>(plan)
 }
 
 fn is_node<N: 'static>(plan: &LogicalPlan) -> bool {

@@ -24,11 +24,11 @@ use datafusion::{
     },
 };
 use postrider_core::{Batch, ClockTime, PipelineName, Watermark};
-use postrider_plan::{Ranking, TimeBounds};
+use postrider_plan::{Lookup, Ranking, TimeBounds};
 
 use super::{
     Advanced, IntervalJoinSpec, Operator as StatefulOperator, RankSpec, RestoredPart,
-    StateSnapshot,
+    StateSnapshot, TableJoinSpec,
     aggregate::{AggregateCall, AggregateSpec, window_fields},
 };
 use crate::chain::{Chain, Moment};
@@ -207,6 +207,25 @@ pub(super) fn joined(kind: JoinType) -> IntervalJoinSpec {
         filter: Some(filter),
         pair_schema: pairs,
         output_schema: Arc::new(Schema::new(output)),
+    }
+}
+
+/// A join of [`keyed_rows`] with themselves as the versions of a table, unless both values are multiples of seven.
+pub(super) fn looked_up(lookup: Lookup, outer: bool) -> TableJoinSpec {
+    let kind = if outer { JoinType::Left } else { JoinType::Inner };
+    let IntervalJoinSpec { keys, inputs, columns, filter, output_schema, .. } = joined(kind);
+    let pair_schema = Arc::clone(&output_schema);
+    let limit = None;
+    TableJoinSpec {
+        lookup,
+        limit,
+        outer,
+        keys,
+        inputs,
+        columns,
+        filter,
+        pair_schema,
+        output_schema,
     }
 }
 

@@ -24,10 +24,10 @@ use crate::{
 };
 
 /// What a join needs of one side: a projection to `[keys.., others..]`, and where the side's columns are in it.
-struct Side {
-    step: ChainStep,
-    schema: Arc<Schema>,
-    columns: Arc<[usize]>,
+pub(super) struct Side {
+    pub(super) step: ChainStep,
+    pub(super) schema: Arc<Schema>,
+    pub(super) columns: Arc<[usize]>,
 }
 
 impl Planner {
@@ -61,7 +61,7 @@ impl Planner {
     }
 }
 
-fn side(keys: &[Expr], schema: &DFSchema) -> Result<Side, Diagnostics> {
+pub(super) fn side(keys: &[Expr], schema: &DFSchema) -> Result<Side, Diagnostics> {
     let mut columns = Columns::new(schema.as_arrow());
     for key in keys {
         columns.push(physical(key, schema)?)?;
@@ -79,15 +79,20 @@ fn side(keys: &[Expr], schema: &DFSchema) -> Result<Side, Diagnostics> {
     Ok(Side { step, schema, columns: own.into() })
 }
 
-fn spec(node: &IntervalJoin, left: &Side, right: &Side) -> Result<IntervalJoinSpec, Diagnostics> {
-    for key in 0..node.on.len() {
+/// Both sides of a key must be of one type, whose values can be compared.
+pub(super) fn check_keys(
+    on: &[(Expr, Expr)],
+    left: &Side,
+    right: &Side,
+) -> Result<(), Diagnostics> {
+    for (key, (left_key, right_key)) in on.iter().enumerate() {
         let (one, other) =
             (left.schema.field(key).data_type(), right.schema.field(key).data_type());
-        let (left, right) = &node.on[key];
         if one != other || one.is_nested() || matches!(one, DataType::Null) {
             let (is, others) = (type_name(one), type_name(other));
-            let message =
-                format!("`{left}` ({is}) and `{right}` ({others}) can't be the key of a join");
+            let message = format!(
+                "`{left_key}` ({is}) and `{right_key}` ({others}) can't be the key of a join"
+            );
             let hint = if one.is_nested() {
                 "compare what is in them, such as a field of a STRUCT"
             } else {
@@ -96,6 +101,11 @@ fn spec(node: &IntervalJoin, left: &Side, right: &Side) -> Result<IntervalJoinSp
             return Err(Diagnostic::error("PR0420", message).hint(hint).into());
         }
     }
+    Ok(())
+}
+
+fn spec(node: &IntervalJoin, left: &Side, right: &Side) -> Result<IntervalJoinSpec, Diagnostics> {
+    check_keys(&node.on, left, right)?;
     let pairs = build_join_schema(node.left.schema(), node.right.schema(), &JoinType::Full);
     let pairs = pairs.map_err(|error| plan_error(&error))?;
     let filter = node.filter.as_ref().map(|filter| physical(filter, &pairs)).transpose()?;

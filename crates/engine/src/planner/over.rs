@@ -20,7 +20,7 @@ use datafusion::{
     physical_planner::create_window_expr,
 };
 use postrider_core::{Diagnostic, Diagnostics, format_duration};
-use postrider_plan::{Endless, EpochClock, KeptRows, Memory, Over, RowTime};
+use postrider_plan::{Endless, EpochClock, KeptRows, Memory, Over, RowTime, range_length};
 
 use super::{
     Branch, Origin, Planner,
@@ -272,11 +272,18 @@ fn frame(call: &WindowFunction) -> String {
         WindowFunctionDefinition::AggregateUDF(_) => true,
         WindowFunctionDefinition::WindowUDF(function) => function.name().ends_with("_value"),
     };
+    let is_rows = frame.units == WindowFrameUnits::Rows;
     let until = match &frame.end_bound {
-        WindowFrameBound::Preceding(value) => format!(" until {value} before"),
+        WindowFrameBound::Preceding(value) if is_rows => format!(" until {value} before"),
+        WindowFrameBound::Preceding(value) => {
+            // A frame whose end is no length was refused by the checks.
+            range_length(value).map_or_else(
+                |_| String::new(),
+                |ns| format!(" until {} before", format_duration(ns)),
+            )
+        }
         _ => String::new(),
     };
-    let is_rows = frame.units == WindowFrameUnits::Rows;
     match (&frame.start_bound, Memory::of(call)) {
         _ if !uses_frame => String::new(),
         (WindowFrameBound::Preceding(value), _) if value.is_null() => " so far".to_owned(),

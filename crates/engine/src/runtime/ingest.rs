@@ -172,7 +172,14 @@ impl Ingest {
             }
             CutKind::CatchUp => {
                 let taken = self.take(None, clock).await?;
-                (taken, Progress::Active(self.watermark))
+                // Only a table without event times, which holds up others until it has ended, says here that it has.
+                let timeless = self.preparer.node.event_time.is_none();
+                let progress = if self.ended && timeless {
+                    Progress::Finished(self.watermark)
+                } else {
+                    Progress::Active(self.watermark)
+                };
+                (taken, progress)
             }
             CutKind::Hold => (Taken::default(), self.progress),
         };

@@ -117,6 +117,17 @@ impl Inputs {
         Some(instances.flat_map(|channel| channel.waiting.drain(..)).collect())
     }
 
+    /// Whether an input was read to its end, at the end of an epoch.
+    pub(crate) fn has_ended(&self, port: usize) -> bool {
+        let own = self.channels.iter().enumerate().filter(|(_, channel)| channel.way.port == port);
+        own.map(|(index, _)| index).all(|index| self.combiner.has_ended(index))
+    }
+
+    /// How many inputs there are.
+    pub(crate) fn ports(&self) -> usize {
+        self.channels.iter().map(|channel| channel.way.port + 1).max().unwrap_or(0)
+    }
+
     fn end_epoch(&mut self) -> Option<Input> {
         self.turn = 0;
         let barriers: Vec<_> =

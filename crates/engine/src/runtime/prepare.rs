@@ -132,6 +132,8 @@ impl Preparer {
             return Ok(Prepared::default());
         }
         let mut columns = decoded.columns().to_vec();
+        // They stay behind the columns that are generated.
+        let kinds = if self.node.table.holds_changes() { columns.pop() } else { None };
         for expression in &self.node.generated {
             let column = expression.evaluate(decoded)?.into_array(count)?;
             let field = self.node.columns.field(columns.len());
@@ -142,6 +144,7 @@ impl Preparer {
             }
             columns.push(column);
         }
+        columns.extend(kinds);
         let rows = new_batch(&self.node.columns, columns, count)?;
         let mut prepared = Prepared { rows: count as u64, ..Prepared::default() };
         let times = match &self.node.event_time {

@@ -89,6 +89,9 @@ impl Stage {
                 Input::EpochEnd(progress, barrier) => (progress, barrier),
             };
             self.operator.set_clock(barrier.clock);
+            for port in 0..self.inputs.ports() {
+                self.operator.set_ended(port, self.inputs.has_ended(port));
+            }
             // Sent as they come: all that a watermark finishes may be more than fits into memory.
             let mut advanced = Advanced::Partly;
             while advanced == Advanced::Partly {

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod changed_tables;
 mod changes;
 mod checkpoints;
 mod explain;
+mod fuzz;
 mod golden;
 mod harness;
 mod joins;
@@ -12,5 +14,7 @@ mod lifecycle;
 mod nexmark;
 mod over;
 mod state;
+mod table_joins;
+mod unnest;
 mod upgrades;
 mod windows;
