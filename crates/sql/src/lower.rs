@@ -10,7 +10,7 @@ use datafusion::{
     },
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{Column, LateRows, StreamTable, Table, Window, WindowAggregate};
+use postrider_plan::{Column, Emission, LateRows, StreamTable, Table, Window, WindowAggregate};
 
 use crate::{
     checks::Input,
@@ -54,6 +54,7 @@ fn lower(aggregate: Aggregate, input: Input) -> Result<Transformed<LogicalPlan>>
         return plan_err!("a GROUP BY has at most one window");
     }
     let node = WindowAggregate {
+        emission: Emission::default(),
         window_exprs: of_row(window, called, &aggregate.input)?,
         input: aggregate.input,
         window,

@@ -23,8 +23,9 @@ use arrow::{
 use datafusion::{common::Result, physical_expr::PhysicalExpr};
 use postrider_core::{Batch, ClockTime, Watermark};
 
-use self::{
-    delta::{Closed, Delta},
+use self::delta::{Closed, Delta};
+pub(super) use self::{
+    change::{evaluated, merged},
     groups::Groups,
 };
 use super::{

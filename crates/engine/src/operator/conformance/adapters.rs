@@ -9,10 +9,10 @@ use postrider_core::{Batch, Watermark};
 use postrider_plan::Period;
 
 use super::super::{
-    Advanced, AggregateSpec, Grid, Operator, RestoredPart, SlicingWindows, StateSnapshot,
-    testing::keyed,
+    Advanced, AggregateSpec, Grid, Operator, RestoredPart, RevisedSpec, RevisedWindows,
+    SlicingWindows, StateSnapshot, testing::keyed,
 };
-use crate::{calendar::Calendar, chain::new_batch};
+use crate::{calendar::Calendar, chain::new_batch, changes::with_kinds};
 
 const HOUR: i64 = 3_600_000_000_000;
 /// 2026-03-27, two days before the clocks are put forward in Berlin.
@@ -31,6 +31,26 @@ impl<O> Hourly<O> {
 pub(super) fn days() -> Hourly<SlicingWindows> {
     let calendar = Calendar { period: Period::Days(1), offset_ns: 2 * HOUR };
     Hourly(SlicingWindows::new(Grid::calendar(calendar, Berlin), keyed()))
+}
+
+/// Windows whose results leave early and are corrected; no row is later than `reach_ns` before the end of its last window.
+pub(super) fn revised(
+    grid: Grid,
+    reach_ns: i64,
+    every_ns: Option<i64>,
+    lateness_ns: i64,
+) -> RevisedWindows {
+    let aggregate = keyed();
+    let output_schema = with_kinds(&aggregate.output_schema);
+    RevisedWindows::new(RevisedSpec {
+        aggregate,
+        grid,
+        reach_ns,
+        every_ns,
+        lateness_ns,
+        output_schema,
+    })
+    .unwrap()
 }
 
 impl<O: Operator> Operator for Hourly<O> {
