@@ -39,7 +39,7 @@ mod zone;
 pub use changes::is_updating;
 pub use interval_join::{IntervalJoin, TimeBounds};
 pub use over::{Endless, KeptRows, Memory, Over, range_length};
-pub use program::{Program, Query, SinkTarget};
+pub use program::{MaterializedView, Program, Query, SinkTarget};
 pub use row_time::RowTime;
 pub use table::{
     AtEnd, BadData, Column, CommonOptions, StreamTable, Table, TableRole, WatermarkDef,

@@ -13,15 +13,17 @@ use datafusion::{
     sql::planner::{PlannerContext, SqlToRel},
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{Column, Table};
+use postrider_plan::{Column, CommonOptions, Table};
 use sqlparser::ast::{
-    ColumnDef, ColumnOption, CreateTable, CreateTableOptions, Expr as SqlExpr, TableConstraint,
+    ColumnDef, ColumnOption, CreateTable, CreateTableOptions, Expr as SqlExpr, SqlOption,
+    TableConstraint,
 };
 
 use crate::{
     catalog::{Catalog, fold, only_part},
     checks, codes, errors, fields, growth, lower, options,
     prepass::WatermarkClause,
+    program::MEMORY,
     suggest,
     text::SourceText,
     types,
@@ -46,8 +48,12 @@ pub(crate) fn table(
         CreateTableOptions::With(with) => with.as_slice(),
         _ => &[],
     };
+    let in_memory = with.is_empty() && !create.columns.is_empty();
     let read =
         options::read(catalog, source, &name, range.clone(), with).and_then(|mut options| {
+            if in_memory {
+                return Ok((options, MEMORY.to_owned(), CommonOptions::default()));
+            }
             options::take_common(&mut options)
                 .map(|(connector, common)| (options, connector, common))
         });
@@ -76,6 +82,7 @@ pub(crate) fn table(
         table.watermark = Some(watermark::define(catalog, source, &table, clause)?);
     }
     check_temporary(&table)?;
+    check_memory(&table, with)?;
     if table.is_lookup() {
         table.common.max_lookup_bytes =
             options::lookup_bytes(&mut table.options).map_err(|error| vec![error])?;
@@ -85,6 +92,37 @@ pub(crate) fn table(
         return Err(vec![lower::no_event_time(&table, table.range.clone(), misses)]);
     }
     Ok(table)
+}
+
+/// A memory table is its columns and nothing else.
+fn check_memory(table: &Table, with: &[SqlOption]) -> Result<(), Vec<Diagnostic>> {
+    if table.connector != MEMORY {
+        return Ok(());
+    }
+    let name = &table.name;
+    let generated = table.columns.iter().find(|column| column.generated.is_some());
+    let (message, place, hint) = if table.temporary {
+        (
+            format!("`{name}` says of no connector where its rows are looked up"),
+            table.range.clone(),
+            "add WITH (connector = 'single_file', ..); what the program fills itself is not TEMPORARY",
+        )
+    } else if with.len() > 1 {
+        (
+            format!("`{name}` is a memory table, which takes no options"),
+            table.range.clone(),
+            "leave WITH (..) away; of another connector, name it: connector = 'single_file'",
+        )
+    } else if let Some(column) = generated {
+        (
+            format!("`{}` can't be generated: the program fills `{name}` itself", column.name),
+            column.range.clone(),
+            "compute it in the INSERT",
+        )
+    } else {
+        return Ok(());
+    };
+    Err(vec![Diagnostic::error(codes::MEMORY_TABLE, message).at(place).hint(hint)])
 }
 
 /// What is declared TEMPORARY is looked up by its key, as it is.
@@ -102,6 +140,19 @@ fn check_temporary(table: &Table) -> Result<(), Vec<Diagnostic>> {
         _ => return Ok(()),
     };
     Err(vec![Diagnostic::error(codes::BAD_TEMPORARY, message).at(table.range.clone()).hint(hint)])
+}
+
+/// Whether `CREATE TABLE t AS SELECT ..` names the rows of a query, and says nothing else.
+pub(crate) fn is_named_query(create: &CreateTable, watermark: Option<&WatermarkClause>) -> bool {
+    let replaces = create.or_replace || create.if_not_exists;
+    let other_kind = create.temporary || create.external || create.like.is_some();
+    create.query.is_some()
+        && !replaces
+        && !other_kind
+        && create.columns.is_empty()
+        && create.constraints.is_empty()
+        && watermark.is_none()
+        && matches!(create.table_options, CreateTableOptions::None)
 }
 
 pub(crate) fn no_schemas(range: Range<usize>) -> Diagnostic {
@@ -123,8 +174,8 @@ fn check_clauses(
     };
     let name = |text: &str| source.find_name(text, statement);
     if create.query.is_some() {
-        let hint = "write CREATE VIEW .. AS SELECT .. for a named query";
-        return refuse("AS SELECT", name("AS"), hint);
+        let hint = "write CREATE TABLE t AS SELECT .. and nothing else; a table with columns or options is filled by INSERT INTO";
+        return refuse("more than a name, and AS SELECT,", name("AS"), hint);
     }
     if create.or_replace || create.external || create.if_not_exists {
         let words = ["REPLACE", "EXTERNAL", "IF"];
