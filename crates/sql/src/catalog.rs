@@ -18,8 +18,9 @@ use postrider_plan::{StreamTable, Table};
 use sqlparser::ast::{Ident, ObjectName};
 
 use crate::{
-    checks::Extent, functions::Functions, macros::Macros, table_joins::syntax::AsOf,
-    types::StreamTypes, window_tables::WindowTables,
+    checks::Extent, functions::Functions, late_rows::LateTables, macros::Macros,
+    table_joins::syntax::AsOf, types::StreamTypes, unnest::UnnestTables,
+    window_tables::WindowTables,
 };
 
 /// Tables, views and functions.
@@ -33,7 +34,7 @@ pub(crate) struct Catalog {
     pub(crate) memory: BTreeMap<String, Arc<Table>>,
     pub(crate) functions: Functions,
     pub(crate) macros: Macros,
-    relations: [Arc<dyn RelationPlanner>; 1],
+    relations: [Arc<dyn RelationPlanner>; 3],
     config: ConfigOptions,
 }
 
@@ -57,7 +58,7 @@ impl Catalog {
             memory: BTreeMap::new(),
             functions: Functions::new(),
             macros: Macros::default(),
-            relations: [Arc::new(WindowTables)],
+            relations: [Arc::new(WindowTables), Arc::new(UnnestTables), Arc::new(LateTables)],
             config,
         }
     }

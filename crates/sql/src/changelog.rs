@@ -16,8 +16,8 @@ use datafusion::{
 };
 use postrider_core::{Diagnostic, Format};
 use postrider_plan::{
-    IntervalJoin, Over, RowTime, Table, TableJoin, UpdatingAggregate, WindowAggregate, WindowRank,
-    is_updating,
+    EpochClock, IntervalJoin, Over, RowTime, Table, TableJoin, UpdatingAggregate, WindowAggregate,
+    WindowRank, is_updating,
 };
 
 use crate::{codes, lower, text::SourceText, walk};
@@ -88,6 +88,10 @@ fn refuse(
     if node.expressions().iter().any(RowTime::is_in) {
         return Some(not_final("row_time()", input, source, within));
     }
+    // A row that is taken back later would be another one then.
+    if node.expressions().iter().any(EpochClock::is_in) {
+        return Some(not_final("now()", input, source, within));
+    }
     let LogicalPlan::Extension(extension) = node else { return None };
     let node = extension.node.as_any();
     let what = if node.is::<WindowAggregate>() || node.is::<WindowRank>() {
@@ -153,10 +157,11 @@ pub(crate) fn check_sink(
     )
 }
 
-/// The aggregate that rows change by: its first function, if it has one, and its groups.
+/// The aggregate that rows change by: its first function, if it has one, and its groups. Or a table whose records are changes.
 struct Cause {
     function: Option<AggregateFunction>,
     keys: Vec<String>,
+    table: Option<String>,
 }
 
 impl Cause {
@@ -164,6 +169,10 @@ impl Cause {
     fn of(plan: &LogicalPlan) -> Self {
         if let Some(input) = plan.inputs().into_iter().find(|input| is_updating(input)) {
             return Self::of(input);
+        }
+        if let LogicalPlan::TableScan(scan) = plan {
+            let table = Some(scan.table_name.table().to_owned());
+            return Self { function: None, keys: Vec::new(), table };
         }
         let (keys, aggregates): (&[Expr], &[Expr]) = match plan {
             LogicalPlan::Aggregate(node) => (&node.group_expr, &node.aggr_expr),
@@ -178,10 +187,14 @@ impl Cause {
             Expr::Column(column) => column.name.clone(),
             other => other.human_display().to_string(),
         });
-        Self { function: aggregates.first().and_then(call).cloned(), keys: keys.collect() }
+        let function = aggregates.first().and_then(call).cloned();
+        Self { function, keys: keys.collect(), table: None }
     }
 
     fn rows(&self) -> String {
+        if let Some(table) = &self.table {
+            return format!("rows of `{table}`, a table of changes,");
+        }
         self.function.as_ref().map_or_else(
             || "results of GROUP BY without a window".to_owned(),
             |call| format!("results of `{}` without a window", call.func.name()),
@@ -189,6 +202,11 @@ impl Cause {
     }
 
     fn make_final(&self) -> String {
+        if let Some(table) = &self.table {
+            return format!(
+                "read the rows of `{table}` as they are made: a table of events, in format 'json'"
+            );
+        }
         let keys: String = self.keys.iter().map(|key| format!("{key}, ")).collect();
         format!(
             "group by a window: GROUP BY {keys}tumble(INTERVAL '1 hour'); or act on the row that crosses a line, with \
@@ -197,6 +215,9 @@ impl Cause {
     }
 
     fn place(&self, source: &SourceText<'_>, within: &Range<usize>) -> Option<Range<usize>> {
+        if let Some(table) = &self.table {
+            return source.find_name(table, within);
+        }
         source.find_name(self.function.as_ref()?.func.name(), within)
     }
 }

@@ -2,6 +2,8 @@
 
 mod clauses;
 mod extent;
+mod time_zone;
+mod unnest;
 mod versions;
 mod window_tables;
 
@@ -24,8 +26,10 @@ use crate::{
     catalog::{Catalog, fold, only_part},
     codes,
     functions::{Functions, is_window},
+    late_rows::LateTable,
     suggest,
     text::SourceText,
+    unnest::{self as unnesting, UnnestTable},
     window_calls::{self, Calls, Endless},
     window_tables::WindowTable,
 };
@@ -84,10 +88,15 @@ pub(crate) fn row_expression(
     for call in Calls::of(expr).0 {
         let name = window_calls::name(&call);
         let of_rows = call.over.is_some() || catalog.functions.aggregate.contains_key(&name);
+        let makes_rows = name == unnesting::NAME;
         let wrong = if is_window(&name) || of_rows {
             ("can't be computed from one row", "aggregate in a query with GROUP BY")
+        } else if makes_rows {
+            ("makes rows, not a value", "unnest in the query: SELECT unnest(tags) AS tag FROM ..")
         } else if name == RowTime::NAME {
             ("is not known before the row's columns are", "use the column of WATERMARK FOR")
+        } else if catalog.functions.reads_clock(&name) {
+            ("can't be told of a row when it is read", "call it in the query that reads the table")
         } else {
             continue;
         };
@@ -115,6 +124,8 @@ struct Checker<'c, 's, 'a> {
     extent: Extent,
     /// Names that were refused already, by address.
     refused: HashSet<usize>,
+    /// Relations that stand behind another one in FROM, by address.
+    beside: HashSet<usize>,
     /// Window table functions around the current place.
     window_tables: usize,
     /// The queries that those read, by address.
@@ -136,6 +147,7 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             reads: Vec::new(),
             extent: Extent::default(),
             refused: HashSet::new(),
+            beside: HashSet::new(),
             window_tables: 0,
             read: HashSet::new(),
             endless: Vec::new(),
@@ -168,8 +180,7 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
         if self.window_tables > 0 && window_tables::is_part(&name) {
             return;
         }
-        if name == "unnest" {
-            self.refuse("unnest", self.source.balanced(call.span()), "take an element: tags[1]");
+        if name == unnesting::NAME {
             return;
         }
         if !self.catalog.functions.knows(&name) {
@@ -200,11 +211,7 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
                     format!("`{name}` gives another result on each call, so a replay would trigger other emails"),
                 )
                 .at_option(self.source.balanced(call.span()).or(place))
-                .hint(if name.starts_with("current_") || name == "now" {
-                    "use the time of the row: row_time()"
-                } else {
-                    "use the event's own time or id"
-                }),
+                .hint("use the event's own time or id"),
             );
         }
     }
@@ -300,6 +307,7 @@ impl Visitor for Checker<'_, '_, '_> {
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Infallible> {
         self.select_clauses(select);
+        self.unnest_places(select);
         self.find_versions(select);
         let windows = window_calls::check(self.catalog, self.source, select, self.input);
         self.errors.extend(windows.errors);
@@ -315,6 +323,23 @@ impl Visitor for Checker<'_, '_, '_> {
             }
             self.window_tables += 1;
             self.window_table(&table);
+            return ControlFlow::Continue(());
+        }
+        if let Some(call) = UnnestTable::of(factor) {
+            self.unnest_table(factor, &call);
+            return ControlFlow::Continue(());
+        }
+        if let TableFactor::NestedJoin { table_with_joins, .. } = factor {
+            self.joined_unnests(table_with_joins);
+        }
+        if let Some(table) = LateTable::of(factor) {
+            if let TableFactor::Table { name, .. } = factor {
+                self.refused.insert(address(name));
+            }
+            match table.check(self.catalog, self.source) {
+                Ok(name) => self.relation(&name),
+                Err(error) => self.errors.push(error),
+            }
             return ControlFlow::Continue(());
         }
         let name = match factor {
@@ -367,6 +392,7 @@ impl Visitor for Checker<'_, '_, '_> {
                     "read it in FROM",
                 );
             }
+            Expr::AtTimeZone { time_zone, .. } => self.time_zone(time_zone),
             Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_) => {
                 self.refuse(
                     "GROUP BY with totals",

@@ -38,6 +38,12 @@ pub(crate) const BAD_KEY: &str = "PR0208";
 /// A table that no query uses.
 pub(crate) const UNUSED_TABLE: &str = "PR0209";
 
+/// A wrong `METADATA FROM` column.
+pub(crate) const BAD_METADATA: &str = "PR0212";
+
+/// A table of changes that can't be read like this.
+pub(crate) const BAD_CHANGES: &str = "PR0213";
+
 /// An option given twice, or whose value is no literal.
 pub(crate) const BAD_OPTION: &str = "PR0302";
 /// A setting that does not exist, or whose value makes no sense.
@@ -86,6 +92,10 @@ pub(crate) const SUSPICIOUS: &str = "PR0414";
 
 /// `row_time()` where rows have no event time.
 pub(crate) const ROW_TIME_PLACE: &str = "PR0430";
+/// `now()` where no step knows the clock.
+pub(crate) const CLOCK_PLACE: &str = "PR0445";
+/// `late_rows(..)` of something that has no late rows.
+pub(crate) const LATE_ROWS: &str = "PR0446";
 /// A CREATE FUNCTION that can't work.
 pub(crate) const BAD_FUNCTION: &str = "PR0431";
 /// A call that does not fit the CREATE FUNCTION.

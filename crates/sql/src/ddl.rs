@@ -22,7 +22,7 @@ use sqlparser::ast::{
 use crate::{
     catalog::{Catalog, fold, only_part},
     checks, codes, errors, fields, growth, lower, options,
-    prepass::WatermarkClause,
+    prepass::{MetadataClause, TableClauses},
     program::MEMORY,
     suggest,
     text::SourceText,
@@ -34,7 +34,7 @@ pub(crate) fn table(
     catalog: &Catalog,
     source: &SourceText<'_>,
     create: &CreateTable,
-    watermark: Option<&WatermarkClause>,
+    clauses: &TableClauses,
     statement: &Range<usize>,
 ) -> Result<Table, Vec<Diagnostic>> {
     check_clauses(source, create, statement)?;
@@ -57,7 +57,8 @@ pub(crate) fn table(
             options::take_common(&mut options)
                 .map(|(connector, common)| (options, connector, common))
         });
-    let mut builder = Columns { catalog, source, columns: Vec::new(), key: Vec::new() };
+    let metadata = &clauses.metadata;
+    let mut builder = Columns { catalog, source, metadata, columns: Vec::new(), key: Vec::new() };
     errors.extend(builder.declare(create));
     if errors.is_empty() {
         errors.extend(builder.generate(create));
@@ -78,7 +79,7 @@ pub(crate) fn table(
         },
         _ => return Err(errors),
     };
-    if let Some(clause) = watermark {
+    if let Some(clause) = &clauses.watermark {
         table.watermark = Some(watermark::define(catalog, source, &table, clause)?);
     }
     check_temporary(&table)?;
@@ -100,7 +101,8 @@ fn check_memory(table: &Table, with: &[SqlOption]) -> Result<(), Vec<Diagnostic>
         return Ok(());
     }
     let name = &table.name;
-    let generated = table.columns.iter().find(|column| column.generated.is_some());
+    let own = |column: &&Column| column.generated.is_some() || column.metadata.is_some();
+    let generated = table.columns.iter().find(own);
     let (message, place, hint) = if table.temporary {
         (
             format!("`{name}` says of no connector where its rows are looked up"),
@@ -115,7 +117,10 @@ fn check_memory(table: &Table, with: &[SqlOption]) -> Result<(), Vec<Diagnostic>
         )
     } else if let Some(column) = generated {
         (
-            format!("`{}` can't be generated: the program fills `{name}` itself", column.name),
+            format!(
+                "`{}` can't be generated or metadata: the program fills `{name}` itself",
+                column.name
+            ),
             column.range.clone(),
             "compute it in the INSERT",
         )
@@ -129,6 +134,10 @@ fn check_memory(table: &Table, with: &[SqlOption]) -> Result<(), Vec<Diagnostic>
 fn check_temporary(table: &Table) -> Result<(), Vec<Diagnostic>> {
     let name = &table.name;
     let (message, hint) = match (table.temporary, table.primary_key.is_empty(), &table.watermark) {
+        (true, ..) if table.holds_changes() => (
+            format!("`{name}` is TEMPORARY, so it is looked up as it is, and its rows are changes"),
+            "read plain rows, such as format = 'json' or 'csv'",
+        ),
         (true, true, _) => (
             format!("`{name}` is TEMPORARY, so it is looked up by its PRIMARY KEY, and has none"),
             "declare it: id TEXT PRIMARY KEY; a table whose rows are a stream is not TEMPORARY",
@@ -143,7 +152,7 @@ fn check_temporary(table: &Table) -> Result<(), Vec<Diagnostic>> {
 }
 
 /// Whether `CREATE TABLE t AS SELECT ..` names the rows of a query, and says nothing else.
-pub(crate) fn is_named_query(create: &CreateTable, watermark: Option<&WatermarkClause>) -> bool {
+pub(crate) fn is_named_query(create: &CreateTable, clauses: &TableClauses) -> bool {
     let replaces = create.or_replace || create.if_not_exists;
     let other_kind = create.temporary || create.external || create.like.is_some();
     create.query.is_some()
@@ -151,7 +160,8 @@ pub(crate) fn is_named_query(create: &CreateTable, watermark: Option<&WatermarkC
         && !other_kind
         && create.columns.is_empty()
         && create.constraints.is_empty()
-        && watermark.is_none()
+        && clauses.watermark.is_none()
+        && clauses.metadata.is_empty()
         && matches!(create.table_options, CreateTableOptions::None)
 }
 
@@ -196,6 +206,7 @@ fn check_clauses(
 struct Columns<'c, 's, 'a> {
     catalog: &'c Catalog,
     source: &'s SourceText<'a>,
+    metadata: &'c [MetadataClause],
     columns: Vec<Column>,
     key: Vec<String>,
 }
@@ -250,12 +261,23 @@ impl Columns<'_, '_, '_> {
                     )
                     .at(self.source.find_name(word, &within).unwrap_or(range))
                     .hint(
-                        "a column has a type, NOT NULL, PRIMARY KEY and GENERATED ALWAYS AS (..)",
+                        "a column has a type, NOT NULL, PRIMARY KEY, METADATA FROM 'key' and GENERATED ALWAYS AS (..)",
                     ));
                 }
             }
         }
-        self.columns.push(Column { name, data_type, nullable, generated: None, range });
+        let metadata = self.metadata.iter().find(|clause| clause.column == range.start);
+        let is_generated = |option: &ColumnOption| matches!(option, ColumnOption::Generated { .. });
+        if let Some(clause) = metadata
+            && definition.options.iter().any(|option| is_generated(&option.option))
+        {
+            let message = format!("`{name}` can't be metadata and generated");
+            return Err(Diagnostic::error(codes::BAD_METADATA, message)
+                .at(clause.range.clone())
+                .hint("generate a second column from this one"));
+        }
+        let metadata = metadata.map(|clause| clause.key.clone().unwrap_or_else(|| name.clone()));
+        self.columns.push(Column { name, data_type, nullable, generated: None, metadata, range });
         Ok(())
     }
 
@@ -281,16 +303,12 @@ impl Columns<'_, '_, '_> {
                 first.start..end
             },
         );
-        let zoned = errors::root_message(&error).contains("TIME ZONE");
-        let hint = if zoned {
-            "use TIMESTAMP: every time is UTC".to_owned()
+        let said = errors::root_message(&error);
+        let (message, hint) = if said.contains("digits of a second") {
+            (said, "write TIMESTAMPTZ or TIMESTAMPTZ(3)".to_owned())
         } else {
-            suggest::hint(&written, "types", types::TYPES)
-        };
-        let message = if zoned {
-            "TIMESTAMP WITH TIME ZONE is not supported yet".to_owned()
-        } else {
-            format!("a column can't have type {written}")
+            let message = format!("a column can't have type {written}");
+            (message, suggest::hint(&written, "types", types::TYPES))
         };
         Err(Diagnostic::error(codes::BAD_TYPE, message).at(range).hint(hint))
     }

@@ -18,12 +18,12 @@ use datafusion::{
     },
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{IntervalJoin, RowTime, TimeBounds};
+use postrider_plan::{IntervalJoin, TimeBounds};
 use sqlparser::keywords::Keyword;
 
 use self::bounds::{Apart, Rest};
 use crate::{
-    codes,
+    codes, filters,
     interval::{self, NotALength},
     lower, row_time, table_joins,
     text::SourceText,
@@ -56,9 +56,10 @@ pub(crate) fn lower(
     let mut errors = Vec::new();
     let plan = plan.transform_up(|node| match node {
         // A subquery's WHERE has become the condition.
-        LogicalPlan::Join(join) if reads_row_time(&join) => {
-            errors.push(time_calls::of_a_join(source, within));
-            Ok(Transformed::no(LogicalPlan::Join(join)))
+        LogicalPlan::Join(join) if reads_moment(&join) => {
+            let node = LogicalPlan::Join(join);
+            errors.push(time_calls::of_a_join(&node, source, within));
+            Ok(Transformed::no(node))
         }
         LogicalPlan::Join(join) => match bounded(&join) {
             Ok(node) => {
@@ -75,9 +76,9 @@ pub(crate) fn lower(
     Ok((plan.data, errors))
 }
 
-fn reads_row_time(join: &Join) -> bool {
+fn reads_moment(join: &Join) -> bool {
     let keys = join.on.iter().flat_map(|(left, right)| [left, right]);
-    keys.chain(&join.filter).any(RowTime::is_in)
+    keys.chain(&join.filter).any(filters::reads_moment)
 }
 
 /// Why a join can't run on streams.

@@ -132,12 +132,12 @@ impl<'s, 'a> Planner<'s, 'a> {
     /// Declares the wanted tables.
     fn declare(&mut self, statements: &[Located], wanted: impl Fn(&Table) -> bool) {
         for Located { statement, range } in statements {
-            let Statement::Table(create, watermark) = statement else { continue };
-            if ddl::is_named_query(create, watermark.as_deref()) {
+            let Statement::Table(create, clauses) = statement else { continue };
+            if ddl::is_named_query(create, clauses) {
                 continue;
             }
             let name = only_part(&create.name).map(|ident| fold(ident).to_lowercase());
-            match ddl::table(&self.catalog, self.source, create, watermark.as_deref(), range) {
+            match ddl::table(&self.catalog, self.source, create, clauses, range) {
                 Ok(table) if !wanted(&table) => {}
                 Ok(table) => {
                     let key = table.name.to_lowercase();
@@ -178,8 +178,8 @@ impl<'s, 'a> Planner<'s, 'a> {
         for Located { statement, range } in statements {
             let (name, named) = match statement {
                 Statement::View(create) => (&create.name, self.name_view(create, range)),
-                Statement::Table(create, watermark) => match &create.query {
-                    Some(query) if ddl::is_named_query(create, watermark.as_deref()) => {
+                Statement::Table(create, clauses) => match &create.query {
+                    Some(query) if ddl::is_named_query(create, clauses) => {
                         (&create.name, self.name_rows(&create.name, query, &[], range))
                     }
                     _ => continue,

@@ -8,7 +8,7 @@ use postrider_plan::{
     Over, StreamTable, TableJoin, Window, WindowAggregate, WindowRank, WindowRows,
 };
 
-use crate::{functions::WindowColumn, table_joins};
+use crate::{functions::WindowColumn, table_joins, unnest};
 
 /// What of a window a column is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +87,7 @@ fn of_column(plan: &LogicalPlan, index: usize) -> Option<Origin> {
         LogicalPlan::Projection(node) => of_expr(&node.input, node.expr.get(index)?),
         LogicalPlan::SubqueryAlias(node) => of_column(&node.input, index),
         LogicalPlan::Filter(node) => of_column(&node.input, index),
+        LogicalPlan::Unnest(node) => of_column(&node.input, unnest::repeated(node, index)?),
         LogicalPlan::Union(node) => {
             let mut origins = node.inputs.iter().map(|input| of_column(input, index));
             let first = origins.next()??;
@@ -145,6 +146,10 @@ pub(crate) fn before_window(plan: &LogicalPlan, expr: &Expr) -> Option<Expr> {
             before_window(&node.input, &Expr::Column(below))
         }
         (LogicalPlan::Filter(node), Expr::Column(_)) => before_window(&node.input, expr),
+        (LogicalPlan::Unnest(node), Expr::Column(column)) => {
+            unnest::repeated(node, index_of(plan, column)?)?;
+            before_window(&node.input, expr)
+        }
         _ => None,
     }
 }
@@ -172,6 +177,9 @@ pub(crate) fn is_event_time(plan: &LogicalPlan, index: usize) -> bool {
         },
         LogicalPlan::SubqueryAlias(node) => is_event_time(&node.input, index),
         LogicalPlan::Filter(node) => is_event_time(&node.input, index),
+        LogicalPlan::Unnest(node) => {
+            unnest::repeated(node, index).is_some_and(|at| is_event_time(&node.input, at))
+        }
         LogicalPlan::Window(node) => {
             index < node.input.schema().fields().len() && is_event_time(&node.input, index)
         }

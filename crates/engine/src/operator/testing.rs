@@ -31,7 +31,7 @@ use super::{
     StateSnapshot, TableJoinSpec,
     aggregate::{AggregateCall, AggregateSpec, window_fields},
 };
-use crate::chain::Chain;
+use crate::chain::{Chain, Moment};
 
 /// Counts the rows of each window, without a key.
 pub(super) fn counts() -> AggregateSpec {
@@ -288,7 +288,8 @@ impl StatefulOperator for Timed {
             columns.push(("op", Arc::new(kinds)));
         }
         let rows = RecordBatch::try_from_iter(columns).unwrap();
-        let batch = self.chain.run(&Batch { rows, times: batch.times.clone() })?;
+        let moment = Moment { clock: ClockTime(0), watermark: Watermark::MIN };
+        let batch = self.chain.run(&Batch { rows, times: batch.times.clone() }, moment)?;
         batch.map_or(Ok(0), |batch| self.operator.process(input, &batch, out))
     }
 

@@ -204,7 +204,7 @@ fn streamed(query: &str, case: &Case) -> Vec<RecordBatch> {
 }
 
 /// What is left of changes, as sorted texts. Nothing is taken back that is not there, and halves of updates stand together.
-fn collapsed(batches: &[RecordBatch]) -> Vec<String> {
+pub(crate) fn collapsed(batches: &[RecordBatch]) -> Vec<String> {
     let mut left: HashMap<String, i64> = HashMap::new();
     for batch in batches {
         let Some((0, _)) = batch.schema().column_with_name("op") else {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod changed_tables;
 mod changes;
 mod checkpoints;
 mod explain;
@@ -14,5 +15,6 @@ mod nexmark;
 mod over;
 mod state;
 mod table_joins;
+mod unnest;
 mod upgrades;
 mod windows;
