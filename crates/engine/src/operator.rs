@@ -11,18 +11,21 @@ mod distinct;
 mod distinct_count;
 mod interval_join;
 mod keys;
+mod net_rows;
 mod over;
 #[cfg(test)]
 mod pauses;
 mod rank;
 mod rows;
 mod session;
+mod sided;
 mod slicing;
 mod state;
 mod table_join;
 #[cfg(test)]
 mod testing;
 mod updating;
+mod updating_join;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
@@ -48,6 +51,8 @@ use table_join::TableJoin;
 pub(crate) use table_join::{TableJoinSpec, TableLimit};
 use updating::Updating;
 pub(crate) use updating::{BagSpec, UpdatingSpec};
+use updating_join::UpdatingJoin;
+pub(crate) use updating_join::UpdatingJoinSpec;
 
 /// The contract of a stateful operator.
 ///
@@ -138,6 +143,8 @@ pub(crate) enum OperatorSpec {
     Over(OverSpec),
     /// An aggregate without a window.
     Updating(Box<UpdatingSpec>),
+    /// A join of two inputs without a bound of time.
+    UpdatingJoin(Box<UpdatingJoinSpec>),
 }
 
 impl OperatorSpec {
@@ -151,6 +158,7 @@ impl OperatorSpec {
             Self::TableJoin(spec) => Ok(spec.state_schema()),
             Self::Over(spec) => spec.state_schema(),
             Self::Updating(spec) => spec.state_schema(),
+            Self::UpdatingJoin(spec) => Ok(spec.state_schema()),
         }
     }
 
@@ -165,6 +173,7 @@ impl OperatorSpec {
             Self::TableJoin(spec) => spec.keys,
             Self::Over(spec) => spec.keys,
             Self::Updating(spec) => spec.keys(),
+            Self::UpdatingJoin(spec) => spec.keys,
         }
     }
 
@@ -175,7 +184,7 @@ impl OperatorSpec {
             Self::Rank(spec) => Some(spec.reach_ns),
             Self::IntervalJoin(spec) => Some(spec.reach(0).max(spec.reach(1)).max(0)),
             Self::Over(spec) => spec.reach(),
-            Self::TableJoin(_) | Self::Updating(_) => None,
+            Self::TableJoin(_) | Self::Updating(_) | Self::UpdatingJoin(_) => None,
         }
     }
 
@@ -194,6 +203,7 @@ impl OperatorSpec {
             Self::TableJoin(spec) => Ok(Box::new(TableJoin::new(spec.clone())?)),
             Self::Over(spec) => Ok(Box::new(Over::new(spec.clone())?)),
             Self::Updating(spec) => Ok(Box::new(Updating::new(spec.as_ref().clone())?)),
+            Self::UpdatingJoin(spec) => Ok(Box::new(UpdatingJoin::new(spec.as_ref().clone())?)),
         }
     }
 }

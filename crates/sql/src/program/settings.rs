@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
+use datafusion::logical_expr::LogicalPlan;
 use postrider_core::Diagnostic;
 use sqlparser::ast::{Set, Spanned};
 
 use super::Planner;
 use crate::{
     catalog::{fold, only_part},
-    changelog::DEFAULT_TTL_NS,
+    changelog::{self, DEFAULT_TTL_NS},
     codes, interval,
     parse::{Located, Statement},
 };
@@ -55,6 +56,12 @@ impl Planner<'_, '_> {
     pub(super) fn ttl_before(&self, start: usize) -> Option<i64> {
         let before = self.ttls.iter().rfind(|(at, _)| *at < start);
         before.map_or(Some(DEFAULT_TTL_NS), |(_, ttl)| *ttl)
+    }
+
+    /// Warnings for what a query remembers.
+    pub(super) fn remembered(&self, plan: &LogicalPlan, range: &Range<usize>) -> Vec<Diagnostic> {
+        let said: Vec<_> = self.ttls.iter().map(|(_, ttl)| *ttl).collect();
+        changelog::remembered(plan, &said, self.source, range)
     }
 
     /// The time to live of queries: the last that was set, wherever they stand.
