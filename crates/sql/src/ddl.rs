@@ -1,6 +1,9 @@
 //! `CREATE TABLE` to [`Table`].
 
+mod kinds;
 mod watermark;
+
+pub(crate) use self::kinds::is_named_query;
 
 use std::{ops::Range, sync::Arc};
 
@@ -15,8 +18,7 @@ use datafusion::{
 use postrider_core::Diagnostic;
 use postrider_plan::{Column, CommonOptions, Table};
 use sqlparser::ast::{
-    ColumnDef, ColumnOption, CreateTable, CreateTableOptions, Expr as SqlExpr, SqlOption,
-    TableConstraint,
+    ColumnDef, ColumnOption, CreateTable, CreateTableOptions, Expr as SqlExpr, TableConstraint,
 };
 
 use crate::{
@@ -82,8 +84,8 @@ pub(crate) fn table(
     if let Some(clause) = &clauses.watermark {
         table.watermark = Some(watermark::define(catalog, source, &table, clause)?);
     }
-    check_temporary(&table)?;
-    check_memory(&table, with)?;
+    kinds::temporary(&table)?;
+    kinds::memory(&table, with)?;
     if table.is_lookup() {
         table.common.max_lookup_bytes =
             options::lookup_bytes(&mut table.options).map_err(|error| vec![error])?;
@@ -93,76 +95,6 @@ pub(crate) fn table(
         return Err(vec![lower::no_event_time(&table, table.range.clone(), misses)]);
     }
     Ok(table)
-}
-
-/// A memory table is its columns and nothing else.
-fn check_memory(table: &Table, with: &[SqlOption]) -> Result<(), Vec<Diagnostic>> {
-    if table.connector != MEMORY {
-        return Ok(());
-    }
-    let name = &table.name;
-    let own = |column: &&Column| column.generated.is_some() || column.metadata.is_some();
-    let generated = table.columns.iter().find(own);
-    let (message, place, hint) = if table.temporary {
-        (
-            format!("`{name}` says of no connector where its rows are looked up"),
-            table.range.clone(),
-            "add WITH (connector = 'single_file', ..); what the program fills itself is not TEMPORARY",
-        )
-    } else if with.len() > 1 {
-        (
-            format!("`{name}` is a memory table, which takes no options"),
-            table.range.clone(),
-            "leave WITH (..) away; of another connector, name it: connector = 'single_file'",
-        )
-    } else if let Some(column) = generated {
-        (
-            format!(
-                "`{}` can't be generated or metadata: the program fills `{name}` itself",
-                column.name
-            ),
-            column.range.clone(),
-            "compute it in the INSERT",
-        )
-    } else {
-        return Ok(());
-    };
-    Err(vec![Diagnostic::error(codes::MEMORY_TABLE, message).at(place).hint(hint)])
-}
-
-/// What is declared TEMPORARY is looked up by its key, as it is.
-fn check_temporary(table: &Table) -> Result<(), Vec<Diagnostic>> {
-    let name = &table.name;
-    let (message, hint) = match (table.temporary, table.primary_key.is_empty(), &table.watermark) {
-        (true, ..) if table.holds_changes() => (
-            format!("`{name}` is TEMPORARY, so it is looked up as it is, and its rows are changes"),
-            "read plain rows, such as format = 'json' or 'csv'",
-        ),
-        (true, true, _) => (
-            format!("`{name}` is TEMPORARY, so it is looked up by its PRIMARY KEY, and has none"),
-            "declare it: id TEXT PRIMARY KEY; a table whose rows are a stream is not TEMPORARY",
-        ),
-        (true, false, Some(_)) => (
-            format!("`{name}` is TEMPORARY, so it is looked up as it is, at no time"),
-            "remove WATERMARK FOR; or remove TEMPORARY, and look up a version: FOR SYSTEM_TIME AS OF o.ts",
-        ),
-        _ => return Ok(()),
-    };
-    Err(vec![Diagnostic::error(codes::BAD_TEMPORARY, message).at(table.range.clone()).hint(hint)])
-}
-
-/// Whether `CREATE TABLE t AS SELECT ..` names the rows of a query, and says nothing else.
-pub(crate) fn is_named_query(create: &CreateTable, clauses: &TableClauses) -> bool {
-    let replaces = create.or_replace || create.if_not_exists;
-    let other_kind = create.temporary || create.external || create.like.is_some();
-    create.query.is_some()
-        && !replaces
-        && !other_kind
-        && create.columns.is_empty()
-        && create.constraints.is_empty()
-        && clauses.watermark.is_none()
-        && clauses.metadata.is_empty()
-        && matches!(create.table_options, CreateTableOptions::None)
 }
 
 pub(crate) fn no_schemas(range: Range<usize>) -> Diagnostic {
