@@ -9,6 +9,7 @@ mod conformance;
 mod deferred;
 mod distinct;
 mod distinct_count;
+mod groups;
 mod interval_join;
 mod keys;
 mod net_rows;
@@ -25,6 +26,7 @@ mod state;
 mod testing;
 mod updating;
 mod updating_join;
+mod updating_top;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
@@ -50,6 +52,8 @@ use updating::Updating;
 pub(crate) use updating::{BagSpec, UpdatingSpec};
 use updating_join::UpdatingJoin;
 pub(crate) use updating_join::UpdatingJoinSpec;
+use updating_top::UpdatingTop;
+pub(crate) use updating_top::UpdatingTopSpec;
 
 /// The contract of a stateful operator.
 ///
@@ -136,6 +140,8 @@ pub(crate) enum OperatorSpec {
     Updating(Box<UpdatingSpec>),
     /// A join of two inputs without a bound of time.
     UpdatingJoin(Box<UpdatingJoinSpec>),
+    /// The first rows of each key.
+    UpdatingTop(UpdatingTopSpec),
 }
 
 impl OperatorSpec {
@@ -149,6 +155,7 @@ impl OperatorSpec {
             Self::Over(spec) => spec.state_schema(),
             Self::Updating(spec) => spec.state_schema(),
             Self::UpdatingJoin(spec) => Ok(spec.state_schema()),
+            Self::UpdatingTop(spec) => Ok(spec.state_schema()),
         }
     }
 
@@ -163,6 +170,7 @@ impl OperatorSpec {
             Self::Over(spec) => spec.keys,
             Self::Updating(spec) => spec.keys(),
             Self::UpdatingJoin(spec) => spec.keys,
+            Self::UpdatingTop(spec) => spec.keys,
         }
     }
 
@@ -173,7 +181,7 @@ impl OperatorSpec {
             Self::Rank(spec) => Some(spec.reach_ns),
             Self::IntervalJoin(spec) => Some(spec.reach(0).max(spec.reach(1)).max(0)),
             Self::Over(spec) => spec.reach(),
-            Self::Updating(_) | Self::UpdatingJoin(_) => None,
+            Self::Updating(_) | Self::UpdatingJoin(_) | Self::UpdatingTop(_) => None,
         }
     }
 
@@ -192,6 +200,7 @@ impl OperatorSpec {
             Self::Over(spec) => Ok(Box::new(Over::new(spec.clone())?)),
             Self::Updating(spec) => Ok(Box::new(Updating::new(spec.as_ref().clone())?)),
             Self::UpdatingJoin(spec) => Ok(Box::new(UpdatingJoin::new(spec.as_ref().clone())?)),
+            Self::UpdatingTop(spec) => Ok(Box::new(UpdatingTop::new(spec.clone())?)),
         }
     }
 }

@@ -12,6 +12,7 @@ mod sources;
 mod step_input;
 mod updating;
 mod updating_join;
+mod updating_top;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -25,8 +26,8 @@ use datafusion::{
 };
 use postrider_core::{Diagnostic, Diagnostics, Format, format_duration};
 use postrider_plan::{
-    IntervalJoin, Over, Program, Query, SinkTarget, Table, UpdatingAggregate, UpdatingJoin, Window,
-    WindowAggregate, WindowRank, WindowRows, is_updating,
+    IntervalJoin, Over, Program, Query, SinkTarget, Table, UpdatingAggregate, UpdatingJoin,
+    UpdatingTop, Window, WindowAggregate, WindowRank, WindowRows, is_updating,
 };
 
 pub(crate) use self::sources::scanned_table;
@@ -185,6 +186,8 @@ impl Planner {
             self.updating(aggregate, plan)?
         } else if let Some(join) = node.downcast_ref::<UpdatingJoin>() {
             self.updating_join(join, plan)?
+        } else if let Some(top) = node.downcast_ref::<UpdatingTop>() {
+            self.updating_top(top, plan)?
         } else {
             return Err(unsupported(plan));
         };

@@ -2,12 +2,12 @@
 
 use datafusion::logical_expr::{Extension, LogicalPlan};
 
-use crate::{UpdatingAggregate, UpdatingJoin};
+use crate::{UpdatingAggregate, UpdatingJoin, UpdatingTop};
 
 /// Whether rows of a relation are ever taken back. Such a relation is a changelog: its rows come with a kind, one of Flink's
 /// four (`+I` inserted, `-U` and `+U` the old and the new row of an update, `-D` deleted).
 ///
-/// Aggregates change with each row of their group, and joins that wait for ever with each partner. Every other node passes on what it is
+/// Aggregates change with each row of their group, joins that wait for ever with each partner, and the first rows of a key with those that come before them. Every other node passes on what it is
 /// given, or is planned over rows that stay only.
 pub fn is_updating(plan: &LogicalPlan) -> bool {
     let inputs = || plan.inputs().into_iter().any(is_updating);
@@ -17,6 +17,9 @@ pub fn is_updating(plan: &LogicalPlan) -> bool {
             let node = node.as_any();
             if let Some(join) = node.downcast_ref::<UpdatingJoin>() {
                 return join.is_updating();
+            }
+            if node.is::<UpdatingTop>() {
+                return true;
             }
             let aggregate = node.downcast_ref::<UpdatingAggregate>();
             aggregate.is_some_and(|aggregate| !aggregate.aggr_exprs.is_empty()) || inputs()

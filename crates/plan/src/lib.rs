@@ -11,6 +11,7 @@
 //! | [`IntervalJoin`] | a join of two streams whose event times are within [`TimeBounds`] |
 //! | [`UpdatingAggregate`] | an aggregate without a window, whose rows change |
 //! | [`UpdatingJoin`] | a join without a bound of time, whose rows may change |
+//! | [`UpdatingTop`] | the first rows of each key, which change |
 //! | [`Over`] | window functions over the rows of a stream, `OVER (PARTITION BY .. ORDER BY ts ..)`, and what [`Memory`] they need |
 //! | [`RowTime`] | `row_time()`, in whose place the engine puts the time of a row |
 //! | [`StreamTable`] | a [`Table`] as DataFusion's planner sees it |
@@ -30,6 +31,7 @@ mod row_time;
 mod table;
 mod updating_aggregate;
 mod updating_join;
+mod updating_top;
 mod window;
 mod window_aggregate;
 mod window_rank;
@@ -46,6 +48,7 @@ pub use table::{
 };
 pub use updating_aggregate::UpdatingAggregate;
 pub use updating_join::UpdatingJoin;
+pub use updating_top::UpdatingTop;
 pub use window::{Period, Window, window_type};
 pub use window_aggregate::WindowAggregate;
 pub use window_rank::{Ranking, WindowRank};

@@ -52,6 +52,7 @@ mod row_time;
 mod select;
 mod text;
 mod time_calls;
+mod tops;
 mod types;
 mod walk;
 mod window_calls;

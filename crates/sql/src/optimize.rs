@@ -20,7 +20,7 @@ use postrider_core::Diagnostic;
 
 use crate::{
     catalog::Catalog, changelog, checks::Input, filters::PushFilters, joins, lower, over,
-    projections::MergeProjections, text::SourceText, time_calls, window_rows,
+    projections::MergeProjections, text::SourceText, time_calls, tops, window_rows,
 };
 
 /// Resolves types.
@@ -40,6 +40,7 @@ pub(crate) fn finish(
     within: &Range<usize>,
     ttl_ns: Option<i64>,
 ) -> Result<std::result::Result<LogicalPlan, Vec<Diagnostic>>> {
+    let plan = if input == Input::Stream { tops::number_distinct(plan)? } else { plan };
     // First: a row is in its windows whether or not anybody reads which those are.
     let in_windows = window_rows::lower(plan)?;
     let pruned = run(vec![Arc::new(MergeProjections::default())], in_windows)?;
@@ -60,7 +61,8 @@ pub(crate) fn finish(
         lowered
     };
     // Last: DataFusion's rules know which filters may go below its own node, and which of its columns nobody reads.
-    let (plan, errors) = over::lower(run(stream_rules(), joined)?, source, within)?;
+    let plan = tops::lower(run(stream_rules(), joined)?)?;
+    let (plan, errors) = over::lower(plan, source, within)?;
     if !errors.is_empty() {
         return Ok(Err(errors));
     }

@@ -11,7 +11,6 @@
 mod bag;
 mod change;
 mod delta;
-mod groups;
 mod snapshot;
 
 use std::sync::Arc;
@@ -23,12 +22,10 @@ use arrow::{
 use datafusion::{common::Result, physical_expr::PhysicalExpr};
 use postrider_core::{Batch, ClockTime, Watermark};
 
-use self::{
-    delta::{Closed, Delta},
-    groups::Groups,
-};
+use self::delta::{Closed, Delta};
 use super::{
-    Advanced, Operator, RestoredPart, StateSnapshot, aggregate::AggregateSpec, rows::RowStore,
+    Advanced, Operator, RestoredPart, StateSnapshot, aggregate::AggregateSpec, groups::Groups,
+    rows::RowStore,
 };
 use crate::limits::ADVANCE_ROWS;
 

@@ -13,5 +13,6 @@ mod lifecycle;
 mod nexmark;
 mod over;
 mod state;
+mod tops;
 mod upgrades;
 mod windows;

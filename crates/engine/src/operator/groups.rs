@@ -6,7 +6,7 @@ use arrow::{array::ArrayRef, datatypes::SchemaRef, row::OwnedRow};
 use datafusion::common::Result;
 use hashbrown::HashTable;
 
-use crate::operator::{
+use super::{
     keys::{Key, KeyEncoder, Keys},
     rows::RowId,
 };
@@ -17,9 +17,9 @@ pub(super) struct Group {
     hash: u64,
     /// The epoch's clock when it was last written.
     pub(super) written: i64,
-    /// The row of its totals.
+    /// The row of its totals, if it has one.
     pub(super) totals: RowId,
-    /// The rows of its bag, in no order.
+    /// The rows that it has besides, in no order.
     pub(super) bag: Vec<RowId>,
 }
 
