@@ -82,6 +82,11 @@ fn queries() -> impl Strategy<Value = String> {
     let within = (side("l"), side("r")).prop_map(|(left, right)| {
         format!("SELECT a.k, a.v, a.s FROM ({left}) a WHERE a.k IN (SELECT b.k FROM ({right}) b)")
     });
+    let set = (side("l"), side("r"), select(&["INTERSECT", "EXCEPT"][..])).prop_map(
+        |(left, right, of)| {
+            format!("SELECT a.k, a.v, a.s FROM ({left}) a {of} SELECT b.k, b.v, b.s FROM ({right}) b")
+        },
+    );
     let itself = (side("l"), condition()).prop_map(|(rows, on)| {
         format!("SELECT a.k, a.v, b.s FROM ({rows}) a LEFT JOIN ({rows}) b ON {on}")
     });
@@ -95,7 +100,7 @@ fn queries() -> impl Strategy<Value = String> {
             format!("SELECT j.ak, j.bv, c.k, c.v FROM ({join}) j {kind} JOIN ({right}) c ON j.ak = c.k AND j.av = c.v")
         },
     );
-    prop_oneof![4 => joins(), 3 => filtered, 1 => within, 1 => itself, 2 => counted, 1 => chained]
+    prop_oneof![4 => joins(), 3 => filtered, 1 => within, 1 => set, 1 => itself, 2 => counted, 1 => chained]
 }
 
 #[derive(Debug, Clone)]

@@ -92,8 +92,14 @@ impl Checker<'_, '_, '_> {
         match body {
             SetExpr::SetOperation { op, set_quantifier, left, right } => {
                 use SetQuantifier::{All, Distinct, None};
-                let by_position = matches!(set_quantifier, All | Distinct | None);
-                if !by_position || *op != SetOperator::Union {
+                let taken = match op {
+                    SetOperator::Union => matches!(set_quantifier, All | Distinct | None),
+                    SetOperator::Intersect | SetOperator::Except => {
+                        matches!(set_quantifier, Distinct | None)
+                    }
+                    SetOperator::Minus => false,
+                };
+                if !taken {
                     let range = self.source.range(right.span()).and_then(|range| {
                         let before = self.source.index_at(range.start).checked_sub(1)?;
                         let lexemes = self.source.lexemes().get(..=before)?;
@@ -104,7 +110,9 @@ impl Checker<'_, '_, '_> {
                         })?;
                         Some(operator.range.clone())
                     });
-                    self.refuse(&op.to_string(), range, "UNION and UNION ALL are supported");
+                    let what = format!("{op} {set_quantifier}");
+                    let hint = "UNION, UNION ALL, INTERSECT and EXCEPT are supported";
+                    self.refuse(what.trim_end(), range, hint);
                 }
                 self.set_operation(left);
                 self.set_operation(right);
