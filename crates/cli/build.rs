@@ -2,13 +2,12 @@
 //!
 //! Writes `error_pages.rs`: an array of codes and pages in the order of the codes.
 
-use std::{
-    env, fmt, fs, io,
-    path::{Path, PathBuf},
-};
+use std::{env, fmt, fs, io, path::PathBuf};
 
 fn main() -> io::Result<()> {
-    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors").canonicalize()?;
+    // Asked of cargo at run time: a target folder outlives the checkout that this script was compiled in.
+    let manifest = variable("CARGO_MANIFEST_DIR")?;
+    let pages = manifest.join("../../docs/errors").canonicalize()?;
     tell(format_args!("rerun-if-changed={}", pages.display()))?;
     let mut files = Vec::new();
     for entry in fs::read_dir(&pages)? {
@@ -23,8 +22,14 @@ fn main() -> io::Result<()> {
     files.sort();
     let pages = files.iter().map(|(name, path)| format!("({name:?}, include_str!({path:?})),"));
     let text = format!("&[{}]", pages.collect::<String>());
-    let out = env::var_os("OUT_DIR").map(PathBuf::from).ok_or(io::ErrorKind::NotFound)?;
-    fs::write(out.join("error_pages.rs"), text)
+    fs::write(variable("OUT_DIR")?.join("error_pages.rs"), text)
+}
+
+/// A folder that cargo names.
+fn variable(name: &str) -> io::Result<PathBuf> {
+    env::var_os(name)
+        .map(PathBuf::from)
+        .ok_or_else(|| io::Error::other(format!("cargo set no {name}")))
 }
 
 /// Says something to cargo.

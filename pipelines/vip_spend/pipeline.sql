@@ -1,8 +1,8 @@
--- VIP: one email at the end of a day on which a customer bought something and their purchases of 30 days, less refunds, reach
--- 1,000. One a calendar month at most.
+-- VIP: one email for the order with which what a customer bought in 90 days, less refunds, reaches 1,000. One a calendar
+-- month at most.
 
--- Where events come in: HTTP, in the shape every Segment SDK sends. Time waits an hour for events that are under way, since
--- sums should be right, and runs on after two hours without events.
+-- Where events come in: HTTP, in the shape every Segment SDK sends. Time waits ten minutes for events that are under way, since
+-- sums follow the order in which things happened, and runs on after fifteen minutes without events.
 CREATE TABLE events (
   user_id     TEXT NOT NULL,
   event       TEXT,
@@ -10,8 +10,8 @@ CREATE TABLE events (
   email       TEXT,
   first_name  TEXT,
   amount      DOUBLE,
-  WATERMARK FOR ts AS ts - INTERVAL '1 hour'
-) WITH (connector = 'collector', idle_timeout = INTERVAL '2 hours');
+  WATERMARK FOR ts AS ts - INTERVAL '10 minutes'
+) WITH (connector = 'collector', idle_timeout = INTERVAL '15 minutes');
 
 -- Where trigger rows go out: each becomes at most one email. News that is older than three days stays unsent.
 CREATE TABLE vips WITH (
@@ -23,26 +23,31 @@ CREATE TABLE vips WITH (
   ttl       = INTERVAL '3 days'
 );
 
--- Windows of 30 days, one that ends at each midnight (UTC). An order counts in 30 of them, and then no more.
-CREATE VIEW spending AS
-SELECT user_id,
-       hop(INTERVAL '1 day', INTERVAL '30 days')                                       AS w,
-       w.end - INTERVAL '1 day'                                                        AS day,  -- the last of the 30
-       round(sum(CASE WHEN event = 'Order Refunded' THEN -amount ELSE amount END), 2)  AS spent,
-       max(ts) FILTER (WHERE event = 'Order Completed')                                AS last_order,
-       last_value(email      ORDER BY ts)                                              AS email,
-       last_value(first_name ORDER BY ts)                                              AS first_name
+-- A refund takes away what an order brought.
+CREATE VIEW payments AS
+SELECT user_id, event, ts, email, first_name,
+       CASE WHEN event = 'Order Refunded' THEN -amount ELSE amount END AS amount
 FROM events
-WHERE event IN ('Order Completed', 'Order Refunded')
-GROUP BY user_id, w;
+WHERE event IN ('Order Completed', 'Order Refunded');
+
+-- Beside each payment the sum of the 90 days that end with it, and of the same days without it. Two orders of one moment see
+-- the same sums.
+CREATE VIEW spending AS
+SELECT *,
+       sum(amount) OVER (PARTITION BY user_id ORDER BY ts
+                         RANGE BETWEEN INTERVAL '90 days' PRECEDING AND CURRENT ROW)                       AS with_it,
+       sum(amount) OVER (PARTITION BY user_id ORDER BY ts
+                         RANGE BETWEEN INTERVAL '90 days' PRECEDING AND INTERVAL '1 nanosecond' PRECEDING) AS without_it
+FROM payments;
 
 INSERT INTO vips
-SELECT user_id                                           AS recipient_key,
-       'vip:' || CAST(date_trunc('month', day) AS DATE)  AS dedupe_key,  -- one a month, named by its first day
-       day + INTERVAL '1 day'                            AS fire_ts,     -- the three days of `ttl` count from here
+SELECT user_id                                          AS recipient_key,
+       'vip:' || CAST(date_trunc('month', ts) AS DATE)  AS dedupe_key,  -- one a month, named by its first day
+       ts                                               AS fire_ts,     -- the three days of `ttl` count from here
        email,
        first_name,
-       spent
+       round(with_it, 2)                                AS spent
 FROM spending
-WHERE spent >= 1000
-  AND last_order >= day;  -- bought on the last day itself: not every day on which old orders still count
+WHERE event = 'Order Completed'
+  AND round(with_it, 2) >= 1000
+  AND coalesce(round(without_it, 2), 0) < 1000;  -- not: what the row before said, which may have been long ago

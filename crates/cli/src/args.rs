@@ -164,13 +164,18 @@ pub(crate) struct RunArgs {
     pub(crate) log: LogTuning,
 }
 
-/// Checks pipelines without running them: SQL, options, the contract of email sinks, templates.
+/// Checks pipelines without running them: SQL, options, the contract of email sinks, templates. With --engine, also what another
+/// engine would refuse, or take in another sense.
 #[derive(Debug, Parser)]
-#[command(after_help = "Example:\n  postrider check pipelines/*/pipeline.sql")]
+#[command(after_help = "Examples:\n  postrider check pipelines/*/pipeline.sql\n  \
+    postrider check pipelines/winback/pipeline.sql --engine arroyo")]
 pub(crate) struct CheckArgs {
     /// Pipeline files
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+    /// The engine that the pipelines should move to: arroyo
+    #[arg(long, value_name = "ENGINE")]
+    pub(crate) engine: Option<postrider_sql::Engine>,
 }
 
 /// Explains the codes of errors and warnings: what happened, why it is so, and a program that passes. Without a code, lists all.

@@ -6,19 +6,20 @@ mod input;
 mod queries;
 mod state;
 mod streaming;
+mod suite;
 mod table;
 
-use std::{path::Path, time::Instant};
+use std::{ops::AddAssign, path::Path, time::Instant};
 
 use arrow::{
     array::{AsArray, RecordBatch},
     datatypes::Int64Type,
 };
 
-use clap::ValueEnum;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
+use self::suite::{Question, Suite};
 pub(crate) use self::{input::BenchInput, queries::BenchQuery};
 use crate::{
     args::BenchArgs,
@@ -36,14 +37,21 @@ struct Measured {
     answer: Answer,
 }
 
-/// What a run computed.
+/// What a run computed: rows, those less that were taken back, and the sum of their column `n`, if there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Answer {
-    pub(crate) rows: u64,
-    pub(crate) events: u64,
+    pub(crate) rows: i64,
+    pub(crate) events: i64,
 }
 
-/// Generates the file, measures, prints JSON.
+impl AddAssign for Answer {
+    fn add_assign(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.events += other.events;
+    }
+}
+
+/// Generates the files, measures, prints JSON.
 pub(crate) fn run(args: &BenchArgs) -> Outcome {
     if args.state {
         return state::run(args);
@@ -53,20 +61,15 @@ pub(crate) fn run(args: &BenchArgs) -> Outcome {
         return Err(Failure::failed(format!("{what}; build with --features parquet-bench")));
     }
     let dir = tempfile::tempdir()?;
+    let suite = Suite::of(args)?;
     console::note(&format!("writing {} events", console::count(args.events)));
-    let ndjson = dir.path().join("events.ndjson");
-    input::write(&ndjson, args.events, args.customers)?;
-    let parquet = dir.path().join("events.parquet");
-    if args.input.contains(&BenchInput::Parquet) {
-        input::convert(&ndjson, &parquet)?;
-    }
-    let queries = if args.all { BenchQuery::value_variants() } else { &args.query };
+    suite.write(dir.path(), args)?;
     let mut results = Vec::new();
-    for &query in queries {
+    for question in &suite.questions {
         for &input in &args.input {
-            let path = if input == BenchInput::Parquet { &parquet } else { &ndjson };
             for &threads in &args.parallelism {
-                let case = Case { query, input, path, threads: threads.max(1) };
+                let threads = threads.max(1);
+                let case = Case { suite: &suite, question, input, dir: dir.path(), threads };
                 results.push(case.compare(args)?);
             }
         }
@@ -79,6 +82,7 @@ pub(crate) fn run(args: &BenchArgs) -> Outcome {
     let text = json!({
         "events": args.events,
         "customers": args.customers,
+        "late_in_a_thousand": args.late,
         "rounds": args.rounds,
         "datafusion": {
             "version": datafusion::DATAFUSION_VERSION,
@@ -91,34 +95,34 @@ pub(crate) fn run(args: &BenchArgs) -> Outcome {
     Ok(())
 }
 
-/// A query to measure, and on what.
-#[derive(Debug, Clone, Copy)]
+/// A question to measure, and on what.
+#[derive(Clone, Copy)]
 struct Case<'a> {
-    query: BenchQuery,
+    suite: &'a Suite,
+    question: &'a Question,
     input: BenchInput,
-    path: &'a Path,
+    dir: &'a Path,
     threads: usize,
 }
 
 impl Case<'_> {
     /// Measures both sides, in turns.
     fn compare(self, args: &BenchArgs) -> Outcome<Compared> {
-        let Self { query, input, path, threads } = self;
+        let Self { suite, question, input, dir, threads } = self;
+        let name = &question.name;
         let (mut streaming, mut batch) = (Vec::new(), Vec::new());
         for round in 1..=args.rounds {
-            let one = measure(threads, streaming::run(query, input, path, threads))?;
-            let other = measure(threads, batch::run(query, input, path, threads))?;
-            if one.answer != other.answer {
+            let one = measure(threads, streaming::run(suite, question, input, dir, threads))?;
+            let other = measure(threads, batch::run(suite, question, input, dir, threads))?;
+            // Batch knows no late rows.
+            if (args.late == 0 || question.is_timeless) && one.answer != other.answer {
                 return Err(Failure::failed(format!(
-                    "the engines disagree on {}: postrider {:?}, datafusion {:?}",
-                    query.name(),
-                    one.answer,
-                    other.answer
+                    "the engines disagree on {name}: postrider {:?}, datafusion {:?}",
+                    one.answer, other.answer
                 )));
             }
             console::note(&format!(
-                "{} from {}, {threads} threads, round {round}: postrider {:.3} s, datafusion {:.3} s",
-                query.name(),
+                "{name} from {}, {threads} threads, round {round}: postrider {:.3} s, datafusion {:.3} s",
                 input.name(),
                 one.wall_seconds,
                 other.wall_seconds
@@ -130,10 +134,21 @@ impl Case<'_> {
     }
 }
 
-/// The sum of the column `n`.
-fn counted(rows: &RecordBatch) -> u64 {
+/// What rows come to. A changelog has the kinds of its rows in front.
+fn counted(rows: &RecordBatch) -> Answer {
+    let kinds = match rows.schema().fields().first() {
+        Some(first) if first.name() == "op" => rows.columns().first(),
+        _ => None,
+    };
+    if let Some(kinds) = kinds.and_then(|column| column.as_string_opt::<i32>()) {
+        let sign = |kind: &str| if kind.starts_with('+') { 1 } else { -1 };
+        return Answer { rows: kinds.iter().flatten().map(sign).sum(), events: 0 };
+    }
     let column = rows.column_by_name("n").and_then(|column| column.as_primitive_opt::<Int64Type>());
-    column.map_or(0, |column| column.values().iter().sum::<i64>().unsigned_abs())
+    Answer {
+        rows: i64::try_from(rows.num_rows()).unwrap_or(i64::MAX),
+        events: column.map_or(0, |column| column.values().iter().sum()),
+    }
 }
 
 fn measure(threads: usize, run: impl Future<Output = Outcome<Answer>>) -> Outcome<Measured> {
@@ -181,12 +196,13 @@ impl Side {
 }
 
 /// What a case came to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Compared {
-    query: BenchQuery,
+    name: String,
+    sql: &'static str,
     input: BenchInput,
     threads: usize,
-    rows: Option<u64>,
+    rows: Option<i64>,
     postrider: Side,
     datafusion: Side,
 }
@@ -194,7 +210,8 @@ struct Compared {
 impl Compared {
     fn of(case: Case<'_>, args: &BenchArgs, streaming: &[Measured], batch: &[Measured]) -> Self {
         Self {
-            query: case.query,
+            name: case.question.name.clone(),
+            sql: case.question.streaming,
             input: case.input,
             threads: case.threads,
             rows: streaming.first().map(|run| run.answer.rows),
@@ -210,8 +227,8 @@ impl Compared {
 
     fn json(&self) -> Value {
         json!({
-            "query": self.query.name(),
-            "sql": self.query.streaming(),
+            "query": self.name,
+            "sql": self.sql,
             "input": self.input.name(),
             "rows": self.rows,
             "parallelism": self.threads,

@@ -1,6 +1,7 @@
 //! Which crate opens which table.
 
 use std::{
+    collections::HashMap,
     ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -9,10 +10,13 @@ use std::{
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use datafusion::{common::tree_node::TreeNode, logical_expr::LogicalPlan};
-use postrider_connect::{DeadLetterSink, JsonDecoder, JsonOptions, SinkSpec, SourceSpec};
+use postrider_connect::{
+    DeadLetterSink, DebeziumDecoder, JsonDecoder, JsonOptions, SinkSpec, SourceSpec,
+    UnstructuredDecoder,
+};
 use postrider_core::{
-    Clock, DataSink, Diagnostic, Diagnostics, Format, PipelineName, Reject, SinkError,
-    SinkPosition, TableOptions,
+    Clock, DataSink, Decoder, Diagnostic, Diagnostics, Format, JsonForm, PipelineName, Reject,
+    SinkError, SinkPosition, TableOptions,
 };
 use postrider_engine::{Connectors, JournalSource, SourceParts};
 use postrider_plan::{Program, Query, SinkTarget, Table};
@@ -91,12 +95,14 @@ fn check_table(program: &Program, table: &Table) -> Vec<Diagnostic> {
     let filled = program.queries.iter().find(fills);
     let is_read = program.queries.iter().any(|query| reads(query, table));
     let options = table.options.clone();
+    let form = (table.common.format, table.common.json);
     let info = postrider_connect::connectors().iter().find(|info| info.name == table.connector);
     match (table.connector.as_str(), info) {
         (name, None) => {
             vec![postrider_connect::unknown_connector(name, Some(connector_range(program, table)))]
         }
         (COLLECTOR, _) if filled.is_some() => vec![not_written(table)],
+        (COLLECTOR, _) if table.temporary => vec![no_end(table)],
         (COLLECTOR | "email", _) if table.common.format != Format::Json => {
             vec![postrider_connect::no_such_format(
                 "read",
@@ -107,23 +113,21 @@ fn check_table(program: &Program, table: &Table) -> Vec<Diagnostic> {
         }
         (COLLECTOR, _) => {
             let mut found = CollectorOptions::read(options).err().unwrap_or_default();
-            let json = JsonOptions { envelope: true };
-            found.extend(JsonDecoder::new(table.physical_schema(), json).err().unwrap_or_default());
+            let columns = |held: &SchemaRef| open_json(table, Arc::clone(held)).map(drop);
+            let (format, schema) = (table.common.format, table.physical_schema());
+            let checked = postrider_connect::check_metadata(COLLECTOR, format, &schema, columns);
+            found.extend(checked.err().unwrap_or_default());
             found
         }
         ("email", _) => Vec::new(),
         // What no query uses is a sink if it can't be anything else.
         (name, Some(info)) if filled.is_some() || !info.source && !is_read => {
             let schema = sink_schema(filled, table);
-            postrider_connect::check_sink(name, table.common.format, options, &schema)
-                .err()
-                .unwrap_or_default()
+            postrider_connect::check_sink(name, form, options, &schema).err().unwrap_or_default()
         }
         (name, _) => {
             let schema = table.physical_schema();
-            postrider_connect::check_source(name, table.common.format, options, &schema)
-                .err()
-                .unwrap_or_default()
+            postrider_connect::check_source(name, form, options, &schema).err().unwrap_or_default()
         }
     }
 }
@@ -146,6 +150,16 @@ fn not_written(table: &Table) -> Diagnostic {
     ))
 }
 
+/// A table is looked up once it was read to its end, and this one has none.
+fn no_end(table: &Table) -> Diagnostic {
+    let (name, connector) = (&table.name, &table.connector);
+    let message =
+        format!("`{name}` is TEMPORARY, so it is read to its end, but `{connector}` here has none");
+    Diagnostic::error("PR0436", message).at(table.range.clone()).hint(
+        "read a file; or remove TEMPORARY, declare WATERMARK FOR, and look up a version: FOR SYSTEM_TIME AS OF o.ts",
+    )
+}
+
 /// The columns of a sink: its own, or those of the query that fills it.
 fn sink_schema(filled: Option<&Query>, table: &Table) -> SchemaRef {
     match filled {
@@ -156,17 +170,23 @@ fn sink_schema(filled: Option<&Query>, table: &Table) -> SchemaRef {
 
 impl Connectors for Wiring {
     fn source(&self, table: &Table, schema: SchemaRef) -> Result<SourceParts, Diagnostics> {
-        self.open(table, schema).map(|(parts, _)| parts)
+        let (parts, bounded) = self.open(table, schema)?;
+        if table.temporary && !bounded {
+            return Err(no_end(table).into());
+        }
+        Ok(parts)
     }
 
     fn sink(&self, table: &Table, schema: SchemaRef) -> Result<Box<dyn DataSink>, Diagnostics> {
-        let spec = self.sink_spec(table.common.format, table.options.clone(), schema);
+        let form = (table.common.format, table.common.json);
+        let spec = self.sink_spec(form, table.options.clone(), schema);
         postrider_connect::open_sink(&table.connector, spec)
             .map_err(|found| Diagnostics(placed(table, found)))
     }
 
     fn print(&self, schema: SchemaRef) -> Box<dyn DataSink> {
-        let spec = self.sink_spec(Format::Json, TableOptions::default(), schema);
+        let spec =
+            self.sink_spec((Format::Json, JsonForm::default()), TableOptions::default(), schema);
         postrider_connect::open_sink("stdout", spec).unwrap_or_else(|_| Box::new(Nowhere))
     }
 
@@ -180,6 +200,29 @@ impl Connectors for Wiring {
     fn dead_letter_rows(&self, table: &str, rejects: &[Reject]) -> Result<RecordBatch, SinkError> {
         DeadLetterSink::rows(table, rejects)
     }
+}
+
+/// What decodes the JSON of events.
+fn open_json(table: &Table, schema: SchemaRef) -> Result<Arc<dyn Decoder>, Vec<Diagnostic>> {
+    if table.common.format == Format::DebeziumJson {
+        return Ok(Arc::new(DebeziumDecoder::new(&schema)?));
+    }
+    if table.common.json.unstructured {
+        return Ok(Arc::new(UnstructuredDecoder::new(schema)?));
+    }
+    let envelope = table.connector == COLLECTOR;
+    Ok(Arc::new(JsonDecoder::new(schema, JsonOptions { envelope })?))
+}
+
+/// Decodes pushed events into the columns of a table. `files` names the files that they are said to come from.
+pub(crate) fn event_decoder(
+    table: &Table,
+    schema: &SchemaRef,
+    files: HashMap<String, String>,
+) -> Result<Arc<dyn Decoder>, Diagnostics> {
+    let open = |held| open_json(table, held);
+    postrider_connect::with_metadata(&table.connector, table.common.format, schema, files, open)
+        .map_err(|found| Diagnostics(placed(table, found)))
 }
 
 /// Takes rows nowhere.
@@ -211,14 +254,13 @@ impl Wiring {
         if table.connector == COLLECTOR {
             let options = CollectorOptions::read(options).map_err(Diagnostics)?;
             let source = JournalSource::new(&self.log, options.stream, options.browser_events);
-            let decoder =
-                JsonDecoder::new(schema, JsonOptions { envelope: true }).map_err(Diagnostics)?;
-            let parts = SourceParts { source: Box::new(source), decoder: Arc::new(decoder) };
-            return Ok((parts, false));
+            let decoder = event_decoder(table, &schema, HashMap::new())?;
+            return Ok((SourceParts { source: Box::new(source), decoder }, false));
         }
         let spec = SourceSpec {
             options,
             format: table.common.format,
+            json: table.common.json,
             schema,
             base_dir: &self.dir,
             env: &environment,
@@ -229,10 +271,16 @@ impl Wiring {
         Ok((SourceParts { source: parts.source, decoder: parts.decoder }, parts.bounded))
     }
 
-    fn sink_spec(&self, format: Format, options: TableOptions, schema: SchemaRef) -> SinkSpec<'_> {
+    fn sink_spec(
+        &self,
+        (format, json): (Format, JsonForm),
+        options: TableOptions,
+        schema: SchemaRef,
+    ) -> SinkSpec<'_> {
         SinkSpec {
             options,
             format,
+            json,
             schema,
             base_dir: &self.dir,
             env: &environment,

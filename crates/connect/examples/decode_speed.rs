@@ -165,6 +165,7 @@ fn read_file(chunks: &[Chunk]) -> Result<(usize, f64), Box<dyn Error>> {
     let spec = SourceSpec {
         options,
         format: Format::Json,
+        json: postrider_core::JsonForm::default(),
         schema: schema(&[("ts", DataType::Utf8)]),
         base_dir: "/".as_ref(),
         env: &|_| None,

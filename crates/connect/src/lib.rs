@@ -35,7 +35,12 @@ mod source;
 mod conformance;
 
 pub use dead_letter::DeadLetterSink;
-pub use format::json::{JsonDecoder, JsonOptions};
+pub use format::{
+    debezium::DebeziumDecoder,
+    json::{JsonDecoder, JsonOptions},
+    metadata::{check_metadata, with_metadata},
+    unstructured::UnstructuredDecoder,
+};
 pub use limits::RECORD_BYTES_MAX;
 pub use registry::{
     ConnectorInfo, SinkSpec, SourceParts, SourceSpec, check_sink, check_source, connectors,

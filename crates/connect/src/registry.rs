@@ -4,16 +4,22 @@
 
 mod faults;
 
-use std::{fmt, ops::Range, path::Path, sync::Arc};
+use std::{collections::HashMap, fmt, ops::Range, path::Path, sync::Arc};
 
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::SchemaRef;
 use postrider_core::{
-    Clock, DataSink, Decoder, Diagnostic, Format, Source, TableOptions, suggest, type_name,
+    Clock, DataSink, Decoder, Diagnostic, Format, JsonForm, Source, TableOptions, suggest,
+    type_name,
 };
 
 pub(crate) use self::faults::Faults;
 use crate::{
-    format::{files as formats, json::holds},
+    format::{
+        files as formats,
+        json::holds,
+        metadata::{check_metadata, with_metadata},
+        written::RecordEncoder,
+    },
     sink::{
         SharedWriter, blackhole,
         debezium::{DebeziumSink, envelope},
@@ -59,6 +65,8 @@ pub struct SourceSpec<'a> {
     pub options: TableOptions,
     /// How its records are written.
     pub format: Format,
+    /// And how, if they are JSON.
+    pub json: JsonForm,
     /// The columns to decode.
     pub schema: SchemaRef,
     /// Where relative paths start.
@@ -100,6 +108,8 @@ pub struct SinkSpec<'a> {
     pub options: TableOptions,
     /// How they are written.
     pub format: Format,
+    /// And how, if they are JSON.
+    pub json: JsonForm,
     /// The columns that will be written; for `debezium_json` the first is the kind of each row.
     pub schema: SchemaRef,
     /// Where relative paths start.
@@ -124,9 +134,21 @@ pub fn open_source(connector: &str, spec: SourceSpec<'_>) -> Result<SourceParts,
     match connector {
         "single_file" => files::open_single(spec),
         "filesystem" => files::open_folder(spec),
-        "generator" => generator::open(spec),
+        "generator" => open_generator(spec),
         _ => Err(vec![no_such("read", connector, &spec.options)]),
     }
+}
+
+fn open_generator(spec: SourceSpec<'_>) -> Result<SourceParts, Vec<Diagnostic>> {
+    let (format, schema) = (spec.format, Arc::clone(&spec.schema));
+    let mut source = None;
+    let open = |held| {
+        let parts = generator::open(SourceSpec { schema: held, ..spec })?;
+        source = Some((parts.source, parts.bounded));
+        Ok(parts.decoder)
+    };
+    let decoder = with_metadata("generator", format, &schema, HashMap::new(), open)?;
+    source.map(|(source, bounded)| SourceParts { source, decoder, bounded }).ok_or_else(Vec::new)
 }
 
 /// Checks what [`open_source`] would, without touching files or the environment.
@@ -135,18 +157,21 @@ pub fn open_source(connector: &str, spec: SourceSpec<'_>) -> Result<SourceParts,
 /// As [`open_source`].
 pub fn check_source(
     connector: &str,
-    format: Format,
+    (format, json): (Format, JsonForm),
     options: TableOptions,
     schema: &SchemaRef,
 ) -> Result<(), Vec<Diagnostic>> {
-    let columns = || formats::check(format, schema);
+    let columns =
+        || check_metadata(connector, format, schema, |held| formats::check(format, json, held));
     match connector {
         "single_file" => files::SingleFileOptions::take(options).and_then(|_| columns()),
         "filesystem" => files::FolderOptions::take(options).and_then(|_| columns()),
         _ if format != Format::Json => {
             Err(vec![no_such_format("read", connector, format, &options)])
         }
-        "generator" => generator::check(options, schema),
+        "generator" => {
+            check_metadata(connector, format, schema, |held| generator::check(options, held))
+        }
         _ => Err(vec![no_such("read", connector, &options)]),
     }
 }
@@ -164,11 +189,8 @@ pub fn open_sink(
         let inner = open_sink(connector, SinkSpec { schema, format: Format::Json, ..spec })?;
         return Ok(Box::new(DebeziumSink { inner }));
     }
-    check_written(connector, &spec.schema)?;
+    check_written(connector, (spec.format, spec.json), &spec.options, &spec.schema)?;
     match connector {
-        _ if spec.format != Format::Json => {
-            Err(vec![no_such_format("written", connector, spec.format, &spec.options)])
-        }
         "single_file" => single_file::open(spec),
         "filesystem" => folder::open(spec),
         "stdout" => stdout::open(spec),
@@ -183,15 +205,12 @@ pub fn open_sink(
 /// As [`open_sink`].
 pub fn check_sink(
     connector: &str,
-    format: Format,
+    form: (Format, JsonForm),
     options: TableOptions,
     schema: &SchemaRef,
 ) -> Result<(), Vec<Diagnostic>> {
-    check_written(connector, schema)?;
+    check_written(connector, form, &options, schema)?;
     match connector {
-        _ if !matches!(format, Format::Json | Format::DebeziumJson) => {
-            Err(vec![no_such_format("written", connector, format, &options)])
-        }
         "single_file" => single_file::SingleFileOptions::take(options).map(drop),
         "filesystem" => folder::FolderOptions::take(options).map(drop),
         "stdout" => stdout::take_options(options),
@@ -200,10 +219,33 @@ pub fn check_sink(
     }
 }
 
-/// Refuses columns that would not be read back as they were written.
-fn check_written(connector: &str, schema: &Schema) -> Result<(), Vec<Diagnostic>> {
+/// Refuses formats that the connector does not write, and columns that would not be read back as they were written.
+fn check_written(
+    connector: &str,
+    (format, json): (Format, JsonForm),
+    options: &TableOptions,
+    schema: &SchemaRef,
+) -> Result<(), Vec<Diagnostic>> {
+    let to_files = matches!(connector, "single_file" | "filesystem");
+    if !to_files && !matches!(format, Format::Json | Format::DebeziumJson) {
+        return Err(vec![no_such_format("written", connector, format, options)]);
+    }
+    if json.unstructured {
+        let message = "'json.unstructured' is for tables that are read";
+        let fault = Diagnostic::error("PR0301", message).at(options.table_range.clone());
+        return Err(vec![fault.hint("write a column of JSON as a field: format = 'json'")]);
+    }
     if connector == "blackhole" {
         return Ok(());
+    }
+    if matches!(format, Format::Csv | Format::RawString | Format::Parquet) {
+        let placed = |fault: Diagnostic| match format {
+            Format::Csv => fault,
+            _ => fault.at(options.table_range.clone()),
+        };
+        return RecordEncoder::new(format, json, schema)
+            .map(drop)
+            .map_err(|faults| faults.into_iter().map(placed).collect());
     }
     let faults: Vec<Diagnostic> = schema
         .fields()
@@ -251,14 +293,10 @@ pub fn no_such_format(
     options: &TableOptions,
 ) -> Diagnostic {
     let format = format.name();
-    let message = match action {
-        "written" => {
-            format!("table `{}`: format '{format}' can be read, but not written", options.table)
-        }
-        _ => format!("table `{}`: connector '{connector}' has no format '{format}'", options.table),
-    };
+    let message =
+        format!("table `{}`: connector '{connector}' has no format '{format}'", options.table);
     let hint = match action {
-        "written" => "write 'json', one object a line",
+        "written" => "leave the option out; 'single_file' and 'filesystem' write other formats",
         _ => "leave the option out; 'single_file' and 'filesystem' read every format",
     };
     Diagnostic::error("PR0301", message).at(options.table_range.clone()).hint(hint)

@@ -32,3 +32,13 @@ impl Format {
         }
     }
 }
+
+/// What tables of JSON may say of it beyond `format`: the options `json.*`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JsonForm {
+    /// `'json.unstructured' = 'true'`: a record is one value of any shape, the text of the table's only column.
+    pub unstructured: bool,
+    /// `'json.timestamp_format' = 'unix_millis'`: times are written as whole numbers of milliseconds since 1970, rounded down, instead of as
+    /// RFC 3339. Both are read in any case.
+    pub unix_millis: bool,
+}

@@ -18,6 +18,7 @@
 //! [`Clock`]). Does not own: any behaviour. It knows neither tokio nor DataFusion, so everything
 //! may depend on it.
 
+pub mod changes;
 mod clock;
 mod diagnostic;
 mod format;
@@ -32,13 +33,14 @@ mod time;
 
 pub use clock::{Clock, ClockTime, Sleep};
 pub use diagnostic::{Diagnostic, Diagnostics, ErrorKind, Severity, Span};
-pub use format::Format;
+pub use format::{Format, JsonForm};
 pub use ids::{Generation, PipelineName, SendId, SendIdentity, SubjectId, WorkspaceId};
 pub use message::{Barrier, Batch, EpochKind, Message};
 pub use options::{OptionValue, TableOption, TableOptions};
 pub use sink::{DataSink, SinkError, SinkPosition};
 pub use source::{
-    Chunk, ChunkData, Decoded, Decoder, Polled, Position, Record, Reject, Source, SourceError,
+    Chunk, ChunkData, Decoded, Decoder, METADATA_KEY, Polled, Position, Record, Reject, Source,
+    SourceError,
 };
 pub use sql_type::type_name;
 pub use time::{Epoch, EventTime, Watermark, format_duration, format_time};

@@ -46,8 +46,8 @@ pub struct Barrier {
 /// `Finished`, then the `Barrier`. A channel closes behind a barrier.
 #[derive(Debug, Clone)]
 pub enum Message {
-    /// Rows of the current epoch.
-    Batch(Batch),
+    /// Rows of the current epoch, and the reading of its clock, which is that of its barrier.
+    Batch(Batch, ClockTime),
     /// The watermark moved, as of the end of the current epoch; the channel is active.
     Watermark(Watermark),
     /// The channel is quiet: it does not hold back the others. Carries how far its own clock ran on.

@@ -47,7 +47,15 @@ pub struct Record {
     pub received_at: ClockTime,
     /// Where it is in its source.
     pub position: Position,
+    /// The sender's id of it; empty if it gave none.
+    pub message_id: String,
+    /// Whose key it came with: `server` or `browser`.
+    pub key_role: &'static str,
 }
+
+/// The key in the metadata of a field of [`Decoder::schema`] whose column tells about records instead of holding a part of them; the
+/// value says what.
+pub const METADATA_KEY: &str = "postrider.metadata";
 
 /// Undecoded rows.
 #[derive(Debug, Clone)]
@@ -150,7 +158,8 @@ pub struct Decoded {
 /// Contract: pure and `Sync`; decodes any chunk of its source in any order and on any thread.
 /// A bad record is a [`Reject`], never an error and never a panic.
 pub trait Decoder: Send + Sync + fmt::Debug {
-    /// The columns of [`Decoded::rows`].
+    /// The columns of [`Decoded::rows`]. Of a format of changes the last is the kind of each row ([`changes`](crate::changes)), and the two
+    /// rows of an update follow each other.
     fn schema(&self) -> SchemaRef;
     /// Decodes one chunk.
     ///

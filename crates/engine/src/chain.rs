@@ -1,11 +1,13 @@
 //! Chains of stateless operators, run inside the task that feeds them.
 
+mod unnest;
+
 use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, TimestampNanosecondArray,
-        UInt32Array,
+        Array, AsArray, BooleanArray, DurationNanosecondArray, RecordBatch, RecordBatchOptions,
+        TimestampNanosecondArray, UInt32Array,
     },
     compute::{filter, filter_record_batch, prep_null_mask_filter, take},
     datatypes::{SchemaRef, TimestampNanosecondType},
@@ -14,8 +16,9 @@ use datafusion::{
     common::{DataFusionError, Result, cast::as_boolean_array},
     physical_expr::PhysicalExpr,
 };
-use postrider_core::Batch;
+use postrider_core::{Batch, ClockTime, Watermark};
 
+pub(crate) use self::unnest::Unnest;
 use crate::{
     calendar::Calendar,
     changes::{kinds_of, mend},
@@ -46,10 +49,26 @@ pub(crate) enum ChainStep {
         reach_ns: i64,
         schema: SchemaRef,
     },
+    /// Makes a row of each item of a list.
+    Unnest(Unnest),
+    /// Keeps the rows at or before the watermark that their source had, with that and how far behind it they are as columns. Their time is
+    /// the moment after it from there on.
+    Late(SchemaRef),
     /// Picks columns by position; costs nothing.
     Pick(Arc<[usize]>, SchemaRef),
     /// Appends the times of the rows as a column, for a step whose expressions read them.
     Time(SchemaRef),
+    /// Appends the reading of the clock as a column, for a step whose expressions read it.
+    Clock(SchemaRef),
+}
+
+/// What is known of an epoch before its first row passes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// The reading of its clock, which is journaled with it.
+    pub(crate) clock: ClockTime,
+    /// The watermark of the source of these rows; behind a stage nobody asks.
+    pub(crate) watermark: Watermark,
 }
 
 /// Stateless operators in order.
@@ -58,7 +77,7 @@ pub(crate) struct Chain(pub(crate) Vec<ChainStep>);
 
 impl Chain {
     /// Runs a batch through; `None` if no row is left.
-    pub(crate) fn run(&self, batch: &Batch) -> Result<Option<Batch>> {
+    pub(crate) fn run(&self, batch: &Batch, moment: Moment) -> Result<Option<Batch>> {
         let mut batch = batch.clone();
         for step in &self.0 {
             if batch.rows.num_rows() == 0 {
@@ -73,18 +92,20 @@ impl Chain {
                 ChainStep::OwnDays { calendar, zone, schema } => {
                     own_days(&batch, *calendar, *zone, schema)?
                 }
+                ChainStep::Late(schema) => late(&batch, moment.watermark, schema)?,
                 ChainStep::Windows { grid, schema, .. } => in_windows(&batch, *grid, schema)?,
+                ChainStep::Unnest(step) => step.run(&batch)?,
                 ChainStep::Pick(columns, schema) => {
                     let picked =
                         columns.iter().map(|&column| Arc::clone(batch.rows.column(column)));
                     let rows = new_batch(schema, picked.collect(), batch.rows.num_rows())?;
                     Batch { rows, times: batch.times }
                 }
-                ChainStep::Time(schema) => {
-                    let mut columns = batch.rows.columns().to_vec();
-                    columns.push(Arc::new(batch.times.clone()));
-                    let rows = new_batch(schema, columns, batch.rows.num_rows())?;
-                    Batch { rows, times: batch.times }
+                ChainStep::Time(schema) => with_column(&batch, batch.times.clone(), schema)?,
+                ChainStep::Clock(schema) => {
+                    let clock = moment.clock.0;
+                    let clock = TimestampNanosecondArray::from_value(clock, batch.rows.num_rows());
+                    with_column(&batch, clock, schema)?
                 }
             };
         }
@@ -115,6 +136,10 @@ pub(crate) fn retain(batch: &Batch, mask: &BooleanArray) -> Result<Batch> {
         return Ok(batch.clone());
     }
     let times = filter(&batch.times, &mask)?;
+    if batch.rows.num_columns() == 0 {
+        let rows = new_batch(&batch.rows.schema(), Vec::new(), times.len())?;
+        return Ok(Batch { rows, times: times.as_primitive::<TimestampNanosecondType>().clone() });
+    }
     Ok(Batch {
         rows: filter_record_batch(&batch.rows, &mask)?,
         times: times.as_primitive::<TimestampNanosecondType>().clone(),
@@ -131,6 +156,31 @@ fn project(
         .map(|expression| expression.evaluate(rows)?.into_array(rows.num_rows()))
         .collect::<Result<Vec<_>>>()?;
     new_batch(schema, columns, rows.num_rows())
+}
+
+fn with_column(
+    batch: &Batch,
+    column: TimestampNanosecondArray,
+    schema: &SchemaRef,
+) -> Result<Batch> {
+    let mut columns = batch.rows.columns().to_vec();
+    columns.push(Arc::new(column));
+    let rows = new_batch(schema, columns, batch.rows.num_rows())?;
+    Ok(Batch { rows, times: batch.times.clone() })
+}
+
+fn late(batch: &Batch, watermark: Watermark, schema: &SchemaRef) -> Result<Batch> {
+    let behind = |time: i64| watermark != Watermark::MIN && time <= watermark.0;
+    let mask = batch.times.values().iter().map(|&time| behind(time)).collect::<Vec<_>>();
+    let late = retain(batch, &BooleanArray::from(mask))?;
+    let count = late.times.len();
+    let by = late.times.values().iter().map(|&time| watermark.0.saturating_sub(time));
+    let mut columns = late.rows.columns().to_vec();
+    columns.push(Arc::new(TimestampNanosecondArray::from_value(watermark.0, count)));
+    columns.push(Arc::new(DurationNanosecondArray::from_iter_values(by)));
+    let rows = new_batch(schema, columns, count)?;
+    let next = TimestampNanosecondArray::from_value(watermark.0.saturating_add(1), count);
+    Ok(Batch { rows, times: next })
 }
 
 fn in_windows(batch: &Batch, grid: Grid, schema: &SchemaRef) -> Result<Batch> {

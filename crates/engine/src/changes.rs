@@ -14,28 +14,12 @@ use arrow::{
     datatypes::{DataType, Field, Int8Type, Schema, SchemaRef},
 };
 use datafusion::common::Result;
+pub(crate) use postrider_core::changes::{DELETE, INSERT, UPDATE_AFTER, UPDATE_BEFORE, field};
 
 use crate::chain::new_batch;
 
-/// A row is new.
-pub(crate) const INSERT: i8 = 0;
-/// What a row was before an update.
-pub(crate) const UPDATE_BEFORE: i8 = 1;
-/// What it is behind it.
-pub(crate) const UPDATE_AFTER: i8 = 2;
-/// A row is gone.
-pub(crate) const DELETE: i8 = 3;
-
 /// The bit that the kinds have which take a row back.
 pub(crate) const TAKES_BACK: i8 = 1;
-
-/// The name of the column of kinds.
-const NAME: &str = "op";
-
-/// The column of kinds.
-pub(crate) fn field() -> Field {
-    Field::new(NAME, DataType::Int8, false)
-}
 
 /// A relation with the kinds of its rows.
 pub(crate) fn with_kinds(schema: &Schema) -> SchemaRef {
@@ -46,7 +30,7 @@ pub(crate) fn with_kinds(schema: &Schema) -> SchemaRef {
 /// The columns of a changelog as sinks take it: first the kinds, as text. A column that is called so already leaves them the
 /// next free name.
 pub(crate) fn written_schema(schema: &Schema) -> SchemaRef {
-    let mut name = NAME.to_owned();
+    let mut name = field().name().clone();
     while schema.column_with_name(&name).is_some() {
         name.insert(0, '_');
     }

@@ -38,7 +38,7 @@ pub(crate) struct SourceNode {
     pub(crate) decoded: SchemaRef,
     /// Generated columns in use, computed over the decoded ones and appended to them.
     pub(crate) generated: Vec<Arc<dyn PhysicalExpr>>,
-    /// Decoded and generated columns: what chains start from.
+    /// Decoded and generated columns, and behind them the kinds of rows if the table holds changes: what chains start from.
     pub(crate) columns: SchemaRef,
     /// The event time, by position in `columns`, and the watermark a row promises.
     pub(crate) event_time: Option<EventTimeSpec>,

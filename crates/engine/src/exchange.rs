@@ -2,7 +2,7 @@
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array},
-    compute::{concat, concat_batches, take, take_record_batch},
+    compute::{concat, concat_batches, take},
     datatypes::TimestampNanosecondType,
     row::{RowConverter, SortField},
 };
@@ -11,6 +11,8 @@ use datafusion::common::{
     hash_utils::{RandomState, create_hashes},
 };
 use postrider_core::Batch;
+
+use crate::chain::new_batch;
 
 /// Keeps the exchange apart from the hash tables behind it: with one seed for both, all keys of a
 /// shard would share their low bits.
@@ -105,7 +107,10 @@ pub(crate) fn in_order(batches: &[Batch]) -> Result<Batch> {
 
 /// The given rows of a batch.
 pub(crate) fn pick(batch: &Batch, rows: &UInt32Array) -> Result<Batch> {
-    let picked: RecordBatch = take_record_batch(&batch.rows, rows)?;
+    let columns = batch.rows.columns().iter().map(|column| take(column, rows, None));
+    let columns = columns.collect::<std::result::Result<Vec<_>, _>>()?;
+    // There may be no column: a window of which only the bounds are asked for.
+    let picked = new_batch(&batch.rows.schema(), columns, rows.len())?;
     let times = take(&batch.times, rows, None)?;
     Ok(Batch { rows: picked, times: times.as_primitive::<TimestampNanosecondType>().clone() })
 }

@@ -91,6 +91,7 @@ const fn changes(updating: bool) -> &'static str {
 fn condition(operator: &OperatorSpec, words: &Words) -> Option<String> {
     let (filter, left) = match operator {
         OperatorSpec::IntervalJoin(join) => (join.filter.as_ref()?, join.columns[0].len()),
+        OperatorSpec::TableJoin(join) => (join.filter.as_ref()?, join.columns[0].len()),
         OperatorSpec::UpdatingJoin(join) => (join.filter.as_ref()?, join.columns[0].len()),
         _ => return None,
     };
@@ -149,8 +150,10 @@ fn steps(output: &Output, words: &Words) -> String {
         }
         ChainStep::Project(..) => Some("compute columns".to_owned()),
         ChainStep::OwnDays { .. } => Some("find the day in each row's time zone".to_owned()),
+        ChainStep::Late(_) => Some("keep what is at or before the watermark".to_owned()),
         ChainStep::Windows { .. } => Some("put each row into its windows".to_owned()),
-        ChainStep::Pick(..) | ChainStep::Time(_) => None,
+        ChainStep::Unnest(_) => Some("make a row of each item of a list".to_owned()),
+        ChainStep::Pick(..) | ChainStep::Time(_) | ChainStep::Clock(_) => None,
     });
     let mut steps: Vec<_> = steps.collect();
     steps.dedup();

@@ -1,7 +1,10 @@
 //! What state belongs to: programs and operators, by what they compute.
 
 use bytes::Bytes;
-use datafusion::logical_expr::{Extension, LogicalPlan};
+use datafusion::{
+    common::tree_node::TreeNode,
+    logical_expr::{Extension, LogicalPlan},
+};
 use postrider_plan::{Program, SinkTarget, Table, WindowAggregate};
 
 use crate::{dataflow::StageNode, planner::scanned_table};
@@ -9,6 +12,12 @@ use crate::{dataflow::StageNode, planner::scanned_table};
 /// Identifies what a program computes: its tables' columns and its plans, not its comments,
 /// template names or connector options.
 pub(crate) fn fingerprint(program: &Program) -> Bytes {
+    let reads = |plan: &LogicalPlan, table: &Table| {
+        let found = plan.exists(|node| {
+            Ok(matches!(node, LogicalPlan::TableScan(scan) if scan.table_name.table() == table.name))
+        });
+        found.unwrap_or(false)
+    };
     let mut hasher = blake3::Hasher::new_derive_key("postrider 2026 program fingerprint");
     for query in &program.queries {
         let sink = match &query.sink {
@@ -20,6 +29,9 @@ pub(crate) fn fingerprint(program: &Program) -> Bytes {
     }
     for table in program.tables.values() {
         add_table(&mut hasher, table);
+        if table.holds_changes() && program.queries.iter().any(|query| reads(&query.plan, table)) {
+            hasher.update(b"changes\n");
+        }
     }
     Bytes::copy_from_slice(hasher.finalize().as_bytes())
 }
@@ -51,6 +63,9 @@ fn add_scanned(hasher: &mut blake3::Hasher, plan: &LogicalPlan) {
         && let Ok(table) = scanned_table(scan)
     {
         add_table(hasher, &table);
+        if table.holds_changes() {
+            hasher.update(b"changes\n");
+        }
     }
     plan.inputs().into_iter().for_each(|input| add_scanned(hasher, input));
 }
@@ -59,6 +74,9 @@ fn add_table(hasher: &mut blake3::Hasher, table: &Table) {
     hasher.update(format!("{} {:?}\n", table.name, table.schema().fields()).as_bytes());
     for (column, expr) in table.columns.iter().filter_map(|c| Some((c, c.generated.as_ref()?))) {
         hasher.update(format!("{} = {expr}\n", column.name).as_bytes());
+    }
+    for (column, key) in table.columns.iter().filter_map(|c| Some((c, c.metadata.as_ref()?))) {
+        hasher.update(format!("{} is metadata {key}\n", column.name).as_bytes());
     }
     if let Some(watermark) = &table.watermark {
         hasher.update(format!("{} {}\n", watermark.column, watermark.expr).as_bytes());

@@ -65,6 +65,8 @@ impl JournalSource {
             let wanted = event.role() != KeyRole::Browser || self.browser_events;
             if event.stream == self.stream && wanted {
                 self.next = Some(Record {
+                    key_role: event.role().word(),
+                    message_id: event.message_id,
                     received_at: ClockTime(event.received_at),
                     body: event.body,
                     position: Position::at(frame.lsn.0),

@@ -71,5 +71,11 @@ pub(crate) const LOOSE_STORES: usize = 64;
 /// Kept rows are moved together when there are more places than this and most of them are empty.
 pub(crate) const COMPACT_ROWS: usize = 8_192;
 
+/// Items of a list that `unnest` takes apart. A list of more is a mistake far sooner than a purchase, and each item is a row.
+pub(crate) const UNNEST_ITEMS: usize = 10_000;
+
+/// Bytes of the columns beside a list, repeated for each of its items: one row must not decide how much memory a batch takes.
+pub(crate) const UNNEST_ROW_BYTES: u64 = 4 << 20;
+
 /// Rows of a bag that an aggregate is given at a time: a value that is there a million times is a million rows to it.
 pub(crate) const BAG_ROWS: usize = 8_192;

@@ -22,6 +22,7 @@ mod session;
 mod sided;
 mod slicing;
 mod state;
+mod table_join;
 #[cfg(test)]
 mod testing;
 mod updating;
@@ -48,6 +49,8 @@ pub(crate) use slicing::Grid;
 use slicing::SlicingWindows;
 use state::merged_from;
 pub(crate) use state::{RestoredPart, StatePart, StateSnapshot, reroute};
+use table_join::TableJoin;
+pub(crate) use table_join::{TableJoinSpec, TableLimit};
 use updating::Updating;
 pub(crate) use updating::{BagSpec, UpdatingSpec};
 use updating_join::UpdatingJoin;
@@ -68,6 +71,8 @@ pub(crate) use updating_top::UpdatingTopSpec;
 ///   [`Advanced::Whole`], it is called again with the same watermark and nothing in between.
 /// - `set_clock` is called once at the end of an epoch, before `advance`, with the reading of the epoch's clock that is journaled with
 ///   it. State that has a time to live is let go by it, and nothing else depends on it.
+/// - `set_ended` is called for each input at the end of an epoch, before `advance`: whether no row of it will ever come, as its sources
+///   journaled it with the epoch. It is no state, and known anew behind a restart.
 /// - State may depend only on the rows, watermarks, clocks and snapshots given: not on batch borders
 ///   beyond floating-point grouping, or on the number of shards.
 ///
@@ -94,6 +99,8 @@ pub(crate) use updating_top::UpdatingTopSpec;
 pub(crate) trait Operator: Send {
     /// Takes rows of an input, at least one, and says how many.
     fn process(&mut self, input: usize, batch: &Batch, out: &mut Vec<Batch>) -> Result<usize>;
+    /// Learns whether an input was read to its end.
+    fn set_ended(&mut self, _input: usize, _ended: bool) {}
     /// Learns the epoch's clock.
     fn set_clock(&mut self, _clock: ClockTime) {}
     /// Learns that no more rows at or before `watermark` will come.
@@ -134,6 +141,8 @@ pub(crate) enum OperatorSpec {
     Rank(RankSpec),
     /// A join of two inputs within bounds of time.
     IntervalJoin(IntervalJoinSpec),
+    /// A join with a table that is looked up.
+    TableJoin(TableJoinSpec),
     /// Window functions over rows in the order of time.
     Over(OverSpec),
     /// An aggregate without a window.
@@ -152,6 +161,7 @@ impl OperatorSpec {
             Self::Window(_, spec) => SlicingWindows::state_schema(spec),
             Self::Rank(spec) => Ok(spec.state_schema()),
             Self::IntervalJoin(spec) => Ok(spec.state_schema()),
+            Self::TableJoin(spec) => Ok(spec.state_schema()),
             Self::Over(spec) => spec.state_schema(),
             Self::Updating(spec) => spec.state_schema(),
             Self::UpdatingJoin(spec) => Ok(spec.state_schema()),
@@ -167,6 +177,7 @@ impl OperatorSpec {
             }
             Self::Rank(spec) => spec.keys,
             Self::IntervalJoin(spec) => spec.keys,
+            Self::TableJoin(spec) => spec.keys,
             Self::Over(spec) => spec.keys,
             Self::Updating(spec) => spec.keys(),
             Self::UpdatingJoin(spec) => spec.keys,
@@ -181,7 +192,10 @@ impl OperatorSpec {
             Self::Rank(spec) => Some(spec.reach_ns),
             Self::IntervalJoin(spec) => Some(spec.reach(0).max(spec.reach(1)).max(0)),
             Self::Over(spec) => spec.reach(),
-            Self::Updating(_) | Self::UpdatingJoin(_) | Self::UpdatingTop(_) => None,
+            Self::TableJoin(_)
+            | Self::Updating(_)
+            | Self::UpdatingJoin(_)
+            | Self::UpdatingTop(_) => None,
         }
     }
 
@@ -197,6 +211,7 @@ impl OperatorSpec {
                 Ok(Box::new(SlicingWindows::new(grid, spec.clone())))
             }
             Self::IntervalJoin(spec) => Ok(Box::new(IntervalJoin::new(spec.clone()))),
+            Self::TableJoin(spec) => Ok(Box::new(TableJoin::new(spec.clone())?)),
             Self::Over(spec) => Ok(Box::new(Over::new(spec.clone())?)),
             Self::Updating(spec) => Ok(Box::new(Updating::new(spec.as_ref().clone())?)),
             Self::UpdatingJoin(spec) => Ok(Box::new(UpdatingJoin::new(spec.as_ref().clone())?)),

@@ -10,6 +10,8 @@ mod over;
 mod ranks;
 mod sources;
 mod step_input;
+mod table_joins;
+mod unnest;
 mod updating;
 mod updating_join;
 mod updating_top;
@@ -26,8 +28,8 @@ use datafusion::{
 };
 use postrider_core::{Diagnostic, Diagnostics, Format, format_duration};
 use postrider_plan::{
-    IntervalJoin, Over, Program, Query, SinkTarget, Table, UpdatingAggregate, UpdatingJoin,
-    UpdatingTop, Window, WindowAggregate, WindowRank, WindowRows, is_updating,
+    IntervalJoin, LateRows, Over, Program, Query, SinkTarget, Table, TableJoin, UpdatingAggregate,
+    UpdatingJoin, UpdatingTop, Window, WindowAggregate, WindowRank, WindowRows, is_updating,
 };
 
 pub(crate) use self::sources::scanned_table;
@@ -156,6 +158,7 @@ impl Planner {
             LogicalPlan::Filter(filter) => self.filter(filter),
             LogicalPlan::Projection(projection) => self.projection(projection),
             LogicalPlan::Union(union) => self.union(union),
+            LogicalPlan::Unnest(unnest) => self.unnest(unnest),
             LogicalPlan::Extension(extension) => self.extension(extension, plan),
             _ => Err(unsupported(plan)),
         }
@@ -170,6 +173,10 @@ impl Planner {
         if let Some(rows) = node.downcast_ref::<WindowRows>() {
             return self.window_rows(rows);
         }
+        if let Some(rows) = node.downcast_ref::<LateRows>() {
+            let schema = Arc::new(rows.schema.as_arrow().clone());
+            return self.behind(&rows.input, &[ChainStep::Late(schema)]);
+        }
         let known = self.lowered.iter().find(|(other, _)| other == plan);
         if let Some((_, stage)) = known {
             return Ok(vec![Branch { origin: Origin::Stage(*stage), chain: Chain::default() }]);
@@ -180,6 +187,8 @@ impl Planner {
             self.rank(rank, plan)?
         } else if let Some(join) = node.downcast_ref::<IntervalJoin>() {
             self.interval_join(join, plan)?
+        } else if let Some(join) = node.downcast_ref::<TableJoin>() {
+            self.table_join(join, plan)?
         } else if let Some(over) = node.downcast_ref::<Over>() {
             self.over(over, plan)?
         } else if let Some(aggregate) = node.downcast_ref::<UpdatingAggregate>() {
@@ -204,7 +213,10 @@ impl Planner {
             return Err(Diagnostic::error("PR0420", "a scan was not collected").into());
         };
         let columns = source.positions(scan)?;
-        let schema = Arc::new(scan.projected_schema.as_arrow().clone());
+        let mut schema = Arc::new(scan.projected_schema.as_arrow().clone());
+        if table.holds_changes() {
+            schema = with_kinds(&schema);
+        }
         let chain = Chain(vec![ChainStep::Pick(columns.into(), schema)]);
         Ok(vec![Branch { origin: Origin::Source(index), chain }])
     }
@@ -213,7 +225,7 @@ impl Planner {
         let relation = filter.input.schema();
         let input = StepInput::of([&filter.predicate], relation)?;
         let predicate = physical(&input.resolve(&filter.predicate)?, input.schema())?;
-        let mut steps: Vec<_> = input.step().into_iter().collect();
+        let mut steps = input.steps();
         steps.push(if is_updating(&filter.input) {
             ChainStep::FilterChanges(predicate)
         } else {
@@ -235,7 +247,7 @@ impl Planner {
             expressions.push(kinds_at(node.input.schema().fields().len()));
             schema = with_kinds(&schema);
         }
-        let mut steps: Vec<_> = input.step().into_iter().collect();
+        let mut steps = input.steps();
         steps.push(ChainStep::Project(expressions.into(), schema));
         self.behind(&node.input, &steps)
     }

@@ -44,6 +44,16 @@ impl Combiner {
         self.channels[channel] = progress;
     }
 
+    /// Whether a channel was read to its end: it says so, or the time of a source without event times moved, which happens when all
+    /// sources have ended.
+    pub(crate) fn has_ended(&self, channel: usize) -> bool {
+        match self.channels[channel] {
+            Progress::Finished(_) => true,
+            Progress::Active(watermark) => watermark > Watermark::MIN,
+            Progress::Idle(_) => false,
+        }
+    }
+
     /// The combined progress.
     pub(crate) fn combined(&mut self) -> Progress {
         let of = |wanted: fn(&Progress) -> bool| {

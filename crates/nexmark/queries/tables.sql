@@ -38,6 +38,6 @@ CREATE TABLE bid (
 
 -- What query 13 looks auctions up in: no events, a fixed table.
 CREATE TABLE side_input (
-  key   BIGINT NOT NULL,
+  key   BIGINT PRIMARY KEY,
   value TEXT
 ) WITH (connector = 'single_file', path = 'side_input.ndjson', format = 'json');

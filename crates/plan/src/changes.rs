@@ -2,16 +2,21 @@
 
 use datafusion::logical_expr::{Extension, LogicalPlan};
 
-use crate::{UpdatingAggregate, UpdatingJoin, UpdatingTop};
+use crate::{StreamTable, UpdatingAggregate, UpdatingJoin, UpdatingTop};
 
 /// Whether rows of a relation are ever taken back. Such a relation is a changelog: its rows come with a kind, one of Flink's
 /// four (`+I` inserted, `-U` and `+U` the old and the new row of an update, `-D` deleted).
 ///
-/// Aggregates change with each row of their group, joins that wait for ever with each partner, and the first rows of a key with those that come before them. Every other node passes on what it is
-/// given, or is planned over rows that stay only.
+/// Aggregates change with each row of their group, joins that wait for ever with each partner, the first rows of a key with those that
+/// come before them, and a table may be read as changes. Every other node passes on what it is given, or is planned over rows that
+/// stay only.
 pub fn is_updating(plan: &LogicalPlan) -> bool {
     let inputs = || plan.inputs().into_iter().any(is_updating);
     match plan {
+        LogicalPlan::TableScan(scan) => {
+            let table = scan.source.downcast_ref::<StreamTable>();
+            table.is_some_and(|StreamTable(table)| table.holds_changes())
+        }
         LogicalPlan::Aggregate(node) => !node.aggr_expr.is_empty() || inputs(),
         LogicalPlan::Extension(Extension { node }) => {
             let node = node.as_any();

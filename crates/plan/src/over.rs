@@ -11,7 +11,7 @@ use datafusion::{
     },
 };
 
-pub use self::memory::{Endless, KeptRows, Memory};
+pub use self::memory::{Endless, KeptRows, Memory, range_length};
 
 /// Rows of a stream with values of window functions over the rows of their partition that came no later.
 ///

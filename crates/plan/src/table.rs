@@ -6,7 +6,7 @@ use datafusion::{
     arrow::datatypes::{DataType, Field, Schema, SchemaRef},
     logical_expr::{Expr, TableSource},
 };
-use postrider_core::{Format, TableOptions};
+use postrider_core::{Format, JsonForm, METADATA_KEY, TableOptions};
 
 /// A declared table: a source, a sink, or not used at all.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub struct Table {
     pub watermark: Option<WatermarkDef>,
     /// The names of its primary key columns, in key order.
     pub primary_key: Vec<String>,
+    /// Whether it was declared TEMPORARY: it is there to be looked up only.
+    pub temporary: bool,
     /// The table's name in the text.
     pub range: Range<usize>,
 }
@@ -35,10 +37,23 @@ impl Table {
         Arc::new(Schema::new(self.columns.iter().map(Column::field).collect::<Vec<_>>()))
     }
 
-    /// The columns that the records themselves carry: all but the generated ones.
+    /// The columns that come with the records: all but the generated ones.
     pub fn physical_schema(&self) -> SchemaRef {
         let physical = self.columns.iter().filter(|column| column.generated.is_none());
-        Arc::new(Schema::new(physical.map(Column::field).collect::<Vec<_>>()))
+        Arc::new(Schema::new(physical.map(Column::decoded_field).collect::<Vec<_>>()))
+    }
+
+    /// Whether it can be looked up as it is once it was read to its end: its rows have a key and no time, they end and never change. Of other
+    /// connectors than files, TEMPORARY says so.
+    pub fn is_lookup(&self) -> bool {
+        let ends =
+            self.temporary || matches!(self.connector.as_str(), "single_file" | "filesystem");
+        ends && !self.holds_changes() && !self.primary_key.is_empty() && self.watermark.is_none()
+    }
+
+    /// Whether its records are changes of rows: read, it is a changelog.
+    pub fn holds_changes(&self) -> bool {
+        self.common.format == Format::DebeziumJson
     }
 
     /// Whether its rows become email.
@@ -58,6 +73,8 @@ pub struct Column {
     pub nullable: bool,
     /// How it is computed from the table's physical columns, if it is.
     pub generated: Option<Expr>,
+    /// What it tells about a record, if it holds no part of it: `METADATA FROM 'key'`.
+    pub metadata: Option<String>,
     /// The column's name in the text.
     pub range: Range<usize>,
 }
@@ -66,6 +83,12 @@ impl Column {
     /// The column as Arrow knows it.
     pub fn field(&self) -> Field {
         Field::new(&self.name, self.data_type.clone(), self.nullable)
+    }
+
+    /// The same for who fills it: with its key, if it is one of metadata.
+    pub fn decoded_field(&self) -> Field {
+        let key = self.metadata.iter().map(|key| (METADATA_KEY.to_owned(), key.clone()));
+        self.field().with_metadata(key.collect())
     }
 }
 
@@ -94,10 +117,19 @@ pub struct CommonOptions {
     pub max_future_skew: Option<i64>,
     /// What the end of bounded input does to an action sink.
     pub at_end: AtEnd,
+    /// How many bytes of it may be kept on each shard where it is looked up.
+    pub max_lookup_bytes: u64,
     /// What `type = '..'` says the table is for.
     pub role: Option<TableRole>,
     /// How its records are written.
     pub format: Format,
+    /// And how, if they are JSON.
+    pub json: JsonForm,
+}
+
+impl CommonOptions {
+    /// How much of a table that is looked up each shard keeps unless it says otherwise: about a million short rows.
+    pub const MAX_LOOKUP_BYTES: u64 = 256 << 20;
 }
 
 impl Default for CommonOptions {
@@ -107,9 +139,11 @@ impl Default for CommonOptions {
             idle_timeout: None,
             idle_advance: true,
             max_future_skew: None,
+            max_lookup_bytes: Self::MAX_LOOKUP_BYTES,
             at_end: AtEnd::Observed,
             role: None,
             format: Format::Json,
+            json: JsonForm::default(),
         }
     }
 }

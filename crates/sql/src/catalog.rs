@@ -18,7 +18,8 @@ use postrider_plan::{StreamTable, Table};
 use sqlparser::ast::{Ident, ObjectName};
 
 use crate::{
-    checks::Extent, functions::Functions, macros::Macros, types::StreamTypes,
+    checks::Extent, functions::Functions, late_rows::LateTables, macros::Macros,
+    table_joins::syntax::AsOf, types::StreamTypes, unnest::UnnestTables,
     window_tables::WindowTables,
 };
 
@@ -31,7 +32,7 @@ pub(crate) struct Catalog {
     pub(crate) views: BTreeMap<String, View>,
     pub(crate) functions: Functions,
     pub(crate) macros: Macros,
-    relations: [Arc<dyn RelationPlanner>; 1],
+    relations: [Arc<dyn RelationPlanner>; 3],
     config: ConfigOptions,
 }
 
@@ -54,7 +55,7 @@ impl Catalog {
             views: BTreeMap::new(),
             functions: Functions::new(),
             macros: Macros::default(),
-            relations: [Arc::new(WindowTables)],
+            relations: [Arc::new(WindowTables), Arc::new(UnnestTables), Arc::new(LateTables)],
             config,
         }
     }
@@ -124,7 +125,9 @@ impl ContextProvider for Catalog {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.functions.scalar.get(name).cloned()
+        // In the place of FOR SYSTEM_TIME.
+        let as_of = (name == AsOf::NAME).then(|| Arc::new(ScalarUDF::from(AsOf::new())));
+        as_of.or_else(|| self.functions.scalar.get(name).cloned())
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

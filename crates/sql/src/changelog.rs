@@ -16,8 +16,8 @@ use datafusion::{
 };
 use postrider_core::{Diagnostic, Format};
 use postrider_plan::{
-    IntervalJoin, Over, RowTime, Table, UpdatingAggregate, UpdatingJoin, UpdatingTop,
-    WindowAggregate, WindowRank, is_updating,
+    EpochClock, IntervalJoin, Over, RowTime, Table, TableJoin, UpdatingAggregate, UpdatingJoin,
+    UpdatingTop, WindowAggregate, WindowRank, is_updating,
 };
 
 use crate::{codes, joins, lower, text::SourceText, walk};
@@ -104,6 +104,10 @@ fn refuse(
     if node.expressions().iter().any(RowTime::is_in) {
         return Some(not_final("row_time()", input, source, within));
     }
+    // A row that is taken back later would be another one then.
+    if node.expressions().iter().any(EpochClock::is_in) {
+        return Some(not_final("now()", input, source, within));
+    }
     let LogicalPlan::Extension(extension) = node else { return None };
     let node = extension.node.as_any();
     let what = if node.is::<WindowAggregate>() || node.is::<WindowRank>() {
@@ -112,6 +116,8 @@ fn refuse(
         "OVER"
     } else if node.is::<IntervalJoin>() {
         "a join within a time"
+    } else if node.is::<TableJoin>() {
+        "a table that is looked up"
     } else {
         return None;
     };
@@ -177,6 +183,8 @@ enum Cause {
     Join(UpdatingJoin),
     /// The first rows of a key.
     Top,
+    /// A table whose records are changes.
+    Table(String),
 }
 
 impl Cause {
@@ -184,6 +192,9 @@ impl Cause {
     fn of(plan: &LogicalPlan) -> Self {
         if let Some(input) = plan.inputs().into_iter().find(|input| is_updating(input)) {
             return Self::of(input);
+        }
+        if let LogicalPlan::TableScan(scan) = plan {
+            return Self::Table(scan.table_name.table().to_owned());
         }
         if let LogicalPlan::Extension(extension) = plan
             && let Some(join) = extension.node.as_any().downcast_ref::<UpdatingJoin>()
@@ -218,6 +229,7 @@ impl Cause {
                 format!("results of `{}` without a window", call.func.name())
             }
             Self::Aggregate { .. } => "results of GROUP BY without a window".to_owned(),
+            Self::Table(table) => format!("rows of `{table}`, a table of changes,"),
             Self::Join(join) => {
                 format!("results of {} without a bound of time", joins::name(join))
             }
@@ -234,6 +246,9 @@ impl Cause {
                      sum(..) OVER (PARTITION BY .. ORDER BY ts) and QUALIFY row_number() OVER (PARTITION BY .. ORDER BY ts) = 1"
                 )
             }
+            Self::Table(table) => format!(
+                "read the rows of `{table}` as they are made: a table of events, in format 'json'"
+            ),
             Self::Join(join) => format!(
                 "a bound of time makes it certain that nobody comes any more: {}",
                 joins::make_bounded(join)
@@ -249,6 +264,7 @@ impl Cause {
             Self::Aggregate { function, .. } => {
                 source.find_name(function.as_ref()?.func.name(), within)
             }
+            Self::Table(table) => source.find_name(table, within),
             Self::Join(join) => Some(joins::place_of(join, source, within)),
             Self::Top => source.find_name("row_number", within),
         }

@@ -2,6 +2,9 @@
 
 mod clauses;
 mod extent;
+mod time_zone;
+mod unnest;
+mod versions;
 mod window_tables;
 
 use std::{
@@ -23,8 +26,10 @@ use crate::{
     catalog::{Catalog, fold, only_part},
     codes,
     functions::{Functions, is_window},
+    late_rows::LateTable,
     suggest,
     text::SourceText,
+    unnest::{self as unnesting, UnnestTable},
     window_calls::{self, Calls, Endless},
     window_tables::WindowTable,
 };
@@ -83,10 +88,15 @@ pub(crate) fn row_expression(
     for call in Calls::of(expr).0 {
         let name = window_calls::name(&call);
         let of_rows = call.over.is_some() || catalog.functions.aggregate.contains_key(&name);
+        let makes_rows = name == unnesting::NAME;
         let wrong = if is_window(&name) || of_rows {
             ("can't be computed from one row", "aggregate in a query with GROUP BY")
+        } else if makes_rows {
+            ("makes rows, not a value", "unnest in the query: SELECT unnest(tags) AS tag FROM ..")
         } else if name == RowTime::NAME {
             ("is not known before the row's columns are", "use the column of WATERMARK FOR")
+        } else if catalog.functions.reads_clock(&name) {
+            ("can't be told of a row when it is read", "call it in the query that reads the table")
         } else {
             continue;
         };
@@ -114,11 +124,15 @@ struct Checker<'c, 's, 'a> {
     extent: Extent,
     /// Names that were refused already, by address.
     refused: HashSet<usize>,
+    /// Relations that stand behind another one in FROM, by address.
+    beside: HashSet<usize>,
     /// Window table functions around the current place.
     window_tables: usize,
     /// The queries that those read, by address.
     read: HashSet<usize>,
     endless: Vec<Endless>,
+    /// Versions of tables that can be looked up, by address.
+    versions: HashSet<usize>,
 }
 
 impl<'c, 's, 'a> Checker<'c, 's, 'a> {
@@ -133,9 +147,11 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             reads: Vec::new(),
             extent: Extent::default(),
             refused: HashSet::new(),
+            beside: HashSet::new(),
             window_tables: 0,
             read: HashSet::new(),
             endless: Vec::new(),
+            versions: HashSet::new(),
         }
     }
 
@@ -164,8 +180,7 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
         if self.window_tables > 0 && window_tables::is_part(&name) {
             return;
         }
-        if name == "unnest" {
-            self.refuse("unnest", self.source.balanced(call.span()), "take an element: tags[1]");
+        if name == unnesting::NAME {
             return;
         }
         if !self.catalog.functions.knows(&name) {
@@ -196,11 +211,7 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
                     format!("`{name}` gives another result on each call, so a replay would trigger other emails"),
                 )
                 .at_option(self.source.balanced(call.span()).or(place))
-                .hint(if name.starts_with("current_") || name == "now" {
-                    "use the time of the row: row_time()"
-                } else {
-                    "use the event's own time or id"
-                }),
+                .hint("use the event's own time or id"),
             );
         }
     }
@@ -288,6 +299,8 @@ impl Visitor for Checker<'_, '_, '_> {
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Infallible> {
         self.select_clauses(select);
+        self.unnest_places(select);
+        self.find_versions(select);
         let windows = window_calls::check(self.catalog, self.source, select, self.input);
         self.errors.extend(windows.errors);
         self.endless.extend(windows.endless);
@@ -295,12 +308,30 @@ impl Visitor for Checker<'_, '_, '_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Infallible> {
+        self.version(factor);
         if let Some(table) = WindowTable::of(factor) {
             if let TableFactor::Table { name, .. } = factor {
                 self.refused.insert(address(name));
             }
             self.window_tables += 1;
             self.window_table(&table);
+            return ControlFlow::Continue(());
+        }
+        if let Some(call) = UnnestTable::of(factor) {
+            self.unnest_table(factor, &call);
+            return ControlFlow::Continue(());
+        }
+        if let TableFactor::NestedJoin { table_with_joins, .. } = factor {
+            self.joined_unnests(table_with_joins);
+        }
+        if let Some(table) = LateTable::of(factor) {
+            if let TableFactor::Table { name, .. } = factor {
+                self.refused.insert(address(name));
+            }
+            match table.check(self.catalog, self.source) {
+                Ok(name) => self.relation(&name),
+                Err(error) => self.errors.push(error),
+            }
             return ControlFlow::Continue(());
         }
         let name = match factor {
@@ -353,6 +384,7 @@ impl Visitor for Checker<'_, '_, '_> {
                     "read it in FROM",
                 );
             }
+            Expr::AtTimeZone { time_zone, .. } => self.time_zone(time_zone),
             Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_) => {
                 self.refuse(
                     "GROUP BY with totals",

@@ -38,6 +38,12 @@ pub(crate) const BAD_KEY: &str = "PR0208";
 /// A table that no query uses.
 pub(crate) const UNUSED_TABLE: &str = "PR0209";
 
+/// A wrong `METADATA FROM` column.
+pub(crate) const BAD_METADATA: &str = "PR0212";
+
+/// A table of changes that can't be read like this.
+pub(crate) const BAD_CHANGES: &str = "PR0213";
+
 /// An option given twice, or whose value is no literal.
 pub(crate) const BAD_OPTION: &str = "PR0302";
 /// A setting that does not exist, or whose value makes no sense.
@@ -86,10 +92,29 @@ pub(crate) const SUSPICIOUS: &str = "PR0414";
 
 /// `row_time()` where rows have no event time.
 pub(crate) const ROW_TIME_PLACE: &str = "PR0430";
+/// `now()` where no step knows the clock.
+pub(crate) const CLOCK_PLACE: &str = "PR0445";
+/// `late_rows(..)` of something that has no late rows.
+pub(crate) const LATE_ROWS: &str = "PR0446";
 /// A CREATE FUNCTION that can't work.
 pub(crate) const BAD_FUNCTION: &str = "PR0431";
 /// A call that does not fit the CREATE FUNCTION.
 pub(crate) const BAD_CALL: &str = "PR0432";
+
+/// `FOR SYSTEM_TIME AS OF` where no version of a table can be looked up.
+pub(crate) const NO_VERSION: &str = "PR0433";
+/// A table that is looked up otherwise than by its whole primary key.
+pub(crate) const NOT_BY_KEY: &str = "PR0434";
+
+/// A table that is looked up as it is, where it would have to be the stream.
+pub(crate) const LOOKUP_SIDE: &str = "PR0435";
+/// A TEMPORARY table that can't be looked up, or is written.
+pub(crate) const BAD_TEMPORARY: &str = "PR0436";
+
+/// Something that another engine does not have.
+pub(crate) const NOT_PORTABLE: &str = "PR0701";
+/// Something that means something else on another engine.
+pub(crate) const MEANS_ANOTHER: &str = "PR0702";
 
 /// A join that remembers each row for a day because nobody said how long.
 pub(crate) const JOIN_OF_A_DAY: &str = "PR0440";

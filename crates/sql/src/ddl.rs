@@ -21,7 +21,7 @@ use sqlparser::ast::{
 use crate::{
     catalog::{Catalog, fold, only_part},
     checks, codes, errors, fields, growth, lower, options,
-    prepass::WatermarkClause,
+    prepass::{MetadataClause, TableClauses},
     suggest,
     text::SourceText,
     types,
@@ -32,7 +32,7 @@ pub(crate) fn table(
     catalog: &Catalog,
     source: &SourceText<'_>,
     create: &CreateTable,
-    watermark: Option<&WatermarkClause>,
+    clauses: &TableClauses,
     statement: &Range<usize>,
 ) -> Result<Table, Vec<Diagnostic>> {
     check_clauses(source, create, statement)?;
@@ -51,7 +51,8 @@ pub(crate) fn table(
             options::take_common(&mut options)
                 .map(|(connector, common)| (options, connector, common))
         });
-    let mut builder = Columns { catalog, source, columns: Vec::new(), key: Vec::new() };
+    let metadata = &clauses.metadata;
+    let mut builder = Columns { catalog, source, metadata, columns: Vec::new(), key: Vec::new() };
     errors.extend(builder.declare(create));
     if errors.is_empty() {
         errors.extend(builder.generate(create));
@@ -67,18 +68,41 @@ pub(crate) fn table(
             common,
             watermark: None,
             primary_key: key,
+            temporary: create.temporary,
             range,
         },
         _ => return Err(errors),
     };
-    if let Some(clause) = watermark {
+    if let Some(clause) = &clauses.watermark {
         table.watermark = Some(watermark::define(catalog, source, &table, clause)?);
+    }
+    check_temporary(&table)?;
+    if table.is_lookup() {
+        table.common.max_lookup_bytes =
+            options::lookup_bytes(&mut table.options).map_err(|error| vec![error])?;
     }
     if table.common.max_future_skew.is_some() && table.watermark.is_none() {
         let misses = "can't be ahead of the clock, as `max_future_skew` would forbid";
         return Err(vec![lower::no_event_time(&table, table.range.clone(), misses)]);
     }
     Ok(table)
+}
+
+/// What is declared TEMPORARY is looked up by its key, as it is.
+fn check_temporary(table: &Table) -> Result<(), Vec<Diagnostic>> {
+    let name = &table.name;
+    let (message, hint) = match (table.temporary, table.primary_key.is_empty(), &table.watermark) {
+        (true, true, _) => (
+            format!("`{name}` is TEMPORARY, so it is looked up by its PRIMARY KEY, and has none"),
+            "declare it: id TEXT PRIMARY KEY; a table whose rows are a stream is not TEMPORARY",
+        ),
+        (true, false, Some(_)) => (
+            format!("`{name}` is TEMPORARY, so it is looked up as it is, at no time"),
+            "remove WATERMARK FOR; or remove TEMPORARY, and look up a version: FOR SYSTEM_TIME AS OF o.ts",
+        ),
+        _ => return Ok(()),
+    };
+    Err(vec![Diagnostic::error(codes::BAD_TEMPORARY, message).at(table.range.clone()).hint(hint)])
 }
 
 pub(crate) fn no_schemas(range: Range<usize>) -> Diagnostic {
@@ -103,8 +127,8 @@ fn check_clauses(
         let hint = "write CREATE VIEW .. AS SELECT .. for a named query";
         return refuse("AS SELECT", name("AS"), hint);
     }
-    if create.or_replace || create.temporary || create.external || create.if_not_exists {
-        let words = ["REPLACE", "TEMPORARY", "TEMP", "EXTERNAL", "IF"];
+    if create.or_replace || create.external || create.if_not_exists {
+        let words = ["REPLACE", "EXTERNAL", "IF"];
         let found = words.into_iter().find_map(|word| Some((word, name(word)?)));
         let (word, range) = found.unwrap_or(("options", start..start));
         return refuse(word, Some(range), "write CREATE TABLE name (..) WITH (..)");
@@ -122,6 +146,7 @@ fn check_clauses(
 struct Columns<'c, 's, 'a> {
     catalog: &'c Catalog,
     source: &'s SourceText<'a>,
+    metadata: &'c [MetadataClause],
     columns: Vec<Column>,
     key: Vec<String>,
 }
@@ -176,12 +201,23 @@ impl Columns<'_, '_, '_> {
                     )
                     .at(self.source.find_name(word, &within).unwrap_or(range))
                     .hint(
-                        "a column has a type, NOT NULL, PRIMARY KEY and GENERATED ALWAYS AS (..)",
+                        "a column has a type, NOT NULL, PRIMARY KEY, METADATA FROM 'key' and GENERATED ALWAYS AS (..)",
                     ));
                 }
             }
         }
-        self.columns.push(Column { name, data_type, nullable, generated: None, range });
+        let metadata = self.metadata.iter().find(|clause| clause.column == range.start);
+        let is_generated = |option: &ColumnOption| matches!(option, ColumnOption::Generated { .. });
+        if let Some(clause) = metadata
+            && definition.options.iter().any(|option| is_generated(&option.option))
+        {
+            let message = format!("`{name}` can't be metadata and generated");
+            return Err(Diagnostic::error(codes::BAD_METADATA, message)
+                .at(clause.range.clone())
+                .hint("generate a second column from this one"));
+        }
+        let metadata = metadata.map(|clause| clause.key.clone().unwrap_or_else(|| name.clone()));
+        self.columns.push(Column { name, data_type, nullable, generated: None, metadata, range });
         Ok(())
     }
 
@@ -207,16 +243,12 @@ impl Columns<'_, '_, '_> {
                 first.start..end
             },
         );
-        let zoned = errors::root_message(&error).contains("TIME ZONE");
-        let hint = if zoned {
-            "use TIMESTAMP: every time is UTC".to_owned()
+        let said = errors::root_message(&error);
+        let (message, hint) = if said.contains("digits of a second") {
+            (said, "write TIMESTAMPTZ or TIMESTAMPTZ(3)".to_owned())
         } else {
-            suggest::hint(&written, "types", types::TYPES)
-        };
-        let message = if zoned {
-            "TIMESTAMP WITH TIME ZONE is not supported yet".to_owned()
-        } else {
-            format!("a column can't have type {written}")
+            let message = format!("a column can't have type {written}");
+            (message, suggest::hint(&written, "types", types::TYPES))
         };
         Err(Diagnostic::error(codes::BAD_TYPE, message).at(range).hint(hint))
     }

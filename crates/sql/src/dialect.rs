@@ -1,7 +1,9 @@
 //! The dialect that sqlparser is asked for.
 
 use sqlparser::{
+    ast::Expr,
     dialect::{Dialect, PostgreSqlDialect, Precedence},
+    keywords::Keyword,
     parser::{Parser, ParserError},
 };
 
@@ -35,6 +37,24 @@ impl Dialect for StreamingDialect {
 
     fn prec_value(&self, prec: Precedence) -> u8 {
         POSTGRES.prec_value(prec)
+    }
+
+    /// `a IS DISTINCT FROM b AND c` is `(a IS DISTINCT FROM b) AND c`; left to itself, the parser takes all that follows for what
+    /// `a` is compared with.
+    fn parse_infix(
+        &self,
+        parser: &mut Parser<'_>,
+        left: &Expr,
+        precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        let is = parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]);
+        let kinds = [Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM];
+        if !is && !parser.parse_keywords(&kinds) {
+            return None;
+        }
+        let distinct = if is { Expr::IsDistinctFrom } else { Expr::IsNotDistinctFrom };
+        let right = parser.parse_subexpr(precedence);
+        Some(right.map(|right| distinct(Box::new(left.clone()), Box::new(right))))
     }
 
     fn supports_filter_during_aggregation(&self) -> bool {
@@ -74,6 +94,11 @@ impl Dialect for StreamingDialect {
     }
 
     fn supports_within_after_array_aggregation(&self) -> bool {
+        true
+    }
+
+    /// For `FOR SYSTEM_TIME AS OF`. What else the parser then takes for a version, [`crate::prepass`] tells it is a name.
+    fn supports_table_versioning(&self) -> bool {
         true
     }
 

@@ -22,7 +22,7 @@ use datafusion::{
     },
     optimizer::Analyzer,
 };
-use postrider_plan::{RowTime, Window, window_type};
+use postrider_plan::{EpochClock, RowTime, Window, window_type};
 
 use self::{
     json::{Json, JsonByType},
@@ -32,6 +32,10 @@ use crate::window_origin::Part;
 
 /// Functions that tell about files or the build, not about rows.
 const DENIED: [&str; 4] = ["input_file_name", "file_row_index", "version", "arrow_metadata"];
+
+/// Functions that Arroyo has beside those of DataFusion, under the same names.
+const OF_ARROYO: [&str; 4] =
+    ["extract_json", "extract_json_string", "get_first_json_object", "multi_hash"];
 
 /// Every function by name and alias.
 #[derive(Debug)]
@@ -49,7 +53,8 @@ impl Functions {
         let json = Json::new();
         let windows = WindowFunction::all().map(|function| Arc::new(ScalarUDF::from(function)));
         let row_time = std::iter::once(Arc::new(ScalarUDF::from(RowTime::new())));
-        let own = own().map(|function| Arc::new(function.into_udf())).chain(row_time);
+        let clock = EpochClock::all().map(|function| Arc::new(ScalarUDF::from(function)));
+        let own = own().map(|function| Arc::new(function.into_udf())).chain(row_time).chain(clock);
         let builtin = SessionStateDefaults::default_scalar_functions().into_iter();
         for udf in builtin.chain(windows).chain(json.functions).chain(own) {
             if DENIED.contains(&udf.name()) {
@@ -103,6 +108,14 @@ impl Functions {
         DENIED.contains(&name)
     }
 
+    /// Whether a lower-case name is that of a function of a row of Postrider's own, beside those that Arroyo has as well.
+    pub(crate) fn is_own(name: &str) -> bool {
+        !OF_ARROYO.contains(&name)
+            && own()
+                .map(Scalar::into_udf)
+                .any(|udf| udf.name() == name || udf.aliases().iter().any(|alias| alias == name))
+    }
+
     /// Names to suggest, sorted, so that a hint never changes from run to run.
     pub(crate) fn names(&self) -> Vec<&str> {
         let scalars = self.scalar.keys().chain(self.higher_order.keys());
@@ -115,10 +128,16 @@ impl Functions {
     pub(crate) fn is_volatile(&self, name: &str) -> bool {
         !is_window(name)
             && name != RowTime::NAME
+            && !self.reads_clock(name)
             && self
                 .scalar
                 .get(name)
                 .is_some_and(|udf| udf.signature().volatility != Volatility::Immutable)
+    }
+
+    /// Whether a call gives the reading of the clock.
+    pub(crate) fn reads_clock(&self, name: &str) -> bool {
+        self.scalar.get(name).is_some_and(|udf| udf.inner().is::<EpochClock>())
     }
 }
 
@@ -229,7 +248,8 @@ mod tests {
         let page = include_str!("../../../docs/functions.md");
         let json = Json::new().functions.into_iter().map(|function| function.name().to_owned());
         let own = own().map(|function| function.name.to_owned());
-        let others = ["tumble", "hop", "session", "row_time"].map(str::to_owned);
+        let others =
+            ["tumble", "hop", "session", "row_time", "now", "current_date"].map(str::to_owned);
         let functions = Functions::new();
         for name in json.chain(own).chain(others) {
             assert!(page.contains(&format!("| `{name}(")), "docs/functions.md lacks {name}");

@@ -62,6 +62,7 @@ impl Target<'_, '_, '_> {
                 data_type: field.data_type().clone(),
                 nullable: nullability::column(plan, index),
                 generated: None,
+                metadata: None,
                 range,
             });
         }
@@ -138,6 +139,14 @@ impl Target<'_, '_, '_> {
                 )
                 .at(column.range.clone())
                 .hint("compute it in the SELECT"),
+            ]);
+        }
+        if let Some(column) = table.columns.iter().find(|column| column.metadata.is_some()) {
+            let message = format!("sink `{}` can't write metadata `{}`", table.name, column.name);
+            return Err(vec![
+                Diagnostic::error(codes::BAD_METADATA, message)
+                    .at(column.range.clone())
+                    .hint("metadata is that of records that are read; remove METADATA FROM"),
             ]);
         }
         let listed = self.listed(table)?;

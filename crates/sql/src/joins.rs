@@ -19,14 +19,14 @@ use datafusion::{
     },
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{IntervalJoin, RowTime, TimeBounds, UpdatingJoin};
+use postrider_plan::{IntervalJoin, TimeBounds, UpdatingJoin};
 use sqlparser::keywords::Keyword;
 
 use self::bounds::{Apart, Rest};
 use crate::{
-    codes,
+    codes, filters,
     interval::{self, NotALength},
-    row_time,
+    row_time, table_joins,
     text::SourceText,
     time_calls, walk,
 };
@@ -57,25 +57,33 @@ pub(crate) fn lower(
     let mut errors = Vec::new();
     let plan = plan.transform_up(|node| match node {
         // A subquery's WHERE has become the condition.
-        LogicalPlan::Join(join) if reads_row_time(&join) => {
-            errors.push(time_calls::of_a_join(source, within));
-            Ok(Transformed::no(LogicalPlan::Join(join)))
+        LogicalPlan::Join(join) if reads_moment(&join) => {
+            let node = LogicalPlan::Join(join);
+            errors.push(time_calls::of_a_join(&node, source, within));
+            Ok(Transformed::no(node))
         }
-        LogicalPlan::Join(join) => match on_stream(&join) {
-            Ok(node) => Ok(Transformed::yes(LogicalPlan::Extension(node?))),
-            Err(why) => {
-                errors.push(explain(&join, &why, source, within));
-                Ok(Transformed::no(LogicalPlan::Join(join)))
+        LogicalPlan::Join(join) => {
+            let place = place(&join, source, within);
+            if let Some(error) = table_joins::not_by_subquery(&join, &place) {
+                errors.push(error);
+                return Ok(Transformed::no(LogicalPlan::Join(join)));
             }
-        },
+            match on_stream(&join) {
+                Ok(node) => Ok(Transformed::yes(LogicalPlan::Extension(node?))),
+                Err(why) => {
+                    errors.push(explain(&join, &why, source, within));
+                    Ok(Transformed::no(LogicalPlan::Join(join)))
+                }
+            }
+        }
         node => Ok(Transformed::no(node)),
     })?;
     Ok((plan.data, errors))
 }
 
-fn reads_row_time(join: &Join) -> bool {
+fn reads_moment(join: &Join) -> bool {
     let keys = join.on.iter().flat_map(|(left, right)| [left, right]);
-    keys.chain(&join.filter).any(RowTime::is_in)
+    keys.chain(&join.filter).any(filters::reads_moment)
 }
 
 /// Why a join can't run on streams.
@@ -258,7 +266,7 @@ fn has_months(filter: Option<&Expr>) -> bool {
 }
 
 /// The condition of a join, its JOIN or its EXISTS.
-fn place(join: &Join, source: &SourceText<'_>, within: &Range<usize>) -> Range<usize> {
+pub(crate) fn place(join: &Join, source: &SourceText<'_>, within: &Range<usize>) -> Range<usize> {
     conditions(&join.on, join.filter.as_ref(), join.join_type, source, within)
 }
 

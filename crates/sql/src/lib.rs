@@ -16,7 +16,7 @@
 //!
 //! Flow: `guard` (tokens) -> `prepass` (statements, WATERMARK) -> `parse` -> `macros` -> `ddl` | `checks` ->
 //! DataFusion's planner and analyzer over `catalog` -> `insert` (sink columns) -> `optimize`
-//! (lowering of windows, `joins`, `over` and the `changelog` of aggregates, rules) -> `lower::check`.
+//! (lowering of windows, `table_joins`, `joins`, `over` and the `changelog` of aggregates, rules) -> `lower::check`.
 
 mod blame;
 mod catalog;
@@ -35,6 +35,7 @@ mod guard;
 mod insert;
 mod interval;
 mod joins;
+mod late_rows;
 mod limits;
 mod lower;
 mod macros;
@@ -44,16 +45,19 @@ mod options;
 mod over;
 mod parse;
 mod planner_thread;
+mod portability;
 mod prepass;
 mod program;
 mod projections;
 mod query;
 mod row_time;
 mod select;
+mod table_joins;
 mod text;
 mod time_calls;
 mod tops;
 mod types;
+mod unnest;
 mod walk;
 mod window_calls;
 mod window_groups;
@@ -65,4 +69,5 @@ mod window_tables;
 
 use postrider_core::suggest;
 
-pub use planner_thread::{plan_program, plan_query, plan_tables};
+pub use planner_thread::{check_portability, plan_program, plan_query, plan_tables};
+pub use portability::Engine;

@@ -8,7 +8,7 @@ use datafusion::{
     logical_expr::{Aggregate, Expr, ExprSchemable, Extension, LogicalPlan, expr::ScalarFunction},
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{Column, StreamTable, Table, Window, WindowAggregate};
+use postrider_plan::{Column, LateRows, StreamTable, Table, Window, WindowAggregate};
 
 use crate::{
     checks::Input,
@@ -16,8 +16,9 @@ use crate::{
     errors::type_name,
     functions::is_window,
     limits::ASSUMED_LENGTH,
+    table_joins,
     text::SourceText,
-    time_calls, walk, window_groups,
+    time_calls, unnest, walk, window_groups,
     window_origin::is_window_column,
     window_ranks,
     window_spec::{self, Arg},
@@ -87,15 +88,26 @@ fn of_row(window: Window, call: &ScalarFunction, input: &LogicalPlan) -> Result<
     }
 }
 
-/// The first aggregate of a stream that has no window, and so no end.
+/// The first aggregate that takes rows of a window table function and groups by none of its columns, so that it has no end.
 pub(crate) fn endless(plan: LogicalPlan) -> Result<Option<Aggregate>> {
     let mut found = None;
     walk::nodes(&windows(plan, Input::Stream)?, |node| {
-        if let (LogicalPlan::Aggregate(aggregate), None) = (node, &found) {
+        if let (LogicalPlan::Aggregate(aggregate), None) = (node, &found)
+            && gives_windows(&aggregate.input)
+        {
             found = Some(aggregate.clone());
         }
     });
     Ok(found)
+}
+
+/// Whether rows of a window table function come out of a plan that nothing has aggregated yet.
+fn gives_windows(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(step) if step.expr.iter().any(is_window_column) => true,
+        LogicalPlan::Aggregate(_) | LogicalPlan::Extension(_) => false,
+        plan => plan.inputs().into_iter().any(gives_windows),
+    }
 }
 
 /// Every table that a plan reads, subqueries included.
@@ -110,6 +122,21 @@ pub(crate) fn tables(plan: &LogicalPlan) -> Vec<Arc<Table>> {
         }
     });
     tables
+}
+
+/// The tables whose event times are those of a plan's rows: not those that are only looked up.
+pub(crate) fn clocks(plan: &LogicalPlan) -> Vec<Arc<Table>> {
+    let inputs = table_joins::of(plan).map_or_else(|| plan.inputs(), |join| vec![&join.left]);
+    if inputs.is_empty() {
+        return tables(plan);
+    }
+    let mut found: Vec<Arc<Table>> = Vec::new();
+    for table in inputs.into_iter().flat_map(clocks) {
+        if !found.iter().any(|known| known.name == table.name) {
+            found.push(table);
+        }
+    }
+    found
 }
 
 const WINDOW_COLUMN: &str =
@@ -140,9 +167,18 @@ pub(crate) fn check(
         }
         errors.extend(time_calls::check(node, input, source, within));
         match node {
+            LogicalPlan::Extension(extension)
+                if input == Input::Bounded && extension.node.as_any().is::<LateRows>() =>
+            {
+                errors.push(
+                    Diagnostic::error(codes::LATE_ROWS, "a query that runs once has no watermark, so no row is late")
+                        .at(source.find_name("late_rows", within).unwrap_or_else(|| within.clone()))
+                        .hint("have a pipeline write them to a table: INSERT INTO late SELECT .. FROM late_rows(..)"),
+                );
+            }
             LogicalPlan::Extension(extension) => {
                 if let Some(node) = extension.node.as_any().downcast_ref::<WindowAggregate>() {
-                    let tables = tables(&node.input);
+                    let tables = clocks(&node.input);
                     let place = |table: &Table| match input {
                         Input::Stream => table.range.clone(),
                         // Its declaration is in another text.
@@ -153,6 +189,20 @@ pub(crate) fn check(
                     let timeless = tables.iter().filter(|table| table.watermark.is_none());
                     errors.extend(timeless.map(|table| no_event_time(table, place(table), "fall in no window")));
                 }
+            }
+            LogicalPlan::Unnest(node) if input == Input::Stream => {
+                if let Some((what, hint)) = unnest::refused(node) {
+                    let message = format!("{what} on a stream is not supported yet");
+                    let place = source.find_name(unnest::NAME, within);
+                    errors.push(
+                        Diagnostic::error(codes::NOT_ON_STREAMS, message)
+                            .at(place.unwrap_or_else(|| within.clone()))
+                            .hint(hint),
+                    );
+                }
+            }
+            LogicalPlan::TableScan(_) if input == Input::Bounded => {
+                errors.extend(holds_changes(node, source, within));
             }
             LogicalPlan::Projection(_)
             | LogicalPlan::Filter(_)
@@ -174,6 +224,23 @@ pub(crate) fn check(
     errors
 }
 
+/// A query over all rows there are would have to put changes together first.
+fn holds_changes(
+    scan: &LogicalPlan,
+    source: &SourceText<'_>,
+    within: &Range<usize>,
+) -> Option<Diagnostic> {
+    let tables = tables(scan);
+    let table = tables.iter().find(|table| table.holds_changes())?;
+    let message = format!("`{}` holds changes, which a single query can't read yet", table.name);
+    let place = source.find_name(&table.name, within).unwrap_or_else(|| within.clone());
+    Some(
+        Diagnostic::error(codes::BAD_CHANGES, message)
+            .at(place)
+            .hint("read it in a pipeline, and run that: postrider run"),
+    )
+}
+
 fn words(node: &LogicalPlan) -> String {
     let text = node.display().to_string();
     text.split([':', ' ']).next().unwrap_or_default().to_lowercase()
@@ -192,7 +259,7 @@ fn window_inside(expr: &Expr) -> Option<String> {
 }
 
 pub(crate) fn no_event_time(table: &Table, place: Range<usize>, misses: &str) -> Diagnostic {
-    let times = |column: &&Column| matches!(column.data_type, DataType::Timestamp(_, None));
+    let times = |column: &&Column| matches!(column.data_type, DataType::Timestamp(_, _));
     let column =
         table.columns.iter().find(times).map_or("event_time", |column| column.name.as_str());
     Diagnostic::error(

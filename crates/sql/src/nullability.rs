@@ -10,6 +10,8 @@ use datafusion::{
         WindowFrameBound, expr::Case, utils::split_conjunction,
     },
 };
+
+use crate::unnest;
 use postrider_plan::Over;
 
 /// Functions whose result is NULL only if an argument is.
@@ -76,6 +78,9 @@ pub(crate) fn column(plan: &LogicalPlan, index: usize) -> bool {
         }
         LogicalPlan::SubqueryAlias(node) => column(&node.input, index),
         LogicalPlan::Distinct(Distinct::All(input)) => column(input, index),
+        LogicalPlan::Unnest(node) => {
+            unnest::repeated(node, index).is_none_or(|at| column(&node.input, at))
+        }
         LogicalPlan::Filter(node) => {
             let keeps_nulls = |part: &&Expr| !drops_null(part, &node.input, index);
             split_conjunction(&node.predicate).iter().all(keeps_nulls) && column(&node.input, index)

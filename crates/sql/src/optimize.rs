@@ -3,8 +3,8 @@
 use std::{ops::Range, sync::Arc};
 
 use datafusion::{
-    common::Result,
-    logical_expr::{LogicalPlan, planner::ContextProvider},
+    common::{Result, tree_node::Transformed},
+    logical_expr::{LogicalPlan, cast, expr_rewriter::NamePreserver, planner::ContextProvider},
     optimizer::{
         Optimizer, OptimizerContext, OptimizerRule,
         decorrelate_predicate_subquery::DecorrelatePredicateSubquery,
@@ -17,10 +17,11 @@ use datafusion::{
 };
 
 use postrider_core::Diagnostic;
+use postrider_plan::{EpochClock, RowTime};
 
 use crate::{
     catalog::Catalog, changelog, checks::Input, filters::PushFilters, joins, lower, over,
-    projections::MergeProjections, text::SourceText, time_calls, tops, window_rows,
+    projections::MergeProjections, table_joins, text::SourceText, time_calls, tops, window_rows,
 };
 
 /// Resolves types.
@@ -42,11 +43,19 @@ pub(crate) fn finish(
 ) -> Result<std::result::Result<LogicalPlan, Vec<Diagnostic>>> {
     let plan = if input == Input::Stream { tops::number_distinct(plan)? } else { plan };
     // First: a row is in its windows whether or not anybody reads which those are.
+    let plan = if input == Input::Bounded { asked_once(plan)? } else { plan };
     let in_windows = window_rows::lower(plan)?;
     let pruned = run(vec![Arc::new(MergeProjections::default())], in_windows)?;
     let lowered = lower::windows(pruned, input)?;
     if input == Input::Bounded {
+        if let Some(error) = table_joins::refuse_bounded(&lowered, within) {
+            return Ok(Err(vec![error]));
+        }
         return run(bounded_rules(), lowered).map(Ok);
+    }
+    let (lowered, errors) = table_joins::lower(lowered, source, within)?;
+    if !errors.is_empty() {
+        return Ok(Err(errors));
     }
     let joined = if joins::has_joins(&lowered) {
         if let Some(error) = time_calls::check_joins(&lowered, source, within) {
@@ -68,6 +77,23 @@ pub(crate) fn finish(
     }
     let (plan, errors) = changelog::lower(plan, ttl_ns, source, within)?;
     Ok(if errors.is_empty() { Ok(plan) } else { Err(errors) })
+}
+
+/// A bounded query runs once, so its clock is that of its start, as DataFusion reads it.
+fn asked_once(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let now = cast(datafusion::functions::datetime::expr_fn::now(), RowTime::data_type());
+    let plan = plan.transform_down_with_subqueries(|node| {
+        if !node.expressions().iter().any(EpochClock::is_in) {
+            return Ok(Transformed::no(node));
+        }
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let replaced = EpochClock::replace(expr, &now)?;
+            Ok(Transformed::yes(name.restore(replaced)))
+        })
+    })?;
+    Ok(plan.data)
 }
 
 /// Rules that bring joins into one form: subqueries in WHERE become semi and anti joins, conditions go where they hold, equal

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use postrider_core::{Diagnostic, Format, OptionValue, TableOption, TableOptions};
+use postrider_core::{Diagnostic, Format, JsonForm, OptionValue, TableOption, TableOptions};
 use postrider_plan::{AtEnd, BadData, CommonOptions, TableRole};
 use sqlparser::ast::{Expr, SqlOption, UnaryOperator, Value};
 
@@ -102,6 +102,9 @@ fn number(text: &str) -> Option<OptionValue> {
     text.parse().ok().filter(|number: &f64| number.is_finite()).map(OptionValue::Decimal)
 }
 
+/// The connectors whose tables have no options `json.*`.
+const NO_JSON: [&str; 3] = ["generator", "blackhole", "email"];
+
 /// Takes `connector` and the common options; the rest is the connector's.
 pub(crate) fn take_common(
     options: &mut TableOptions,
@@ -132,6 +135,22 @@ pub(crate) fn take_common(
         _ => AtEnd::Observed,
     };
     let format = keep(options.word("format", &Format::ALL.map(Format::name)));
+    let format = Format::ALL.into_iter().find(|known| known.name() == format).unwrap_or_default();
+    let mut json = JsonForm::default();
+    // Rows that are made here, and mail, are no JSON.
+    let connector = options.peek("connector").map(|option| &option.value);
+    let is_json =
+        !matches!(connector, Some(OptionValue::Text(name)) if NO_JSON.contains(&name.as_str()));
+    if is_json && matches!(format, Format::Json | Format::DebeziumJson) {
+        let forms = ["RFC3339", "unix_millis"];
+        json.unix_millis = keep(options.word("json.timestamp_format", &forms)) == "unix_millis";
+    }
+    if is_json && format == Format::Json {
+        match options.boolean("json.unstructured") {
+            Ok(unstructured) => json.unstructured = unstructured.unwrap_or(false),
+            Err(error) => errors.push(error),
+        }
+    }
     let idle_timeout = options.interval("idle_timeout").unwrap_or_else(|error| {
         errors.push(error);
         None
@@ -153,11 +172,26 @@ pub(crate) fn take_common(
         idle_timeout,
         idle_advance: idle_advance.unwrap_or(true),
         max_future_skew,
+        max_lookup_bytes: CommonOptions::MAX_LOOKUP_BYTES,
         at_end,
         role,
-        format: Format::ALL.into_iter().find(|known| known.name() == format).unwrap_or_default(),
+        format,
+        json,
     };
     if errors.is_empty() { Ok((connector, common)) } else { Err(errors) }
+}
+
+/// How many bytes of a table that is looked up each shard may keep.
+pub(crate) fn lookup_bytes(options: &mut TableOptions) -> Result<u64, Diagnostic> {
+    let place = options.peek("max_lookup_bytes").map(|option| option.range.clone());
+    let Some(number) = options.number("max_lookup_bytes")? else {
+        return Ok(CommonOptions::MAX_LOOKUP_BYTES);
+    };
+    u64::try_from(number).ok().filter(|bytes| *bytes > 0).ok_or_else(|| {
+        Diagnostic::error(codes::BAD_OPTION, "`max_lookup_bytes` is a number of bytes above 0")
+            .at_option(place)
+            .hint("a gigabyte is 1073741824")
+    })
 }
 
 fn take_connector(options: &mut TableOptions) -> Result<String, Diagnostic> {

@@ -69,7 +69,7 @@ fn refuse(window: &Window, source: &SourceText<'_>, within: &Range<usize>) -> Ve
     if is_updating(&window.input) {
         return vec![changelog::not_final("OVER", &window.input, source, within)];
     }
-    let tables = lower::tables(&window.input);
+    let tables = lower::clocks(&window.input);
     if let Some(table) = tables.iter().find(|table| table.watermark.is_none()) {
         return vec![lower::no_event_time(table, table.range.clone(), "have no order in time")];
     }
@@ -157,10 +157,20 @@ fn columns(expr: &Expr, source: &SourceText<'_>, within: &Range<usize>) -> Optio
     inside.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))
 }
 
-/// A call with its OVER; of several of the same function, the one around its columns.
-fn place(call: &WindowFunction, source: &SourceText<'_>, within: &Range<usize>) -> Range<usize> {
-    let inside = columns(&Expr::WindowFunction(Box::new(call.clone())), source, within);
-    let names = source.find_names(call.fun.name(), within);
+/// A call with its OVER; of several of the same function, the one around its columns. One that is not `within` the statement
+/// stands in a view that it reads.
+pub(crate) fn place(
+    call: &WindowFunction,
+    source: &SourceText<'_>,
+    within: &Range<usize>,
+) -> Range<usize> {
+    let expr = Expr::WindowFunction(Box::new(call.clone()));
+    let everything = source.everything();
+    let here = columns(&expr, source, within);
+    let elsewhere = here.is_none().then(|| columns(&expr, source, &everything)).flatten();
+    let searched = if elsewhere.is_some() { &everything } else { within };
+    let inside = here.or(elsewhere);
+    let names = source.find_names(call.fun.name(), searched);
     let calls: Vec<_> = names.iter().filter_map(|name| source.with_over(name)).collect();
     let around = calls.iter().find(|range| {
         inside.as_ref().is_some_and(|part| range.start <= part.start && part.end <= range.end)

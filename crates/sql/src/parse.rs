@@ -17,7 +17,7 @@ use crate::{
     dialect::StreamingDialect,
     limits::PARSER_RECURSION,
     macros::{self, FunctionDefinition},
-    prepass::{self, WatermarkClause},
+    prepass::{self, TableClauses},
     suggest,
     text::{Lexeme, SourceText},
 };
@@ -25,7 +25,7 @@ use crate::{
 /// A statement that Postrider has.
 #[derive(Debug)]
 pub(crate) enum Statement {
-    Table(Box<CreateTable>, Option<Box<WatermarkClause>>),
+    Table(Box<CreateTable>, Box<TableClauses>),
     View(Box<CreateView>),
     Function(Box<FunctionDefinition>),
     Insert(Box<Insert>),
@@ -68,16 +68,17 @@ pub(crate) fn statement(
     }
     let is_table = lexemes.first().is_some_and(|lexeme| lexeme.is_keyword(Keyword::CREATE))
         && lexemes.iter().take(CREATE_WORDS).any(|lexeme| lexeme.is_keyword(Keyword::TABLE));
-    let (lexemes, watermark) =
-        if is_table { prepass::cut_watermark(source, lexemes)? } else { (lexemes.to_vec(), None) };
+    let (lexemes, clauses) = if is_table {
+        prepass::cut_clauses(source, lexemes)?
+    } else {
+        (lexemes.to_vec(), TableClauses::default())
+    };
     let lexemes = prepass::plain_arguments(lexemes);
     let mut parsing = Parsing::new(source, &lexemes, end);
     let parsed = parsing.run(Parser::parse_statement)?;
     parsing.end()?;
     let statement = match parsed {
-        SqlStatement::CreateTable(table) => {
-            Statement::Table(Box::new(table), watermark.map(Box::new))
-        }
+        SqlStatement::CreateTable(table) => Statement::Table(Box::new(table), Box::new(clauses)),
         SqlStatement::CreateView(view) => Statement::View(Box::new(view)),
         SqlStatement::Insert(insert) => Statement::Insert(Box::new(insert)),
         SqlStatement::Set(set) => Statement::Set(Box::new(set)),

@@ -10,6 +10,7 @@ use postrider_plan::Program;
 use crate::{
     codes,
     limits::PLANNER_STACK_BYTES,
+    portability::{self, Engine},
     program::{self, Purpose},
     query,
 };
@@ -40,6 +41,18 @@ pub fn plan_tables(sql: &str, name: PipelineName) -> Result<Program, Diagnostics
 /// Everything that is wrong with it; spans are byte ranges of `sql`.
 pub fn plan_query(sql: &str, program: &Program) -> Result<LogicalPlan, Diagnostics> {
     on_large_stack(|| query::plan(sql, program))
+}
+
+/// What stands between a planned program and another engine, in the order of the text: errors for what that refuses, warnings
+/// for what means something else there. Nothing if it can move as it is.
+///
+/// # Errors
+/// The text of the program can't be read again, which a planned program's can.
+pub fn check_portability(
+    program: &Program,
+    engine: Engine,
+) -> Result<Vec<Diagnostic>, Diagnostics> {
+    on_large_stack(|| portability::check(program, engine))
 }
 
 fn on_large_stack<T: Send>(

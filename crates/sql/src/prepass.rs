@@ -1,4 +1,4 @@
-//! What the parser does not know: statements are split here, `WATERMARK FOR` is cut out of
+//! What the parser does not know: statements are split here, `WATERMARK FOR` and `METADATA FROM` are cut out of
 //! `CREATE TABLE` before the parser sees it, and so is what only the arguments of a window table function have.
 
 use std::{iter::Peekable, ops::Range, vec::IntoIter};
@@ -25,6 +25,23 @@ pub(crate) struct WatermarkClause {
     pub(crate) range: Range<usize>,
 }
 
+/// `METADATA [FROM 'key']` of a column.
+#[derive(Debug, Clone)]
+pub(crate) struct MetadataClause {
+    /// Where the column's name begins.
+    pub(crate) column: usize,
+    /// What it tells; the column's name if nothing is said.
+    pub(crate) key: Option<String>,
+    pub(crate) range: Range<usize>,
+}
+
+/// What the parser of `CREATE TABLE` does not know.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TableClauses {
+    pub(crate) watermark: Option<WatermarkClause>,
+    pub(crate) metadata: Vec<MetadataClause>,
+}
+
 /// Splits at semicolons; empty statements vanish.
 pub(crate) fn split<'t>(source: &'t SourceText<'_>) -> Vec<&'t [Lexeme]> {
     source
@@ -34,25 +51,38 @@ pub(crate) fn split<'t>(source: &'t SourceText<'_>) -> Vec<&'t [Lexeme]> {
         .collect()
 }
 
-/// The tokens of a statement for the parser.
+/// The tokens of a statement for the parser. Words with which other dialects ask for the version of a table are names.
 pub(crate) fn tokens(lexemes: &[Lexeme]) -> Vec<TokenWithSpan> {
-    lexemes.iter().map(|lexeme| lexeme.token.clone()).collect()
+    let mut tokens: Vec<_> = lexemes.iter().map(|lexeme| lexeme.token.clone()).collect();
+    for (index, token) in tokens.iter_mut().enumerate() {
+        let Token::Word(word) = &mut token.token else { continue };
+        let is_name = match word.keyword {
+            Keyword::BEFORE | Keyword::CHANGES | Keyword::VERSION => true,
+            // `AT TIME ZONE` is an operator.
+            Keyword::AT => !lexemes.get(index + 1).is_some_and(|next| next.is_word("TIME")),
+            _ => false,
+        };
+        if is_name {
+            word.keyword = Keyword::NoKeyword;
+        }
+    }
+    tokens
 }
 
-/// Cuts the watermark out of a `CREATE TABLE`, with one of the commas around it.
+/// Cuts the watermark out of a `CREATE TABLE`, with one of the commas around it, and what columns say about metadata.
 ///
 /// # Errors
-/// There is more than one, it is malformed, or the table uses `METADATA FROM`.
-pub(crate) fn cut_watermark(
+/// There is more than one watermark, or a clause is malformed.
+pub(crate) fn cut_clauses(
     source: &SourceText<'_>,
     statement: &[Lexeme],
-) -> Result<(Vec<Lexeme>, Option<WatermarkClause>), Diagnostic> {
+) -> Result<(Vec<Lexeme>, TableClauses), Diagnostic> {
     let mut rest = Vec::with_capacity(statement.len());
     let mut clause: Option<WatermarkClause> = None;
+    let mut metadata = Vec::new();
     let mut depth = 0_usize;
-    let mut index = 0;
+    let (mut index, mut item) = (0, 0);
     while let Some(lexeme) = statement.get(index) {
-        let next = statement.get(index + 1);
         if depth == 1 && starts_clause(statement, index) {
             let end = item_end(statement, index);
             let tokens = statement.get(index..end).unwrap_or_default();
@@ -75,23 +105,55 @@ pub(crate) fn cut_watermark(
             }
             continue;
         }
-        if depth == 1 && lexeme.is_word("METADATA") && next.is_some_and(|l| l.is_word("FROM")) {
-            return Err(Diagnostic::error(
-                codes::UNSUPPORTED,
-                "METADATA FROM columns are not supported yet",
-            )
-            .at(lexeme.range.start..next.map_or(lexeme.range.end, |l| l.range.end))
-            .hint("remove the column"));
+        let opens = lexeme.is(&Token::LParen);
+        if depth == 1 && lexeme.is_word("METADATA") && index > item + 1 {
+            let (found, words) = metadata_clause(statement, item, index)?;
+            metadata.push(found);
+            index += words;
+            continue;
         }
         match lexeme.token.token {
             Token::LParen => depth += 1,
             Token::RParen => depth = depth.saturating_sub(1),
             _ => {}
         }
+        if depth == 1 && (opens || lexeme.is(&Token::Comma)) {
+            item = index + 1;
+        }
         rest.push(lexeme.clone());
         index += 1;
     }
-    Ok((rest, clause))
+    Ok((rest, TableClauses { watermark: clause, metadata }))
+}
+
+/// `METADATA FROM 'key'` at `index`, in the column that begins at `item`, and how many words it has. As in Flink, the key may be left out,
+/// which is the column's name then, and VIRTUAL may follow.
+fn metadata_clause(
+    statement: &[Lexeme],
+    item: usize,
+    index: usize,
+) -> Result<(MetadataClause, usize), Diagnostic> {
+    let lexeme = |at: usize| statement.get(at);
+    let column = lexeme(item).map_or(0, |column| column.range.start);
+    let start = lexeme(index).map_or(0, |word| word.range.start);
+    let (key, mut words) = if lexeme(index + 1).is_some_and(|word| word.is_word("FROM")) {
+        let key = lexeme(index + 2);
+        let Some(Token::SingleQuotedString(text)) = key.map(|key| &key.token.token) else {
+            let place = key.map_or(start..start, |word| word.range.clone());
+            let message = "METADATA FROM takes the name of what is told, in quotes";
+            return Err(Diagnostic::error(codes::BAD_METADATA, message)
+                .at(place)
+                .hint("such as received_at TIMESTAMP METADATA FROM 'received_at'"));
+        };
+        (Some(text.clone()), 3)
+    } else {
+        (None, 1)
+    };
+    if lexeme(index + words).is_some_and(|word| word.is_word("VIRTUAL")) {
+        words += 1;
+    }
+    let end = lexeme(index + words - 1).map_or(start, |word| word.range.end);
+    Ok((MetadataClause { column, key, range: start..end }, words))
 }
 
 fn starts_clause(statement: &[Lexeme], index: usize) -> bool {

@@ -19,7 +19,7 @@ use crate::{
     insert::{self, Target},
     over,
     parse::{self, Located, Statement},
-    prepass, select, suggest,
+    prepass, select, suggest, table_joins,
     text::SourceText,
 };
 
@@ -121,9 +121,9 @@ impl<'s, 'a> Planner<'s, 'a> {
 
     fn declare(&mut self, statements: &[Located]) {
         for Located { statement, range } in statements {
-            let Statement::Table(create, watermark) = statement else { continue };
+            let Statement::Table(create, clauses) = statement else { continue };
             let name = only_part(&create.name).map(|ident| fold(ident).to_lowercase());
-            match ddl::table(&self.catalog, self.source, create, watermark.as_deref(), range) {
+            match ddl::table(&self.catalog, self.source, create, clauses, range) {
                 Ok(table) => {
                     let key = table.name.to_lowercase();
                     if self.is_taken(&key, &table.name, table.range.clone()) {
@@ -236,6 +236,7 @@ impl<'s, 'a> Planner<'s, 'a> {
         self.warnings.extend(analyzed.warnings);
         let plan = select::finish(analyzed.plan, input, self.source, range, self.last_ttl())?;
         self.warnings.extend(over::kept_for_ever(&plan, self.source, range));
+        self.warnings.extend(table_joins::remembered(&plan, self.source, range));
         self.warnings.extend(self.remembered(&plan, range));
         Ok(Planned { sink: None, plan, range: range.clone(), name_range: range.clone() })
     }
@@ -276,6 +277,7 @@ impl<'s, 'a> Planner<'s, 'a> {
         }
         let plan = select::finish(plan, input, self.source, range, self.last_ttl())?;
         self.warnings.extend(over::kept_for_ever(&plan, self.source, range));
+        self.warnings.extend(table_joins::remembered(&plan, self.source, range));
         self.warnings.extend(self.remembered(&plan, range));
         if let Some(error) = changelog::check_sink(&table, &plan, &name_range) {
             return Err(vec![error]);
@@ -299,7 +301,12 @@ impl<'s, 'a> Planner<'s, 'a> {
         let Some(ident) = only_part(name) else { return Err(vec![ddl::no_schemas(place)]) };
         let folded = fold(ident);
         let key = folded.to_lowercase();
-        if self.catalog.tables.contains_key(&key) {
+        if let Some(table) = self.catalog.tables.get(&key) {
+            if table.temporary {
+                let message = format!("`{folded}` is TEMPORARY: it is looked up, and not written");
+                let error = Diagnostic::error(codes::BAD_TEMPORARY, message).at(place);
+                return Err(vec![error.hint("write to another table, without TEMPORARY")]);
+            }
             return Ok((key, place));
         }
         if self.catalog.views.contains_key(&key) {

@@ -6,15 +6,16 @@
 use std::sync::Arc;
 
 use datafusion::{
+    arrow::datatypes::DataType,
     common::{Column, JoinType, ScalarValue, TableReference},
     logical_expr::{BinaryExpr, Distinct, Expr, LogicalPlan, Operator},
 };
 use postrider_plan::{
-    IntervalJoin, Over, RowTime, StreamTable, Table, Window, WindowAggregate, WindowRank,
-    WindowRows,
+    IntervalJoin, LateRows, Over, RowTime, StreamTable, Table, TableJoin, Window, WindowAggregate,
+    WindowRank, WindowRows,
 };
 
-use crate::{interval, lower};
+use crate::{interval, lower, types::UTC, unnest, walk};
 
 /// What an expression is to the time of its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,9 +77,14 @@ pub(crate) fn trace(expr: &Expr, plan: &LogicalPlan) -> Option<Traced> {
 
 /// How the event time of a relation would be written; `otherwise` names the relation if nothing else does.
 pub(crate) fn column_name(relation: &LogicalPlan, otherwise: &str) -> String {
-    let tables = lower::tables(relation);
+    let tables = lower::clocks(relation);
     let time = |table: &Arc<Table>| Some(table.watermark.as_ref()?.column.clone());
-    let column = tables.first().and_then(time).unwrap_or_else(|| "ts".to_owned());
+    let mut column = tables.first().and_then(time).unwrap_or_else(|| "ts".to_owned());
+    walk::nodes(relation, |node| {
+        if matches!(node, LogicalPlan::Extension(node) if node.node.as_any().is::<LateRows>()) {
+            LateRows::NAMES[0].clone_into(&mut column);
+        }
+    });
     let names =
         relation.schema().iter().filter_map(|(relation, _)| relation.map(TableReference::table));
     // The planner's own names for subqueries mean nothing to anyone.
@@ -93,7 +99,14 @@ pub(crate) fn column_name(relation: &LogicalPlan, otherwise: &str) -> String {
 fn is_same_time(cast: &Expr, inner: &Expr, plan: &LogicalPlan) -> bool {
     use datafusion::logical_expr::ExprSchemable;
     let of = |expr: &Expr| expr.get_type(plan.schema()).ok();
-    of(cast).is_some() && of(cast) == of(inner)
+    match (of(cast), of(inner)) {
+        (Some(DataType::Timestamp(to, zone)), Some(DataType::Timestamp(from, other))) => {
+            // A time without zone is taken as one on the clocks of the other's.
+            let at = |zone: &Option<Arc<str>>| zone.as_deref().is_none_or(|zone| zone == UTC);
+            to == from && (zone == other || other.is_some() || at(&zone))
+        }
+        (to, from) => to.is_some() && to == from,
+    }
 }
 
 /// The nanoseconds of an interval literal.
@@ -114,7 +127,7 @@ trait TemporalLength {
     fn is_temporal_length(&self) -> bool;
 }
 
-impl TemporalLength for datafusion::arrow::datatypes::DataType {
+impl TemporalLength for DataType {
     fn is_temporal_length(&self) -> bool {
         matches!(self, Self::Interval(_) | Self::Duration(_))
     }
@@ -130,6 +143,7 @@ fn trace_index(index: usize, plan: &LogicalPlan) -> Option<Traced> {
         LogicalPlan::Projection(node) => trace(node.expr.get(index)?, &node.input),
         LogicalPlan::SubqueryAlias(node) => trace_index(index, &node.input),
         LogicalPlan::Filter(node) => trace_index(index, &node.input),
+        LogicalPlan::Unnest(node) => trace_index(unnest::repeated(node, index)?, &node.input),
         LogicalPlan::Union(node) => {
             let mut inputs = node.inputs.iter().map(|input| trace_index(index, input));
             let first = inputs.next()??;
@@ -160,13 +174,19 @@ fn trace_index(index: usize, plan: &LogicalPlan) -> Option<Traced> {
             if let Some(node) = node.downcast_ref::<WindowRows>() {
                 return in_window(node, index);
             }
+            if let Some(node) = node.downcast_ref::<LateRows>() {
+                return (index == node.width()).then_some(Traced::Time(-1));
+            }
+            if let Some(node) = node.downcast_ref::<TableJoin>() {
+                return trace_own(index, &node.left);
+            }
             joined(node.downcast_ref::<IntervalJoin>()?, index)
         }
         _ => None,
     }
 }
 
-/// A row keeps its time beside what window functions say of it; what they say is no time.
+/// A row keeps its time beside what window functions or a table say of it; what they say is no time.
 fn trace_own(index: usize, input: &LogicalPlan) -> Option<Traced> {
     (index < input.schema().fields().len()).then(|| trace_index(index, input))?
 }

@@ -18,6 +18,7 @@ use crate::{
     parse::lower_first,
     suggest,
     text::SourceText,
+    unnest,
     window_calls::{self, Endless},
 };
 
@@ -109,7 +110,9 @@ type Notes = Vec<datafusion::common::Diagnostic>;
 
 fn plan(catalog: &Catalog, query: &Query) -> Result<(LogicalPlan, Notes)> {
     let planner = SqlToRel::new(catalog);
-    let plan = planner.sql_statement_to_plan(Statement::Query(Box::new(query.clone())))?;
+    let mut query = query.clone();
+    unnest::nest(&mut query);
+    let plan = planner.sql_statement_to_plan(Statement::Query(Box::new(query)))?;
     let notes = planner.take_warnings();
     Ok((optimize::analyze(catalog, plan)?, notes))
 }

@@ -80,6 +80,11 @@ impl<'a> SourceText<'a> {
         Ok(source)
     }
 
+    /// The whole text.
+    pub(crate) const fn everything(&self) -> Range<usize> {
+        0..self.text.len()
+    }
+
     pub(crate) fn lexemes(&self) -> &[Lexeme] {
         &self.lexemes
     }
@@ -131,6 +136,13 @@ impl<'a> SourceText<'a> {
     /// The first `keyword` at or after a byte.
     pub(crate) fn keyword_after(&self, keyword: Keyword, from: usize) -> Option<Range<usize>> {
         let found = self.lexemes.iter().skip(self.index_at(from)).find(|l| l.is_keyword(keyword));
+        found.map(|lexeme| lexeme.range.clone())
+    }
+
+    /// The last `keyword` that begins before a byte.
+    pub(crate) fn keyword_before(&self, keyword: Keyword, until: usize) -> Option<Range<usize>> {
+        let before = self.lexemes.partition_point(|lexeme| lexeme.range.start < until);
+        let found = self.lexemes[..before].iter().rev().find(|l| l.is_keyword(keyword));
         found.map(|lexeme| lexeme.range.clone())
     }
 

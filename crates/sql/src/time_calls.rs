@@ -1,13 +1,16 @@
-//! Where `row_time()` may stand: only the engine knows the times, so its rows must come from tables that have some, on a way that the
-//! engine runs.
+//! Where `row_time()` and `now()` may stand: only the engine knows the times and the clock, so both stand in steps that it runs, and rows
+//! whose time is asked for must come from tables that have some.
 
 use std::ops::Range;
 
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{LogicalPlan, ScalarUDFImpl};
 use postrider_core::Diagnostic;
-use postrider_plan::{IntervalJoin, Over, RowTime, StreamTable, UpdatingJoin, WindowAggregate};
+use postrider_plan::{
+    EpochClock, IntervalJoin, Over, RowTime, StreamTable, TableJoin, UpdatingAggregate,
+    UpdatingJoin, WindowAggregate,
+};
 
-use crate::{checks::Input, codes, text::SourceText, walk};
+use crate::{checks::Input, codes, filters::reads_moment, table_joins, text::SourceText, walk};
 
 /// Checks the expressions of one node.
 pub(crate) fn check(
@@ -16,11 +19,14 @@ pub(crate) fn check(
     source: &SourceText<'_>,
     within: &Range<usize>,
 ) -> Option<Diagnostic> {
+    if is_join(node) && node.expressions().iter().any(reads_moment) {
+        return Some(of_a_join(node, source, within));
+    }
+    if let Some(error) = check_clock(node, input, source, within) {
+        return Some(error);
+    }
     if !node.expressions().iter().any(RowTime::is_in) {
         return None;
-    }
-    if is_join(node) {
-        return Some(of_a_join(source, within));
     }
     let place = || place(source, within);
     let runs = runs_on_engine(node) || input == Input::Stream && is_node::<Over>(node);
@@ -31,7 +37,7 @@ pub(crate) fn check(
                 .hint("name it where the table is read: FROM (SELECT *, row_time() AS time FROM events)"),
         );
     }
-    let timeless = node.inputs().into_iter().find_map(|below| timeless(below, input))?;
+    let timeless = timeless_below(node, input)?;
     let (code, message, hint) = match timeless {
         Timeless::Table(name) => (
             codes::NO_EVENT_TIME,
@@ -47,21 +53,52 @@ pub(crate) fn check(
     Some(Diagnostic::error(code, message).at(place()).hint(hint))
 }
 
-/// Finds a condition of a join that reads a time, before any rule takes it for one about the pair.
+/// Bounded queries have no such calls any more.
+fn check_clock(
+    node: &LogicalPlan,
+    input: Input,
+    source: &SourceText<'_>,
+    within: &Range<usize>,
+) -> Option<Diagnostic> {
+    let runs = runs_on_engine(node) || is_node::<Over>(node) || is_node::<UpdatingAggregate>(node);
+    if runs || input == Input::Bounded || !node.expressions().iter().any(EpochClock::is_in) {
+        return None;
+    }
+    Some(
+        Diagnostic::error(codes::CLOCK_PLACE, "the clock is not known here")
+            .at(clock_place(source, within))
+            .hint("name it where the table is read: FROM (SELECT *, now() AS seen FROM events)"),
+    )
+}
+
+/// Finds a condition of a join that reads a time or the clock, before any rule takes it for one about the pair.
 pub(crate) fn check_joins(
     plan: &LogicalPlan,
     source: &SourceText<'_>,
     within: &Range<usize>,
 ) -> Option<Diagnostic> {
-    let mut found = false;
+    let mut found = None;
     walk::nodes(plan, |node| {
-        found |= is_join(node) && node.expressions().iter().any(RowTime::is_in);
+        if found.is_none() && is_join(node) && node.expressions().iter().any(reads_moment) {
+            found = Some(of_a_join(node, source, within));
+        }
     });
-    found.then(|| of_a_join(source, within))
+    found
 }
 
-/// A condition of a join reads a time.
-pub(crate) fn of_a_join(source: &SourceText<'_>, within: &Range<usize>) -> Diagnostic {
+/// A condition of a join reads a time, or the clock.
+pub(crate) fn of_a_join(
+    join: &LogicalPlan,
+    source: &SourceText<'_>,
+    within: &Range<usize>,
+) -> Diagnostic {
+    if !join.expressions().iter().any(RowTime::is_in) {
+        let message =
+            "now() in the condition of a join could be when either side's row came, or both had";
+        return Diagnostic::error(codes::CLOCK_PLACE, message)
+            .at(clock_place(source, within))
+            .hint("put it into a WHERE around the join, or name it where a side is read: FROM (SELECT *, now() AS seen FROM events)");
+    }
     let message = "row_time() in the condition of a join could be either side's";
     Diagnostic::error(codes::ROW_TIME_PLACE, message)
         .at(place(source, within))
@@ -72,10 +109,28 @@ fn place(source: &SourceText<'_>, within: &Range<usize>) -> Range<usize> {
     source.find_name(RowTime::NAME, within).unwrap_or_else(|| within.clone())
 }
 
+fn clock_place(source: &SourceText<'_>, within: &Range<usize>) -> Range<usize> {
+    let mut names: Vec<String> = Vec::new();
+    for clock in EpochClock::all() {
+        names.push(clock.name().to_owned());
+        names.extend_from_slice(clock.aliases());
+    }
+    let mut places = names.iter().filter_map(|name| source.find_name(name, within));
+    places.next().unwrap_or_else(|| within.clone())
+}
+
 /// What makes rows without a time.
 enum Timeless {
     Table(String),
     Rows,
+}
+
+/// The first input whose rows have no time; what is only looked up needs none.
+fn timeless_below(node: &LogicalPlan, input: Input) -> Option<Timeless> {
+    match table_joins::of(node) {
+        Some(join) => timeless(&join.left, input),
+        None => node.inputs().into_iter().find_map(|below| timeless(below, input)),
+    }
 }
 
 fn timeless(plan: &LogicalPlan, input: Input) -> Option<Timeless> {
@@ -89,7 +144,7 @@ fn timeless(plan: &LogicalPlan, input: Input) -> Option<Timeless> {
         plan if is_window(plan) => None,
         plan if plan.inputs().is_empty() => Some(Timeless::Rows),
         plan if input == Input::Bounded && !runs_on_engine(plan) => Some(Timeless::Rows),
-        plan => plan.inputs().into_iter().find_map(|below| timeless(below, input)),
+        plan => timeless_below(plan, input),
     }
 }
 
@@ -112,6 +167,7 @@ fn is_window(plan: &LogicalPlan) -> bool {
 fn is_join(plan: &LogicalPlan) -> bool {
     matches!(plan, LogicalPlan::Join(_))
         || is_node::<IntervalJoin>(plan)
+        || is_node::<TableJoin>(plan)
         || is_node::<UpdatingJoin>(plan)
 }
 

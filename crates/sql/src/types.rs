@@ -10,7 +10,7 @@ use datafusion::{
 use sqlparser::ast::{DataType as SqlType, TimezoneInfo};
 
 /// The types a column can have, for hints.
-pub(crate) const TYPES: [&str; 20] = [
+pub(crate) const TYPES: [&str; 21] = [
     "BOOLEAN",
     "TINYINT",
     "SMALLINT",
@@ -29,9 +29,13 @@ pub(crate) const TYPES: [&str; 20] = [
     "DATE",
     "TIME",
     "TIMESTAMP",
+    "TIMESTAMPTZ",
     "INTERVAL",
     "JSON",
 ];
+
+/// The zone of every TIMESTAMPTZ: it is an instant, and there are no sessions that would see it elsewhere.
+pub(crate) const UTC: &str = "UTC";
 
 /// Maps Arroyo's types that DataFusion lacks; leaves the others to DataFusion.
 #[derive(Debug)]
@@ -47,8 +51,19 @@ impl TypePlanner for StreamTypes {
             | SqlType::CharVarying(_)
             | SqlType::Nvarchar(_) => DataType::Utf8,
             SqlType::Bytes(_) | SqlType::Varbinary(_) | SqlType::Blob(_) => DataType::Binary,
-            SqlType::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => {
-                return plan_err!("TIMESTAMP WITH TIME ZONE is not supported yet");
+            SqlType::Timestamp(digits, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => {
+                let unit = match digits {
+                    Some(0) => TimeUnit::Second,
+                    Some(3) => TimeUnit::Millisecond,
+                    Some(6) => TimeUnit::Microsecond,
+                    None | Some(9) => TimeUnit::Nanosecond,
+                    Some(digits) => {
+                        return plan_err!(
+                            "a time has 0, 3, 6 or 9 digits of a second, not {digits}"
+                        );
+                    }
+                };
+                DataType::Timestamp(unit, Some(Arc::from(UTC)))
             }
             _ => return Ok(None),
         };

@@ -19,6 +19,7 @@ use crate::{
     functions::is_window,
     interval::NotALength,
     over,
+    table_joins::syntax,
     text::SourceText,
     window_spec::{self, Arg},
     window_tables::WindowTable,
@@ -279,6 +280,7 @@ impl VisitorMut for AliasExpansion {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Infallible> {
         over::name_windows(select);
+        syntax::mark(select);
         let tables: Vec<String> = select
             .from
             .iter()

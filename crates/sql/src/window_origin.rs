@@ -4,9 +4,11 @@ use datafusion::{
     common::{Column, ScalarValue},
     logical_expr::{Expr, LogicalPlan, Operator},
 };
-use postrider_plan::{Over, StreamTable, Window, WindowAggregate, WindowRank, WindowRows};
+use postrider_plan::{
+    Over, StreamTable, TableJoin, Window, WindowAggregate, WindowRank, WindowRows,
+};
 
-use crate::functions::WindowColumn;
+use crate::{functions::WindowColumn, table_joins, unnest};
 
 /// What of a window a column is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,18 +87,23 @@ fn of_column(plan: &LogicalPlan, index: usize) -> Option<Origin> {
         LogicalPlan::Projection(node) => of_expr(&node.input, node.expr.get(index)?),
         LogicalPlan::SubqueryAlias(node) => of_column(&node.input, index),
         LogicalPlan::Filter(node) => of_column(&node.input, index),
+        LogicalPlan::Unnest(node) => of_column(&node.input, unnest::repeated(node, index)?),
         LogicalPlan::Union(node) => {
             let mut origins = node.inputs.iter().map(|input| of_column(input, index));
             let first = origins.next()??;
             origins.try_fold(first, |one, other| united(one, &other?))
         }
         LogicalPlan::Window(node) => of_column(&node.input, index),
+        LogicalPlan::Join(node) if table_joins::will_be(node) => of_column(&node.left, index),
         LogicalPlan::Extension(extension) => {
             if let Some(node) = extension.node.as_any().downcast_ref::<Over>() {
                 return of_column(&node.input, index);
             }
             if let Some(node) = extension.node.as_any().downcast_ref::<WindowRank>() {
                 return of_column(&node.input, index);
+            }
+            if let Some(node) = extension.node.as_any().downcast_ref::<TableJoin>() {
+                return of_column(&node.left, index);
             }
             if let Some(node) = extension.node.as_any().downcast_ref::<WindowRows>() {
                 let parts = [Part::Start, Part::End, Part::Time];
@@ -139,6 +146,10 @@ pub(crate) fn before_window(plan: &LogicalPlan, expr: &Expr) -> Option<Expr> {
             before_window(&node.input, &Expr::Column(below))
         }
         (LogicalPlan::Filter(node), Expr::Column(_)) => before_window(&node.input, expr),
+        (LogicalPlan::Unnest(node), Expr::Column(column)) => {
+            unnest::repeated(node, index_of(plan, column)?)?;
+            before_window(&node.input, expr)
+        }
         _ => None,
     }
 }
@@ -166,8 +177,14 @@ pub(crate) fn is_event_time(plan: &LogicalPlan, index: usize) -> bool {
         },
         LogicalPlan::SubqueryAlias(node) => is_event_time(&node.input, index),
         LogicalPlan::Filter(node) => is_event_time(&node.input, index),
+        LogicalPlan::Unnest(node) => {
+            unnest::repeated(node, index).is_some_and(|at| is_event_time(&node.input, at))
+        }
         LogicalPlan::Window(node) => {
             index < node.input.schema().fields().len() && is_event_time(&node.input, index)
+        }
+        LogicalPlan::Join(node) if table_joins::will_be(node) => {
+            index < node.left.schema().fields().len() && is_event_time(&node.left, index)
         }
         LogicalPlan::Union(node) => node.inputs.iter().all(|input| is_event_time(input, index)),
         LogicalPlan::Aggregate(node) => {

@@ -32,6 +32,7 @@ fn put_all(plan: LogicalPlan, is_aggregated: bool) -> Result<LogicalPlan> {
         LogicalPlan::Aggregate(aggregate) => takes_windows(aggregate),
         LogicalPlan::Projection(_)
         | LogicalPlan::Filter(_)
+        | LogicalPlan::Unnest(_)
         | LogicalPlan::SubqueryAlias(_)
         | LogicalPlan::Union(_) => is_aggregated,
         _ => false,

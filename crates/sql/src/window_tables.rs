@@ -211,7 +211,7 @@ impl RelationPlanner for WindowTables {
 }
 
 /// The relation that is named or written in place of a table.
-fn relation_of(data: &SqlExpr) -> TableFactor {
+pub(crate) fn relation_of(data: &SqlExpr) -> TableFactor {
     match data {
         SqlExpr::Subquery(query) => TableFactor::Derived {
             lateral: false,

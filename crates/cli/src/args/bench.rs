@@ -8,7 +8,7 @@ use crate::bench::{BenchInput, BenchQuery};
 /// DataFusion in the same process. Prints JSON.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Examples:\n  postrider bench\n  postrider bench --events 2000000 --rounds 5\n  postrider bench --query hop,session,join --parallelism 1\n  postrider bench --all --input ndjson,parquet --events 10000000 --markdown\n  postrider bench --state"
+    after_help = "Examples:\n  postrider bench\n  postrider bench --events 2000000 --rounds 5\n  postrider bench --query hop,session,join --parallelism 1\n  postrider bench --all --input ndjson,parquet --events 10000000 --markdown\n  postrider bench --nexmark --events 2000000 --markdown\n  postrider bench --state"
 )]
 pub(crate) struct BenchArgs {
     /// What to measure; several with commas
@@ -17,7 +17,13 @@ pub(crate) struct BenchArgs {
     /// Every query
     #[arg(long, conflicts_with = "query")]
     pub(crate) all: bool,
-    /// The format of the file; several with commas
+    /// The queries of Nexmark instead, over its events
+    #[arg(long, conflicts_with_all = ["query", "all", "state"])]
+    pub(crate) nexmark: bool,
+    /// Of a thousand events, how many are ten minutes late; rows of windows are not compared then, since batch knows no late rows
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=500), conflicts_with = "nexmark")]
+    pub(crate) late: u32,
+    /// The format of the files; several with commas
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["ndjson"])]
     pub(crate) input: Vec<BenchInput>,
     /// Events in the generated file

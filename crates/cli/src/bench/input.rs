@@ -1,23 +1,26 @@
-//! The benchmark's events: nine fields, about 430 bytes, Zipf-like customers, five seconds of disorder, and one event in a hundred
-//! that was there before, as NDJSON and as Parquet.
+//! The benchmark's events: nine fields, about 430 bytes, customers by Zipf, five seconds of disorder, and one event in a hundred
+//! that was there before.
 
 use std::{
     collections::VecDeque,
     fs::File,
-    io::{BufReader, BufWriter, Write},
-    path::Path,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use arrow_json::ReaderBuilder;
+use arrow::{
+    array::{ArrayRef, AsArray, RecordBatch, StringArray, StructArray},
+    datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit},
+    error::ArrowError,
+};
+use arrow_json::LineDelimitedWriter;
 use clap::ValueEnum;
-use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
 use postrider_core::format_time;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::outcome::{Failure, Outcome};
+use crate::outcome::Outcome;
 
 /// Event time from one event to the next: 2,000 events a second.
 const STEP_NS: i64 = 500_000;
@@ -25,6 +28,9 @@ const STEP_NS: i64 = 500_000;
 const START_NS: i64 = 1_767_225_600_000_000_000;
 /// How far an event may be behind the newest one.
 const DISORDER_NS: i64 = 5_000_000_000;
+
+/// How far a late event is behind the others.
+const LATE_NS: i64 = 600_000_000_000;
 
 /// How far back an event that was there before is.
 const REPEATED_FROM: usize = 1_000;
@@ -47,18 +53,22 @@ impl BenchInput {
         }
     }
 
-    /// The format of a table that reads it.
-    pub(super) const fn format(self) -> &'static str {
-        match self {
-            Self::Ndjson => "json",
-            Self::Parquet => "parquet",
-        }
+    /// Where a table of this format is.
+    pub(super) fn file(self, dir: &Path, table: &str) -> PathBuf {
+        dir.join(format!("{table}.{}", self.name()))
     }
 }
 
-/// The columns, without the context that only NDJSON has.
+/// The table for Postrider, over NDJSON.
+pub(super) const DECLARATION: &str = "CREATE TABLE events (
+  event_id TEXT, ts TIMESTAMP NOT NULL, customer_id TEXT NOT NULL, event_type TEXT, amount DOUBLE, product_id TEXT, url TEXT,
+  user_agent TEXT, context JSON, WATERMARK FOR ts AS ts - INTERVAL '5 seconds'
+) WITH (connector = 'single_file', path = 'events.ndjson', format = 'json');";
+
+/// The columns of NDJSON, as DataFusion reads them.
 pub(super) fn schema() -> SchemaRef {
     let text = |name| Field::new(name, DataType::Utf8, true);
+    let context = Fields::from(vec![text("ip"), text("locale")]);
     Arc::new(Schema::new(vec![
         text("event_id"),
         Field::new("ts", DataType::Timestamp(TimeUnit::Nanosecond, None), false),
@@ -68,40 +78,56 @@ pub(super) fn schema() -> SchemaRef {
         text("product_id"),
         text("url"),
         text("user_agent"),
+        Field::new("context", DataType::Struct(context), true),
     ]))
 }
 
-/// Writes the same events as Parquet, in row groups of the usual size.
-pub(super) fn convert(ndjson: &Path, path: &Path) -> Outcome {
-    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-    let failed = |error: parquet::errors::ParquetError| Failure::failed(error.to_string());
-    let unread = |error: arrow::error::ArrowError| Failure::failed(error.to_string());
-    let ndjson = BufReader::new(File::open(ndjson)?);
-    let rows = ReaderBuilder::new(schema()).build(ndjson).map_err(unread)?;
-    let mut writer =
-        ArrowWriter::try_new(File::create(path)?, schema(), Some(properties)).map_err(failed)?;
-    for batch in rows {
-        writer.write(&batch.map_err(unread)?).map_err(failed)?;
-    }
-    writer.close().map_err(failed)?;
-    Ok(())
+/// The columns of Parquet: what is a struct in NDJSON is a text with JSON there.
+pub(super) fn flat(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Struct(_) => Arc::new(Field::new(field.name(), DataType::Utf8, true)),
+        _ => Arc::clone(field),
+    });
+    Arc::new(Schema::new(fields.collect::<Fields>()))
 }
 
-/// Writes the events as NDJSON.
-pub(super) fn write(path: &Path, events: u64, customers: u64) -> Outcome {
+/// Rows of NDJSON as they stand in Parquet.
+pub(super) fn with_text(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let columns = rows.columns().iter().map(|column| match column.as_struct_opt() {
+        Some(parts) => Ok(Arc::new(json_texts(parts)?) as ArrayRef),
+        None => Ok(Arc::clone(column)),
+    });
+    RecordBatch::try_new(flat(&rows.schema()), columns.collect::<Result<_, ArrowError>>()?)
+}
+
+/// A JSON object for each row.
+fn json_texts(parts: &StructArray) -> Result<StringArray, ArrowError> {
+    let mut lines = LineDelimitedWriter::new(Vec::new());
+    lines.write(&RecordBatch::from(parts))?;
+    lines.finish()?;
+    let text = String::from_utf8(lines.into_inner())
+        .map_err(|error| ArrowError::JsonError(error.to_string()))?;
+    Ok(StringArray::from_iter_values(text.lines()))
+}
+
+/// Writes the events as NDJSON, of which `late` in a thousand are ten minutes late.
+pub(super) fn write(path: &Path, events: u64, customers: u64, late: u32) -> Outcome {
     const TYPES: [&str; 5] = ["page_view", "product_view", "add_to_cart", "purchase", "heartbeat"];
     let mut random = ChaCha8Rng::seed_from_u64(7);
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
     let mut ids = VecDeque::with_capacity(REPEATED_FROM);
     for number in 0..events {
-        let time = START_NS + i64::try_from(number).unwrap_or(i64::MAX) * STEP_NS
+        let mut time = START_NS + i64::try_from(number).unwrap_or(i64::MAX) * STEP_NS
             - random.random_range(0..DISORDER_NS);
-        // The square of a uniform number prefers low customers, as real shops do.
+        if late > 0 && random.random_range(0..1_000_u32) < late {
+            time -= LATE_NS;
+        }
+        // A power of a uniform number has the density 1/x, which is Zipf's law with exponent 1.
         let share: f64 = random.random();
         #[expect(clippy::cast_possible_truncation, reason = "a customer number")]
-        #[expect(clippy::cast_sign_loss, reason = "shares are not negative")]
+        #[expect(clippy::cast_sign_loss, reason = "powers are not negative")]
         #[expect(clippy::cast_precision_loss, reason = "a customer number")]
-        let customer = (share * share * customers as f64) as u64;
+        let customer = (customers as f64).powf(share) as u64 - 1;
         let kind = TYPES[random.random_range(0..TYPES.len())];
         let amount = f64::from(random.random_range(100..50_000_u32)) / 100.0;
         let product = random.random_range(0..10_000_u32);

@@ -4,6 +4,8 @@
 
 use clap::ValueEnum;
 
+use super::input::BenchInput;
+
 /// A query to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BenchQuery {
@@ -11,6 +13,8 @@ pub(crate) enum BenchQuery {
     Project,
     /// Purchases above 400
     Filter,
+    /// Two fields of a JSON column
+    Json,
     /// One-minute windows by customer
     Tumble,
     /// Purchases by customer in an hour, each minute
@@ -34,6 +38,11 @@ impl BenchQuery {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
+    /// Whether it looks at one row at a time, so that lateness does not matter.
+    pub(super) const fn is_timeless(self) -> bool {
+        matches!(self, Self::Project | Self::Filter | Self::Json)
+    }
+
     /// The SELECT over the stream `events`.
     pub(super) const fn streaming(self) -> &'static str {
         match self {
@@ -43,6 +52,9 @@ impl BenchQuery {
             Self::Filter => {
                 "SELECT event_id, customer_id, amount, CAST(1 AS BIGINT) AS n FROM events \
                  WHERE event_type = 'purchase' AND amount > 400"
+            }
+            Self::Json => {
+                "SELECT event_id, context ->> 'ip' AS ip, context ->> 'locale' AS locale, CAST(1 AS BIGINT) AS n FROM events"
             }
             Self::Tumble => {
                 "SELECT customer_id, tumble(INTERVAL '1 minute') AS w, count(*) AS n, sum(amount) AS amount \
@@ -89,10 +101,15 @@ impl BenchQuery {
 
     /// The SELECT over the table `events`, in the fastest form that we know of. A hop is computed of partial aggregates by minute where
     /// that can be.
-    pub(super) const fn batch(self) -> &'static str {
+    pub(super) const fn batch(self, input: BenchInput) -> &'static str {
         match self {
+            // JSON in a text; of NDJSON a struct is faster.
+            Self::Json if matches!(input, BenchInput::Parquet) => self.streaming(),
             Self::Project | Self::Filter | Self::Join | Self::Absence | Self::Dedup => {
                 self.streaming()
+            }
+            Self::Json => {
+                "SELECT event_id, context['ip'] AS ip, context['locale'] AS locale, CAST(1 AS BIGINT) AS n FROM events"
             }
             Self::Tumble => {
                 "SELECT customer_id, date_bin(INTERVAL '1 minute', ts) AS w, count(*) AS n, \

@@ -2,10 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
@@ -18,7 +15,11 @@ use postrider_engine::{
 use postrider_plan::Table;
 use postrider_store::Log;
 
-use super::{Answer, counted, input::BenchInput, queries::BenchQuery};
+use super::{
+    Answer, counted,
+    input::BenchInput,
+    suite::{Question, Suite},
+};
 use crate::{outcome::Outcome, services, wiring::Wiring};
 
 /// How it ran.
@@ -27,23 +28,17 @@ pub(super) const SETTINGS: &str = "log on disk, an fsync for each epoch, waterma
 
 /// Runs the query from the file to a sink that counts.
 pub(super) async fn run(
-    query: BenchQuery,
+    suite: &Suite,
+    question: &Question,
     input: BenchInput,
-    path: &Path,
+    files: &Path,
     threads: usize,
 ) -> Outcome<Answer> {
     let dir = tempfile::tempdir()?;
     let sql = format!(
-        "CREATE TABLE events (
-           event_id TEXT, ts TIMESTAMP NOT NULL, customer_id TEXT NOT NULL, event_type TEXT,
-           amount DOUBLE, product_id TEXT, url TEXT, user_agent TEXT, context TEXT,
-           WATERMARK FOR ts AS ts - INTERVAL '5 seconds'
-         ) WITH (connector = 'single_file', path = '{}', format = '{}');
-         CREATE TABLE results WITH (connector = 'blackhole');
-         INSERT INTO results {};",
-        path.display().to_string().replace('\'', "''"),
-        input.format(),
-        query.streaming(),
+        "{} CREATE TABLE results WITH (connector = 'blackhole'); INSERT INTO results {};",
+        suite.declarations(input),
+        question.streaming,
     );
     let program = postrider_sql::plan_program(&sql, PipelineName("bench".to_owned()))?;
     let log = Log::open(services::log_options(dir.path()))?.log;
@@ -52,7 +47,7 @@ pub(super) async fn run(
     let inner = Wiring {
         log: log.clone(),
         clock: Arc::clone(&clock),
-        dir: dir.path().to_owned(),
+        dir: files.to_owned(),
         dead_letters: None,
     };
     let pipeline = Pipeline::start(PipelineOptions {
@@ -68,12 +63,18 @@ pub(super) async fn run(
     .await?;
     pipeline.join().await?;
     log.close().await;
-    Ok(Answer { rows: counts.0.load(Ordering::Relaxed), events: counts.1.load(Ordering::Relaxed) })
+    Ok(counts.answer())
 }
 
-/// Rows, and the sum of their column `n`.
+/// What came out so far.
 #[derive(Clone, Default)]
-struct Counts(Arc<AtomicU64>, Arc<AtomicU64>);
+struct Counts(Arc<Mutex<Answer>>);
+
+impl Counts {
+    fn answer(&self) -> Answer {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A blackhole that counts, so that the two sides can be compared.
 #[async_trait]
@@ -83,8 +84,7 @@ impl DataSink for Counts {
     }
 
     async fn write(&mut self, rows: &RecordBatch) -> Result<(), SinkError> {
-        self.0.fetch_add(rows.num_rows() as u64, Ordering::Relaxed);
-        self.1.fetch_add(counted(rows), Ordering::Relaxed);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += counted(rows);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ pub(super) fn markdown(all: &[Compared]) -> String {
         let (ours, theirs) = (one.postrider, one.datafusion);
         format!(
             "| {} | {} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} |",
-            one.query.name(),
+            one.name,
             one.input.name(),
             one.threads,
             million(ours.events_per_second),

@@ -13,6 +13,7 @@
 //! `console` follows a program, it is checked. A page may begin with comments:
 //!
 //! - `<!-- repeat N: line -->`, once or more: the program has this line N times. The text says so too.
+//! - `<!-- warns CODE -->`: what stands below `What to do` gives this warning, and nothing else. The text says why it is fine.
 //! - `<!-- no program: why -->`: no program gives this code.
 
 use std::{
@@ -286,7 +287,8 @@ impl Page {
     fn judge(&self, printed: &Printed, is_fix: bool) -> Vec<String> {
         let mut faults = Vec::new();
         let codes = codes_in(&printed.text);
-        let wanted = if is_fix { BTreeSet::new() } else { BTreeSet::from([self.code.clone()]) };
+        let own = BTreeSet::from([self.code.clone()]);
+        let wanted = if is_fix { codes_in(self.header("warns ").unwrap_or_default()) } else { own };
         if codes != wanted {
             faults.push(format!("gives {codes:?}, not {wanted:?}:\n{}", printed.text));
         }

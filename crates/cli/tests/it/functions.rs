@@ -65,7 +65,7 @@ fn every_pipeline_of_the_page_works_as_it_says() {
     let page = page();
     let pipelines: Vec<&str> =
         page.split("```slt\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert_eq!(pipelines.len(), 2);
+    assert_eq!(pipelines.len(), 3);
     for (index, pipeline) in pipelines.iter().enumerate() {
         write(dir.path(), &format!("{index}.slt"), pipeline);
     }

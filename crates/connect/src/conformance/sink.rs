@@ -9,7 +9,7 @@ use std::{
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use postrider_core::{DataSink, Diagnostic, ErrorKind, Format, Polled};
+use postrider_core::{DataSink, Diagnostic, ErrorKind, Format, JsonForm, Polled};
 
 use super::{options, source::StoppedClock};
 use crate::{SharedWriter, SinkSpec, SourceSpec, open_sink, open_source};
@@ -18,6 +18,7 @@ use crate::{SharedWriter, SinkSpec, SourceSpec, open_sink, open_source};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FileSinkCase {
     pub(crate) connector: &'static str,
+    pub(crate) format: Format,
     pub(crate) path: &'static str,
     /// An option that is set to 1, or empty.
     pub(crate) options: &'static str,
@@ -37,9 +38,17 @@ pub(crate) fn batch(rows: Range<i64>) -> RecordBatch {
     RecordBatch::try_new(schema(), columns).unwrap()
 }
 
-fn lines(rows: Range<i64>) -> String {
-    rows.map(|row| format!("{{\"n\":{row},\"s\":\"row {row}\"}}\n")).collect()
+/// The rows as they are written, but for what a file begins with.
+fn lines(case: &FileSinkCase, rows: Range<i64>) -> String {
+    let line = |row| match case.format {
+        Format::Csv => format!("{row},row {row}\n"),
+        _ => format!("{{\"n\":{row},\"s\":\"row {row}\"}}\n"),
+    };
+    rows.map(line).collect()
 }
+
+/// What a file begins with.
+const CSV_HEADER: &str = "n,s\n";
 
 /// Opens a sink of [`batch`]'s columns.
 pub(crate) fn open_with(
@@ -48,9 +57,20 @@ pub(crate) fn open_with(
     values: &[(&str, &str)],
     stdout: SharedWriter,
 ) -> Result<Box<dyn DataSink>, Vec<Diagnostic>> {
+    open_as(connector, Format::Json, dir, values, stdout)
+}
+
+fn open_as(
+    connector: &str,
+    format: Format,
+    dir: &Path,
+    values: &[(&str, &str)],
+    stdout: SharedWriter,
+) -> Result<Box<dyn DataSink>, Vec<Diagnostic>> {
     let spec = SinkSpec {
         options: options(values),
-        format: Format::Json,
+        format,
+        json: JsonForm::default(),
         schema: schema(),
         base_dir: dir,
         env: &|_| None,
@@ -64,19 +84,27 @@ fn open(case: &FileSinkCase, dir: &Path) -> Box<dyn DataSink> {
     if !case.options.is_empty() {
         values.push((case.options, "1"));
     }
-    open_with(case.connector, dir, &values, Arc::new(Mutex::new(Vec::new()))).unwrap()
+    let stdout = Arc::new(Mutex::new(Vec::new()));
+    open_as(case.connector, case.format, dir, &values, stdout).unwrap()
 }
 
-/// What is in the sink's files, in the order of their names.
+/// What is in the sink's files, in the order of their names, without what each begins with.
 fn contents(case: &FileSinkCase, dir: &Path) -> String {
     let path = dir.join(case.path);
+    let read = |path: &Path| {
+        let text = fs::read_to_string(path).unwrap();
+        if case.format != Format::Csv || text.is_empty() {
+            return text;
+        }
+        text.strip_prefix(CSV_HEADER).unwrap().to_owned()
+    };
     if path.is_file() {
-        return fs::read_to_string(path).unwrap();
+        return read(&path);
     }
     let mut files: Vec<_> =
         fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    files.iter().map(|file| fs::read_to_string(file).unwrap()).collect()
+    files.iter().map(|file| read(file)).collect()
 }
 
 pub(crate) async fn crash_after_flush(case: &FileSinkCase) {
@@ -85,7 +113,7 @@ pub(crate) async fn crash_after_flush(case: &FileSinkCase) {
     sink.restore(None).await.unwrap();
     sink.write(&batch(0..3)).await.unwrap();
     let sealed = sink.flush().await.unwrap();
-    assert_eq!(contents(case, dir.path()), lines(0..3));
+    assert_eq!(contents(case, dir.path()), lines(case, 0..3));
     sink.write(&batch(3..5)).await.unwrap();
     sink.flush().await.unwrap();
     sink.write(&batch(5..6)).await.unwrap();
@@ -93,10 +121,10 @@ pub(crate) async fn crash_after_flush(case: &FileSinkCase) {
 
     let mut sink = open(case, dir.path());
     sink.restore(Some(sealed)).await.unwrap();
-    assert_eq!(contents(case, dir.path()), lines(0..3));
+    assert_eq!(contents(case, dir.path()), lines(case, 0..3));
     sink.write(&batch(3..4)).await.unwrap();
     let end = sink.flush().await.unwrap();
-    assert_eq!(contents(case, dir.path()), lines(0..4));
+    assert_eq!(contents(case, dir.path()), lines(case, 0..4));
     assert_eq!(sink.flush().await.unwrap(), end, "an empty epoch moves nothing");
 }
 
@@ -115,7 +143,7 @@ pub(crate) async fn crash_at_every_epoch(case: &FileSinkCase) {
             }
         }
     }
-    assert_eq!(contents(case, dir.path()), lines(0..12));
+    assert_eq!(contents(case, dir.path()), lines(case, 0..12));
 }
 
 pub(crate) async fn starts_empty(case: &FileSinkCase) {
@@ -153,7 +181,8 @@ pub(crate) async fn round_trip(case: &FileSinkCase) {
     }
     let spec = SourceSpec {
         options: options(&[("path", case.path)]),
-        format: Format::Json,
+        format: case.format,
+        json: JsonForm::default(),
         schema: schema(),
         base_dir: dir.path(),
         env: &|_| None,

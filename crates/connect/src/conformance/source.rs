@@ -86,6 +86,7 @@ impl<'c> World<'c> {
             SourceSpec {
                 options: options(self.case.options),
                 format: self.case.format,
+                json: postrider_core::JsonForm::default(),
                 schema: (self.case.schema)(),
                 base_dir: self.dir.path(),
                 env: &|_| None,

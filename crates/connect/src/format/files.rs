@@ -9,13 +9,15 @@ use std::{
 };
 
 use arrow_schema::SchemaRef;
-use postrider_core::{Chunk, Decoder, Diagnostic, Format, SourceError};
+use postrider_core::{Chunk, Decoder, Diagnostic, Format, JsonForm, SourceError};
 
 use super::{
     csv,
+    debezium::DebeziumDecoder,
     json::{JsonDecoder, JsonOptions},
     parquet::{self, ParquetFile},
     raw_string,
+    unstructured::{self, UnstructuredDecoder},
 };
 use crate::source::LineFile;
 
@@ -47,7 +49,7 @@ pub(crate) enum FileFormat {
 impl FileFormat {
     /// For the files of a table, with what decodes their chunks into `schema`.
     pub(crate) fn open(
-        format: Format,
+        (format, json): (Format, JsonForm),
         schema: SchemaRef,
         parts: &[(String, PathBuf)],
     ) -> Result<(Self, Arc<dyn Decoder>), Vec<Diagnostic>> {
@@ -56,11 +58,12 @@ impl FileFormat {
             _ => Self::Lines,
         };
         let decoder: Arc<dyn Decoder> = match format {
+            Format::Json if json.unstructured => Arc::new(UnstructuredDecoder::new(schema)?),
             Format::Json => Arc::new(JsonDecoder::new(schema, JsonOptions::default())?),
             Format::Csv => Arc::new(csv::CsvDecoder::open(schema, parts)?),
             Format::RawString => Arc::new(raw_string::RawStringDecoder::new(schema)),
             Format::Parquet => Arc::new(parquet::RowsDecoder::open(schema, parts)?),
-            Format::DebeziumJson => return Err(vec![not_read()]),
+            Format::DebeziumJson => Arc::new(DebeziumDecoder::new(&schema)?),
         };
         Ok((files, decoder))
     }
@@ -78,17 +81,17 @@ impl FileFormat {
 ///
 /// # Errors
 /// What the format can't fill them with.
-pub(crate) fn check(format: Format, schema: &SchemaRef) -> Result<(), Vec<Diagnostic>> {
+pub(crate) fn check(
+    format: Format,
+    json: JsonForm,
+    schema: &SchemaRef,
+) -> Result<(), Vec<Diagnostic>> {
     match format {
+        Format::Json if json.unstructured => unstructured::check(schema),
         Format::Json => JsonDecoder::new(Arc::clone(schema), JsonOptions::default()).map(drop),
         Format::Csv => csv::check(schema),
         Format::RawString => raw_string::check(schema),
         Format::Parquet => parquet::check(schema),
-        Format::DebeziumJson => Err(vec![not_read()]),
+        Format::DebeziumJson => DebeziumDecoder::new(schema).map(drop),
     }
-}
-
-fn not_read() -> Diagnostic {
-    Diagnostic::error("PR0304", "changes can't be read yet: debezium_json is for sinks")
-        .hint("read plain rows: format = 'json'")
 }

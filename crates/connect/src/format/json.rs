@@ -38,6 +38,7 @@ mod reason;
 mod scan;
 mod text;
 mod time;
+mod whole;
 
 #[cfg(test)]
 mod tests;
@@ -62,6 +63,7 @@ pub(crate) use self::{
     encode::JsonEncoder,
     reason::{Bad, quote, sql_name},
     text::encode_base64,
+    whole::Whole,
 };
 use crate::{
     failure::source_bug,

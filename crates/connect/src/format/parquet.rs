@@ -289,7 +289,7 @@ impl Decoder for RowsDecoder {
 /// A row as its dead letter shows it.
 fn as_json(rows: &RecordBatch, row: usize) -> Result<Bytes, ArrowError> {
     let mut json = Vec::new();
-    let encoded = JsonEncoder::new().encode(&rows.slice(row, 1), &mut json);
+    let encoded = JsonEncoder::default().encode(&rows.slice(row, 1), &mut json);
     encoded.map_err(|error| ArrowError::JsonError(error.to_string()))?;
     Ok(Bytes::from(json))
 }

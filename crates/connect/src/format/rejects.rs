@@ -118,11 +118,16 @@ fn convert(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, ArrowError>
         CastOptions { safe: true, format_options: arrow_cast::display::FormatOptions::new() };
     match (column.data_type(), wanted) {
         // In the forms that TIMESTAMP columns of JSON take.
-        (DataType::Utf8, DataType::Timestamp(_, None)) => {
+        (DataType::Utf8, DataType::Timestamp(_, zone)) => {
             let texts = column.as_string::<i32>();
             let times = texts.iter().map(|text| text.and_then(parse_time));
             let times: arrow_array::PrimitiveArray<TimestampNanosecondType> = times.collect();
-            cast_with_options(&times, wanted, &SAFE)
+            cast_with_options(&times.with_timezone_opt(zone.clone()), wanted, &SAFE)
+        }
+        // A file that names no zone means UTC.
+        (DataType::Timestamp(_, None), DataType::Timestamp(unit, Some(_))) => {
+            let plain = cast_with_options(column, &DataType::Timestamp(*unit, None), &SAFE)?;
+            cast_with_options(&cast(&plain, &DataType::Int64)?, wanted, &SAFE)
         }
         (DataType::Timestamp(_, Some(_)), DataType::Timestamp(_, None)) => {
             // A moment: its zone says only how it is shown.
@@ -141,4 +146,41 @@ fn convert(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, ArrowError>
 
 fn mixed_up(error: &ArrowError) -> SourceError {
     source_bug(format!("columns of a file don't fit together: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, StringArray, TimestampMillisecondArray, TimestampNanosecondArray};
+    use arrow_schema::{DataType, TimeUnit};
+
+    use super::convert;
+
+    #[test]
+    fn moments_come_with_any_offset_and_from_files_without_zone() {
+        let moments = |unit| DataType::Timestamp(unit, Some("UTC".into()));
+        let texts = ["2026-11-24T12:00:00+02:00", "2026-11-24 10:00:00.5", "soon"];
+        let texts: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
+        let wanted: ArrayRef = Arc::new(
+            TimestampMillisecondArray::from(vec![
+                Some(1_795_514_400_000),
+                Some(1_795_514_400_500),
+                None,
+            ])
+            .with_timezone("UTC"),
+        );
+        let read = convert(&texts, &moments(TimeUnit::Millisecond)).unwrap();
+        assert_eq!(&read, &wanted);
+        let plain: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![5, i64::MAX]));
+        let wanted: ArrayRef = Arc::new(
+            TimestampNanosecondArray::from(vec![Some(5_000_000), None]).with_timezone("UTC"),
+        );
+        assert_eq!(&convert(&plain, &moments(TimeUnit::Nanosecond)).unwrap(), &wanted);
+        let elsewhere = TimestampMillisecondArray::from(vec![5]).with_timezone("+02:00");
+        let wanted: ArrayRef =
+            Arc::new(TimestampNanosecondArray::from(vec![5_000_000]).with_timezone("UTC"));
+        let elsewhere: ArrayRef = Arc::new(elsewhere);
+        assert_eq!(&convert(&elsewhere, &moments(TimeUnit::Nanosecond)).unwrap(), &wanted);
+    }
 }

@@ -27,6 +27,11 @@ pub(crate) fn for_each<'c>(
     }
 }
 
+/// Whether a line of JSON holds nothing.
+pub(crate) fn is_blank(line: &[u8]) -> bool {
+    line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
+}
+
 /// Files of other systems end a line with a carriage return before the line break.
 fn without_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)

@@ -3,9 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
-use postrider_core::{Format, OptionValue, TableOption, TableOptions};
+use postrider_core::{Format, JsonForm, OptionValue, TableOption, TableOptions};
 
 use super::{check_sink, check_source, unknown_connector};
+
+const JSON: (Format, JsonForm) =
+    (Format::Json, JsonForm { unstructured: false, unix_millis: false });
 
 fn options(values: &[(&str, &str)]) -> TableOptions {
     let option =
@@ -30,20 +33,19 @@ fn an_unknown_connector_suggests_the_nearest() {
 #[test]
 fn a_connector_of_the_wrong_direction_is_refused() {
     let text = schema(DataType::Utf8);
-    let faults = check_source("stdout", Format::Json, options(&[]), &text).unwrap_err();
+    let faults = check_source("stdout", JSON, options(&[]), &text).unwrap_err();
     assert_eq!(faults[0].message, "table `t`: a `stdout` table can't be read");
-    let faults = check_sink("generator", Format::Json, options(&[]), &text).unwrap_err();
+    let faults = check_sink("generator", JSON, options(&[]), &text).unwrap_err();
     assert_eq!(faults[0].code, "PR0304");
     assert!(faults[0].hint.as_deref().unwrap().contains("stdout"));
-    let faults = check_sink("nowhere", Format::Json, options(&[]), &text).unwrap_err();
+    let faults = check_sink("nowhere", JSON, options(&[]), &text).unwrap_err();
     assert_eq!(faults[0].code, "PR0303");
 }
 
 #[test]
 fn all_faults_of_the_options_come_at_once() {
     let wrong = options(&[("pattern", "a"), ("pth", "x")]);
-    let faults =
-        check_source("filesystem", Format::Json, wrong, &schema(DataType::Utf8)).unwrap_err();
+    let faults = check_source("filesystem", JSON, wrong, &schema(DataType::Utf8)).unwrap_err();
     let messages: Vec<_> = faults.iter().map(|fault| fault.message.as_str()).collect();
     assert_eq!(
         messages,
@@ -55,7 +57,7 @@ fn all_faults_of_the_options_come_at_once() {
     );
     let wrong = options(&[("rows", "-1"), ("start", "soon"), ("keys", "0")]);
     assert_eq!(
-        check_source("generator", Format::Json, wrong, &schema(DataType::Utf8)).unwrap_err().len(),
+        check_source("generator", JSON, wrong, &schema(DataType::Utf8)).unwrap_err().len(),
         3
     );
 }
@@ -65,21 +67,15 @@ fn types_are_checked_before_anything_is_opened() {
     let duration = schema(DataType::Duration(TimeUnit::Second));
     let path = || options(&[("path", "{{ UNSET }}/x")]);
     for connector in ["single_file", "filesystem"] {
-        assert_eq!(
-            check_source(connector, Format::Json, path(), &duration).unwrap_err()[0].code,
-            "PR0210"
-        );
-        assert_eq!(
-            check_sink(connector, Format::Json, path(), &duration).unwrap_err()[0].code,
-            "PR0210"
-        );
-        assert_eq!(check_source(connector, Format::Json, path(), &schema(DataType::Utf8)), Ok(()));
+        assert_eq!(check_source(connector, JSON, path(), &duration).unwrap_err()[0].code, "PR0210");
+        assert_eq!(check_sink(connector, JSON, path(), &duration).unwrap_err()[0].code, "PR0210");
+        assert_eq!(check_source(connector, JSON, path(), &schema(DataType::Utf8)), Ok(()));
     }
     assert_eq!(
-        check_source("generator", Format::Json, options(&[]), &duration).unwrap_err()[0].code,
+        check_source("generator", JSON, options(&[]), &duration).unwrap_err()[0].code,
         "PR0211"
     );
-    assert_eq!(check_sink("blackhole", Format::Json, options(&[]), &duration), Ok(()));
+    assert_eq!(check_sink("blackhole", JSON, options(&[]), &duration), Ok(()));
 }
 
 #[test]
@@ -91,6 +87,7 @@ fn a_missing_file_and_a_missing_variable_are_named() {
             crate::SourceSpec {
                 options: options(&[("path", path)]),
                 format: Format::Json,
+                json: JsonForm::default(),
                 schema: schema(DataType::Utf8),
                 base_dir: dir.path(),
                 env: &|_| None,

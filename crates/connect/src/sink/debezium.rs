@@ -122,6 +122,7 @@ mod tests {
             options: TableOptions::default(),
             schema: Arc::clone(&schema),
             format: Format::DebeziumJson,
+            json: postrider_core::JsonForm::default(),
             base_dir: std::path::Path::new("."),
             env: &|_| None,
             stdout: shown.clone(),

@@ -1,7 +1,7 @@
-//! `filesystem` as a sink: NDJSON in a folder of part files.
+//! `filesystem` as a sink: records in a folder of part files.
 //!
 //! The parts are one stream of bytes, cut between epochs once a part has `target_file_size` bytes.
-//! A part is named by where it begins in the stream (`part-00000000000000000000.ndjson`), so the
+//! A part is named by where it begins in the stream (`part-00000000000000000000.ndjson`, or `.csv` or `.txt`), so the
 //! position, the number of bytes in all, says which files to keep, to cut and to delete on
 //! restart. Other files in the folder are left alone. On a new state older parts are deleted.
 
@@ -14,10 +14,10 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use postrider_core::{DataSink, Diagnostic, ErrorKind, SinkError, SinkPosition, TableOptions};
 
-use super::AppendFile;
+use super::{AppendFile, single_file::write_records};
 use crate::{
     failure::{not_restored, open_failed, write_failed},
-    format::json::JsonEncoder,
+    format::written::RecordEncoder,
     limits::PART_FILE_BYTES,
     path::PathTemplate,
     registry::{Faults, SinkSpec},
@@ -58,12 +58,8 @@ pub(crate) fn open(spec: SinkSpec<'_>) -> Result<Box<dyn DataSink>, Vec<Diagnost
         let error = std::io::ErrorKind::NotADirectory.into();
         return Err(vec![open_failed("write to", &folder, &error)]);
     }
-    Ok(Box::new(FolderSink {
-        folder,
-        part_bytes: options.part_bytes,
-        part: None,
-        encoder: JsonEncoder::new(),
-    }))
+    let encoder = RecordEncoder::new(spec.format, spec.json, &spec.schema)?;
+    Ok(Box::new(FolderSink { folder, part_bytes: options.part_bytes, part: None, encoder }))
 }
 
 /// Appends rows to the newest part.
@@ -73,12 +69,12 @@ pub(crate) struct FolderSink {
     part_bytes: u64,
     /// Where the newest part begins, and the part.
     part: Option<(u64, AppendFile)>,
-    encoder: JsonEncoder,
+    encoder: RecordEncoder,
 }
 
 impl FolderSink {
     fn part_path(&self, begin: u64) -> PathBuf {
-        self.folder.join(format!("part-{begin:020}.ndjson"))
+        self.folder.join(format!("part-{begin:020}.{}", self.encoder.extension()))
     }
 
     /// Where the parts in the folder begin, in order.
@@ -88,7 +84,7 @@ impl FolderSink {
         let mut parts = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
-            parts.extend(name.to_str().and_then(part_begin));
+            parts.extend(name.to_str().and_then(|name| part_begin(name, self.encoder.extension())));
         }
         parts.sort_unstable();
         Ok(parts)
@@ -122,8 +118,8 @@ impl FolderSink {
 }
 
 /// Where a part begins, from its file name.
-fn part_begin(name: &str) -> Option<u64> {
-    let digits = name.strip_prefix("part-")?.strip_suffix(".ndjson")?;
+fn part_begin(name: &str, extension: &str) -> Option<u64> {
+    let digits = name.strip_prefix("part-")?.strip_suffix(extension)?.strip_suffix('.')?;
     (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit()))
         .then(|| digits.parse().ok())
         .flatten()
@@ -150,7 +146,7 @@ impl DataSink for FolderSink {
 
     async fn write(&mut self, rows: &RecordBatch) -> Result<(), SinkError> {
         let (_, file) = self.part.as_mut().ok_or_else(not_restored)?;
-        file.append(|buffer| self.encoder.encode(rows, buffer))
+        write_records(file, &self.encoder, rows)
     }
 
     async fn flush(&mut self) -> Result<SinkPosition, SinkError> {
@@ -170,13 +166,29 @@ mod tests {
 
     mod one_part {
         use super::{FileSinkCase, file_sink_conformance};
-        file_sink_conformance!(FileSinkCase { connector: "filesystem", path: "out", options: "" });
+        file_sink_conformance!(FileSinkCase {
+            connector: "filesystem",
+            format: postrider_core::Format::Json,
+            path: "out",
+            options: ""
+        });
     }
 
     mod a_part_an_epoch {
         use super::{FileSinkCase, file_sink_conformance};
         file_sink_conformance!(FileSinkCase {
             connector: "filesystem",
+            format: postrider_core::Format::Json,
+            path: "out",
+            options: "target_file_size"
+        });
+    }
+
+    mod a_part_of_csv_an_epoch {
+        use super::{FileSinkCase, file_sink_conformance};
+        file_sink_conformance!(FileSinkCase {
+            connector: "filesystem",
+            format: postrider_core::Format::Csv,
             path: "out",
             options: "target_file_size"
         });

@@ -1,4 +1,4 @@
-//! `single_file` as a sink: NDJSON at the end of one file.
+//! `single_file` as a sink: records at the end of one file.
 //!
 //! Its position is the length of the file. On a new state the file starts empty: what was in it
 //! is gone. What a crash left behind the sealed position is cut off.
@@ -12,7 +12,7 @@ use postrider_core::{DataSink, Diagnostic, SinkError, SinkPosition, TableOptions
 use super::AppendFile;
 use crate::{
     failure::{not_restored, open_failed},
-    format::json::JsonEncoder,
+    format::{json::JsonEncoder, written::RecordEncoder},
     path::PathTemplate,
     registry::{Faults, SinkSpec},
 };
@@ -36,7 +36,8 @@ pub(crate) fn open(spec: SinkSpec<'_>) -> Result<Box<dyn DataSink>, Vec<Diagnost
     let options = SingleFileOptions::take(spec.options)?;
     let path = options.path.resolve(spec.base_dir, spec.env).map_err(|fault| vec![fault])?;
     refuse_folder(&path).map_err(|fault| vec![fault])?;
-    Ok(Box::new(SingleFileSink::new(path)))
+    let encoder = RecordEncoder::new(spec.format, spec.json, &spec.schema)?;
+    Ok(Box::new(SingleFileSink { path, file: None, encoder }))
 }
 
 fn refuse_folder(path: &Path) -> Result<(), Diagnostic> {
@@ -51,13 +52,29 @@ fn refuse_folder(path: &Path) -> Result<(), Diagnostic> {
 pub(crate) struct SingleFileSink {
     path: PathBuf,
     file: Option<AppendFile>,
-    encoder: JsonEncoder,
+    encoder: RecordEncoder,
 }
 
 impl SingleFileSink {
+    /// A file of JSON.
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, file: None, encoder: JsonEncoder::new() }
+        Self { path, file: None, encoder: RecordEncoder::Json(JsonEncoder::default()) }
     }
+}
+
+/// Appends rows to a file, behind what its format begins with.
+pub(super) fn write_records(
+    file: &mut AppendFile,
+    encoder: &RecordEncoder,
+    rows: &RecordBatch,
+) -> Result<(), SinkError> {
+    let is_new = file.len() == 0 && rows.num_rows() > 0;
+    file.append(|buffer| {
+        if is_new {
+            encoder.begin(buffer);
+        }
+        encoder.encode(rows, buffer)
+    })
 }
 
 #[async_trait]
@@ -69,7 +86,7 @@ impl DataSink for SingleFileSink {
 
     async fn write(&mut self, rows: &RecordBatch) -> Result<(), SinkError> {
         let file = self.file.as_mut().ok_or_else(not_restored)?;
-        file.append(|buffer| self.encoder.encode(rows, buffer))
+        write_records(file, &self.encoder, rows)
     }
 
     async fn flush(&mut self) -> Result<SinkPosition, SinkError> {
@@ -83,9 +100,23 @@ impl DataSink for SingleFileSink {
 mod tests {
     use crate::conformance::{file_sink_conformance, sink::FileSinkCase};
 
-    file_sink_conformance!(FileSinkCase {
-        connector: "single_file",
-        path: "out/rows.ndjson",
-        options: ""
-    });
+    mod json {
+        use super::{FileSinkCase, file_sink_conformance};
+        file_sink_conformance!(FileSinkCase {
+            connector: "single_file",
+            format: postrider_core::Format::Json,
+            path: "out/rows.ndjson",
+            options: ""
+        });
+    }
+
+    mod csv {
+        use super::{FileSinkCase, file_sink_conformance};
+        file_sink_conformance!(FileSinkCase {
+            connector: "single_file",
+            format: postrider_core::Format::Csv,
+            path: "out/rows.csv",
+            options: ""
+        });
+    }
 }

@@ -33,7 +33,7 @@ pub(crate) fn open(spec: SinkSpec<'_>) -> Result<Box<dyn DataSink>, Vec<Diagnost
     take_options(spec.options)?;
     Ok(Box::new(StdoutSink {
         writer: spec.stdout,
-        encoder: JsonEncoder::new(),
+        encoder: JsonEncoder::new(spec.json),
         buffer: Vec::new(),
         position: 0,
     }))

@@ -5,6 +5,7 @@
 //! order of their names, so positions (part, byte) are ordered as the records are read.
 
 use std::{
+    collections::HashMap,
     fs,
     future::pending,
     ops::Range,
@@ -14,12 +15,15 @@ use std::{
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use postrider_core::{
-    Diagnostic, ErrorKind, Format, Polled, Position, Source, SourceError, TableOptions,
+    Diagnostic, ErrorKind, Format, JsonForm, Polled, Position, Source, SourceError, TableOptions,
 };
 
 use crate::{
     failure::open_failed,
-    format::files::{FileFormat, PartFile},
+    format::{
+        files::{FileFormat, PartFile},
+        metadata::with_metadata,
+    },
     path::{Env, PathTemplate},
     registry::{Faults, SourceParts, SourceSpec},
 };
@@ -108,7 +112,9 @@ pub(crate) fn open_single(spec: SourceSpec<'_>) -> Result<SourceParts, Vec<Diagn
         let error = std::io::ErrorKind::IsADirectory.into();
         return Err(vec![open_failed("open", &path, &error)]);
     }
-    open_parts(spec.format, spec.schema, vec![(String::new(), path)], range)
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let names = HashMap::from([(String::new(), name.unwrap_or_default())]);
+    open_parts((spec.format, spec.json, spec.schema), vec![(String::new(), path)], names, range)
 }
 
 /// Opens a `filesystem` table.
@@ -116,19 +122,27 @@ pub(crate) fn open_folder(spec: SourceSpec<'_>) -> Result<SourceParts, Vec<Diagn
     let range = spec.options.table_range.clone();
     let options = FolderOptions::take(spec.options)?;
     let parts = options.list(spec.base_dir, spec.env).map_err(|fault| vec![fault])?;
-    open_parts(spec.format, spec.schema, parts, range)
+    open_parts((spec.format, spec.json, spec.schema), parts, HashMap::new(), range)
 }
 
+/// Opens the files of a table; `names` says what those are called that are no part of a folder.
 fn open_parts(
-    format: Format,
-    schema: SchemaRef,
+    (format, json, schema): (Format, JsonForm, SchemaRef),
     parts: Vec<(String, PathBuf)>,
+    names: HashMap<String, String>,
     table: Range<usize>,
 ) -> Result<SourceParts, Vec<Diagnostic>> {
     let placed = |fault: Diagnostic| fault.at(table.clone());
-    let (format, decoder) = FileFormat::open(format, schema, &parts)
-        .map_err(|faults| faults.into_iter().map(placed).collect::<Vec<_>>())?;
-    Ok(SourceParts { source: Box::new(FileSource::new(format, parts)), decoder, bounded: true })
+    let mut files = None;
+    let open = |held| {
+        let (format, decoder) = FileFormat::open((format, json), held, &parts)
+            .map_err(|faults| faults.into_iter().map(placed).collect::<Vec<_>>())?;
+        files = Some(format);
+        Ok(decoder)
+    };
+    let decoder = with_metadata("filesystem", format, &schema, names, open)?;
+    let source = FileSource::new(files.unwrap_or(FileFormat::Lines), parts);
+    Ok(SourceParts { source: Box::new(source), decoder, bounded: true })
 }
 
 /// Reads files one after the other.

@@ -84,6 +84,7 @@ impl Words {
                     (rank.into_iter().collect(), stage.words.aggregates.iter().collect())
                 }
                 OperatorSpec::IntervalJoin(_)
+                | OperatorSpec::TableJoin(_)
                 | OperatorSpec::UpdatingJoin(_)
                 | OperatorSpec::UpdatingTop(_) => continue,
             };

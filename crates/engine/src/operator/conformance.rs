@@ -14,12 +14,12 @@ use arrow::{
 };
 use datafusion::common::JoinType;
 use postrider_core::{Batch, ClockTime, Watermark};
-use postrider_plan::Ranking;
+use postrider_plan::{Lookup, Ranking};
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use super::{
     Advanced, Deferred, Grid, Operator, RestoredPart, StateSnapshot, reroute,
-    testing::{joined, keyed, keyed_rows, over, ranks, updating},
+    testing::{joined, keyed, keyed_rows, looked_up, over, ranks, updating},
 };
 use crate::exchange::{Route, split};
 
@@ -338,10 +338,10 @@ macro_rules! conformance_with_ttl {
 
 /// Operators that keep something of each key for ever: at most so many rows.
 macro_rules! conformance_for_ever {
-    ($($name:ident: $rows:literal, $operator:expr;)*) => {
+    ($($name:ident: $inputs:literal, $rows:literal, $operator:expr;)*) => {
         $(#[test]
         fn $name() {
-            prove(Shape { inputs: 1, lasting: $rows, waits: true }, || Box::new($operator));
+            prove(Shape { inputs: $inputs, lasting: $rows, waits: true }, || Box::new($operator));
         })*
     };
 }
@@ -364,22 +364,38 @@ conformance! {
 }
 
 conformance_for_ever! {
-    over_everything: 1, over(
+    over_everything: 1, 1, over(
         "row_number() OVER w, rank() OVER w, dense_rank() OVER w, sum(x) OVER w, stddev(x) OVER w, covar_samp(x, v) OVER w,
          array_agg(v) OVER w, count(DISTINCT s) OVER w, count(*) FILTER (WHERE v % 2 = 0) OVER w,
          max(s) OVER (PARTITION BY k ORDER BY ts, s DESC ROWS UNBOUNDED PRECEDING), avg(x) OVER (PARTITION BY k ORDER BY ts, s DESC)",
         "k ORDER BY ts, s DESC",
     );
-    over_some_rows: 8, over(
+    over_some_rows: 1, 8, over(
         "lag(v) OVER w, lag(v, 2, 7) IGNORE NULLS OVER w, first_value(v) IGNORE NULLS OVER w, last_value(v) IGNORE NULLS OVER w,
          nth_value(x, 3) OVER w, sum(x) OVER (PARTITION BY k ORDER BY ts ROWS 2 PRECEDING)",
         "k ORDER BY ts",
     );
-    over_rows_in_a_range_and_others: 8, over(
+    over_rows_in_a_range_and_others: 1, 8, over(
         "first_value(v) IGNORE NULLS OVER w, lag(x, 3) OVER w, row_number() OVER w,
          sum(x) OVER (PARTITION BY k ORDER BY ts RANGE INTERVAL '40 nanoseconds' PRECEDING)",
         "k ORDER BY ts",
     );
+}
+
+conformance_for_ever! {
+    inner_join_of_versions: 2, 1, super::TableJoin::new(looked_up(Lookup::AsOf, false)).unwrap();
+    left_join_of_versions: 2, 1, super::TableJoin::new(looked_up(Lookup::AsOf, true)).unwrap();
+}
+
+#[test]
+fn joins_of_whole_tables() {
+    for outer in [false, true] {
+        prove(Shape { inputs: 2, lasting: 1, waits: false }, || {
+            let mut join = super::TableJoin::new(looked_up(Lookup::Last, outer)).unwrap();
+            join.set_ended(1, true);
+            Box::new(join)
+        });
+    }
 }
 
 conformance_of_joins! {

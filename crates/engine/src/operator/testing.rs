@@ -24,14 +24,14 @@ use datafusion::{
     },
 };
 use postrider_core::{Batch, ClockTime, PipelineName, Watermark};
-use postrider_plan::{Ranking, TimeBounds};
+use postrider_plan::{Lookup, Ranking, TimeBounds};
 
 use super::{
     Advanced, IntervalJoinSpec, Operator as StatefulOperator, RankSpec, RestoredPart,
-    StateSnapshot,
+    StateSnapshot, TableJoinSpec,
     aggregate::{AggregateCall, AggregateSpec, window_fields},
 };
-use crate::chain::Chain;
+use crate::chain::{Chain, Moment};
 
 /// Counts the rows of each window, without a key.
 pub(super) fn counts() -> AggregateSpec {
@@ -215,6 +215,25 @@ pub(super) fn join_results(kind: JoinType, pairs: &Schema) -> Schema {
     Schema::new(nullable.take(if alone { 4 } else { 8 }).collect::<Vec<_>>())
 }
 
+/// A join of [`keyed_rows`] with themselves as the versions of a table, unless both values are multiples of seven.
+pub(super) fn looked_up(lookup: Lookup, outer: bool) -> TableJoinSpec {
+    let kind = if outer { JoinType::Left } else { JoinType::Inner };
+    let IntervalJoinSpec { keys, inputs, columns, filter, output_schema, .. } = joined(kind);
+    let pair_schema = Arc::clone(&output_schema);
+    let limit = None;
+    TableJoinSpec {
+        lookup,
+        limit,
+        outer,
+        keys,
+        inputs,
+        columns,
+        filter,
+        pair_schema,
+        output_schema,
+    }
+}
+
 /// Window functions over [`keyed_rows`], of which `w` is over `PARTITION BY` and so on, as SQL plans them.
 pub(super) fn over(calls: &str, window: &str) -> Timed {
     let (operator, chain) = planned(&format!(
@@ -274,7 +293,8 @@ impl StatefulOperator for Timed {
             columns.push(("op", Arc::new(kinds)));
         }
         let rows = RecordBatch::try_from_iter(columns).unwrap();
-        let batch = self.chain.run(&Batch { rows, times: batch.times.clone() })?;
+        let moment = Moment { clock: ClockTime(0), watermark: Watermark::MIN };
+        let batch = self.chain.run(&Batch { rows, times: batch.times.clone() }, moment)?;
         batch.map_or(Ok(0), |batch| self.operator.process(input, &batch, out))
     }
 

@@ -68,7 +68,7 @@ pub(super) fn aggregate_inputs(
         output_schema: Arc::new(node.schema.as_arrow().clone()),
     };
     let (step, projected) = columns.finish();
-    let mut steps: Vec<_> = step_input.step().into_iter().collect();
+    let mut steps = step_input.steps();
     steps.push(step);
     if let Some((zone, calendar)) = own {
         let mut fields = projected.fields().to_vec();

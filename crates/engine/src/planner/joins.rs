@@ -25,10 +25,10 @@ use crate::{
 };
 
 /// What a join needs of one side: a projection to `[keys.., others..]`, and where the side's columns are in it.
-struct Side {
-    step: ChainStep,
-    schema: Arc<Schema>,
-    columns: Arc<[usize]>,
+pub(super) struct Side {
+    pub(super) step: ChainStep,
+    pub(super) schema: Arc<Schema>,
+    pub(super) columns: Arc<[usize]>,
 }
 
 impl Planner {
@@ -62,7 +62,7 @@ impl Planner {
     }
 }
 
-fn side(keys: &[Expr], schema: &DFSchema) -> Result<Side, Diagnostics> {
+pub(super) fn side(keys: &[Expr], schema: &DFSchema) -> Result<Side, Diagnostics> {
     let mut columns = Columns::new(schema.as_arrow());
     for key in keys {
         columns.push(physical(key, schema)?)?;

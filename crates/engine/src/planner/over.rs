@@ -20,7 +20,7 @@ use datafusion::{
     physical_planner::create_window_expr,
 };
 use postrider_core::{Diagnostic, Diagnostics, format_duration};
-use postrider_plan::{Endless, KeptRows, Memory, Over, RowTime};
+use postrider_plan::{Endless, EpochClock, KeptRows, Memory, Over, RowTime, range_length};
 
 use super::{
     Branch, Origin, Planner,
@@ -59,7 +59,7 @@ impl Planner {
             own.push(columns.push(expression(expr)?)?);
         }
         let (step, input) = columns.finish();
-        let mut steps: Vec<_> = read.step().into_iter().collect();
+        let mut steps = read.steps();
         steps.push(step);
         let rows = with_computed(schema, &computed)?;
         let functions = calls.iter().map(|expr| call(expr, &rows));
@@ -94,7 +94,8 @@ impl Planner {
 fn in_front(node: &Over) -> (Vec<Expr>, Vec<Expr>) {
     let mut computed: Vec<Expr> = Vec::new();
     let mut column = |expr: &mut Expr| {
-        let is_constant = expr.column_refs().is_empty() && !RowTime::is_in(expr);
+        let is_constant =
+            expr.column_refs().is_empty() && !RowTime::is_in(expr) && !EpochClock::is_in(expr);
         let is_there = matches!(expr, Expr::Column(_)) || is_constant;
         if !is_there {
             let known = computed.iter().position(|other| other == expr);
@@ -271,11 +272,18 @@ fn frame(call: &WindowFunction) -> String {
         WindowFunctionDefinition::AggregateUDF(_) => true,
         WindowFunctionDefinition::WindowUDF(function) => function.name().ends_with("_value"),
     };
+    let is_rows = frame.units == WindowFrameUnits::Rows;
     let until = match &frame.end_bound {
-        WindowFrameBound::Preceding(value) => format!(" until {value} before"),
+        WindowFrameBound::Preceding(value) if is_rows => format!(" until {value} before"),
+        WindowFrameBound::Preceding(value) => {
+            // A frame whose end is no length was refused by the checks.
+            range_length(value).map_or_else(
+                |_| String::new(),
+                |ns| format!(" until {} before", format_duration(ns)),
+            )
+        }
         _ => String::new(),
     };
-    let is_rows = frame.units == WindowFrameUnits::Rows;
     match (&frame.start_bound, Memory::of(call)) {
         _ if !uses_frame => String::new(),
         (WindowFrameBound::Preceding(value), _) if value.is_null() => " so far".to_owned(),

@@ -11,7 +11,10 @@ use postrider_core::{Diagnostic, Diagnostics};
 use postrider_plan::{Column, StreamTable, Table};
 
 use super::expressions::{physical, plan_error};
-use crate::dataflow::{EventTimeSpec, SourceNode};
+use crate::{
+    changes::with_kinds,
+    dataflow::{EventTimeSpec, SourceNode},
+};
 
 /// The table behind a scan.
 pub(crate) fn scanned_table(scan: &TableScan) -> Result<Arc<Table>, Diagnostics> {
@@ -80,9 +83,13 @@ impl SourceUse {
         let all = || (0..self.table.columns.len()).collect();
         let columns = scan.projection.clone().unwrap_or_else(all).into_iter();
         let position = |index| order.iter().position(|&used| used == index);
-        columns.map(position).collect::<Option<_>>().ok_or_else(|| {
-            Diagnostic::error("PR0420", "a scan reads a column that was not collected").into()
-        })
+        let positions = columns.map(position).collect::<Option<Vec<_>>>();
+        let mut positions = positions.ok_or_else(|| {
+            Diagnostic::error("PR0420", "a scan reads a column that was not collected")
+        })?;
+        // The kinds of the rows are behind all columns.
+        positions.extend(self.table.holds_changes().then_some(order.len()));
+        Ok(positions)
     }
 
     pub(super) fn node(&self) -> Result<SourceNode, Diagnostics> {
@@ -90,7 +97,8 @@ impl SourceUse {
             self.order().into_iter().map(|index| &self.table.columns[index]).collect();
         let fields: Vec<Field> = columns.iter().map(|column| column.field()).collect();
         let physical_count = columns.iter().filter(|column| column.generated.is_none()).count();
-        let decoded = Arc::new(Schema::new(fields[..physical_count].to_vec()));
+        let held = columns[..physical_count].iter().map(|column| column.decoded_field());
+        let decoded = Arc::new(Schema::new(held.collect::<Vec<_>>()));
         let schema = Arc::new(Schema::new(fields));
         let relation = |schema: &Schema| {
             DFSchema::try_from_qualified_schema(TableReference::bare(&*self.table.name), schema)
@@ -106,6 +114,7 @@ impl SourceUse {
                 watermark: physical(&watermark.expr, &relation)?,
             }),
         };
+        let schema = if self.table.holds_changes() { with_kinds(&schema) } else { schema };
         Ok(SourceNode {
             table: Arc::clone(&self.table),
             generated: generated.collect::<Result<_, _>>()?,

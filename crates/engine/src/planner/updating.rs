@@ -42,7 +42,7 @@ impl Planner {
         let exprs = node.group_exprs.iter().chain(&node.aggr_exprs);
         let input = StepInput::of(exprs, node.input.schema())?;
         let (step, spec) = Layout::new(node, &input)?.finish(node)?;
-        let steps: Vec<_> = input.step().into_iter().chain([step]).collect();
+        let steps: Vec<_> = input.steps().into_iter().chain([step]).collect();
         let keys = node.group_exprs.len();
         let stage = self.flow.stages.len();
         let identity = stage_identity(plan, &self.flow.stages);

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     EngineError,
+    chain::Moment,
     limits::{EPOCH_CHUNKS, INLINE_CHUNK_BYTES},
     watermark::{IdleClock, Progress},
 };
@@ -87,6 +88,7 @@ pub(crate) struct Ingest {
 #[derive(Default)]
 struct Taken {
     rows: u64,
+    late: u64,
     rejects: Vec<Reject>,
     moved_at: Option<i64>,
     more: bool,
@@ -170,7 +172,14 @@ impl Ingest {
             }
             CutKind::CatchUp => {
                 let taken = self.take(None, clock).await?;
-                (taken, Progress::Active(self.watermark))
+                // Only a table without event times, which holds up others until it has ended, says here that it has.
+                let timeless = self.preparer.node.event_time.is_none();
+                let progress = if self.ended && timeless {
+                    Progress::Finished(self.watermark)
+                } else {
+                    Progress::Active(self.watermark)
+                };
+                (taken, progress)
             }
             CutKind::Hold => (Taken::default(), self.progress),
         };
@@ -182,6 +191,7 @@ impl Ingest {
             start,
             end: self.position.clone(),
             rows: taken.rows,
+            late: taken.late,
             rejects: taken.rejects,
             progress,
             idle: self.idle,
@@ -207,6 +217,8 @@ impl Ingest {
 
     /// Takes chunks up to `until`, or to the epoch's limit, and sends their rows on.
     async fn take(&mut self, until: Option<&Position>, clock: ClockTime) -> Result<Taken, Stop> {
+        // Late is what is behind the watermark that the epoch began with: it moves at barriers only.
+        let moment = Moment { clock, watermark: self.watermark };
         let mut taken = Taken::default();
         let mut working: VecDeque<Work> = VecDeque::new();
         let mut chunks = 0;
@@ -223,7 +235,7 @@ impl Ingest {
                         chunks += 1;
                         self.position = chunk.end.clone();
                         open = until.is_none_or(|until| self.position < *until);
-                        working.push_back(self.start(chunk, clock));
+                        working.push_back(self.start(chunk, moment));
                     }
                     Polled::Empty => {
                         self.look_ahead(until);
@@ -240,7 +252,7 @@ impl Ingest {
             self.account(&prepared, &mut taken);
             self.check_rejects(&prepared)?;
             taken.rejects.extend(prepared.rejects);
-            self.links.send(prepared.routed).await?;
+            self.links.send(prepared.routed, clock).await?;
         }
         Ok(taken)
     }
@@ -256,7 +268,7 @@ impl Ingest {
         }
     }
 
-    fn start(&self, chunk: Chunk, clock: ClockTime) -> Work {
+    fn start(&self, chunk: Chunk, moment: Moment) -> Work {
         let small = match &chunk.data {
             ChunkData::Lines(bytes) => bytes.len() < INLINE_CHUNK_BYTES,
             ChunkData::Records(records) => {
@@ -265,15 +277,16 @@ impl Ingest {
             ChunkData::Rows(_) | ChunkData::Numbers => false,
         };
         if small {
-            return Work::Done(Box::new(self.preparer.prepare(&chunk, clock)));
+            return Work::Done(Box::new(self.preparer.prepare(&chunk, moment)));
         }
         let preparer = Arc::clone(&self.preparer);
-        let task = tokio::spawn(async move { preparer.prepare(&chunk, clock) });
+        let task = tokio::spawn(async move { preparer.prepare(&chunk, moment) });
         Work::Running(AbortOnDropHandle::new(task))
     }
 
     fn account(&mut self, prepared: &Prepared, taken: &mut Taken) {
         taken.rows += prepared.rows;
+        taken.late += prepared.late;
         self.last_event_time = self.last_event_time.max(prepared.last_event_time);
         if let Some((promised, received_at)) = prepared.watermark
             && Watermark(promised) > self.watermark

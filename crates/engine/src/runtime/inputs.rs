@@ -10,7 +10,7 @@
 
 use std::{collections::VecDeque, future::poll_fn, task::Poll};
 
-use postrider_core::{Barrier, Batch, Message, Watermark};
+use postrider_core::{Barrier, Batch, ClockTime, Message, Watermark};
 use tokio::sync::mpsc::Receiver;
 
 use crate::watermark::{Combiner, Progress};
@@ -49,6 +49,8 @@ pub(crate) struct Inputs {
     channels: Vec<Channel>,
     turn: usize,
     combiner: Combiner,
+    /// The clock of the epoch whose rows come. No channel is read past its barrier, so it is that of all of them.
+    clock: ClockTime,
 }
 
 impl Inputs {
@@ -56,7 +58,13 @@ impl Inputs {
     pub(crate) fn new(ways: Vec<Way>, combined: Option<Watermark>) -> Self {
         let combiner = Combiner::new(ways.len(), combined.unwrap_or(Watermark::MIN));
         let channel = |way| Channel { way, waiting: VecDeque::new(), barrier: None };
-        Self { channels: ways.into_iter().map(channel).collect(), turn: 0, combiner }
+        let channels = ways.into_iter().map(channel).collect();
+        Self { channels, turn: 0, combiner, clock: ClockTime(i64::MIN) }
+    }
+
+    /// The clock of the epoch that the last rows are of.
+    pub(crate) const fn clock(&self) -> ClockTime {
+        self.clock
     }
 
     /// The next rows or the end of the epoch; `None` once a channel is closed.
@@ -84,7 +92,10 @@ impl Inputs {
             }
             let (from, message) = self.receive().await?;
             match message {
-                Message::Batch(batch) => self.channels[from].waiting.push_back(batch),
+                Message::Batch(batch, clock) => {
+                    self.clock = clock;
+                    self.channels[from].waiting.push_back(batch);
+                }
                 Message::Watermark(w) => self.combiner.set(from, Progress::Active(w)),
                 Message::Idle(w) => self.combiner.set(from, Progress::Idle(w)),
                 Message::Finished(w) => self.combiner.set(from, Progress::Finished(w)),
@@ -104,6 +115,17 @@ impl Inputs {
         self.turn += instances.count();
         let instances = self.channels[from..].iter_mut().take_while(|c| is_it(&c.way));
         Some(instances.flat_map(|channel| channel.waiting.drain(..)).collect())
+    }
+
+    /// Whether an input was read to its end, at the end of an epoch.
+    pub(crate) fn has_ended(&self, port: usize) -> bool {
+        let own = self.channels.iter().enumerate().filter(|(_, channel)| channel.way.port == port);
+        own.map(|(index, _)| index).all(|index| self.combiner.has_ended(index))
+    }
+
+    /// How many inputs there are.
+    pub(crate) fn ports(&self) -> usize {
+        self.channels.iter().map(|channel| channel.way.port + 1).max().unwrap_or(0)
     }
 
     fn end_epoch(&mut self) -> Option<Input> {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use datafusion::common::Result;
-use postrider_core::{Barrier, Batch, Message};
+use postrider_core::{Barrier, Batch, ClockTime, Message};
 use tokio::sync::mpsc::Sender;
 
 use crate::{
-    chain::Chain,
+    chain::{Chain, Moment},
     exchange::{Route, split},
     watermark::Progress,
 };
@@ -38,10 +38,10 @@ pub(crate) struct Router {
 
 impl Router {
     /// Runs a batch through every output.
-    pub(crate) fn route(&self, batch: &Batch) -> Result<Vec<Routed>> {
+    pub(crate) fn route(&self, batch: &Batch, moment: Moment) -> Result<Vec<Routed>> {
         let mut routed = Vec::new();
         for output in self.outputs.iter() {
-            let Some(batch) = output.chain.run(batch)? else { continue };
+            let Some(batch) = output.chain.run(batch, moment)? else { continue };
             let parts = split(&batch, output.route, self.shards[output.link])?;
             for (shard, part) in parts.into_iter().enumerate() {
                 routed.extend(part.map(|batch| Routed { link: output.link, shard, batch }));
@@ -60,10 +60,11 @@ pub(crate) struct Closed;
 pub(crate) struct Links(pub(crate) Vec<Vec<Sender<Message>>>);
 
 impl Links {
-    /// Sends batches in order; waits where a channel is full.
-    pub(crate) async fn send(&self, routed: Vec<Routed>) -> Result<(), Closed> {
+    /// Sends batches of an epoch with this clock in order; waits where a channel is full.
+    pub(crate) async fn send(&self, routed: Vec<Routed>, clock: ClockTime) -> Result<(), Closed> {
         for Routed { link, shard, batch } in routed {
-            self.0[link][shard].send(Message::Batch(batch)).await.map_err(|_| Closed)?;
+            let message = Message::Batch(batch, clock);
+            self.0[link][shard].send(message).await.map_err(|_| Closed)?;
         }
         Ok(())
     }

@@ -11,14 +11,20 @@ use arrow::{
 use bytes::Bytes;
 use datafusion::common::DataFusionError;
 use postrider_core::{
-    Batch, Chunk, ChunkData, ClockTime, Decoder, Position, Reject, SourceError, format_duration,
+    Batch, Chunk, ChunkData, ClockTime, Decoder, Position, Reject, SourceError, Watermark,
+    format_duration,
 };
 
 use super::{
     links::{Routed, Router},
     row_text::as_json,
 };
-use crate::{EngineError, chain::new_batch, dataflow::SourceNode, limits::EVENT_TIMES};
+use crate::{
+    EngineError,
+    chain::{Moment, new_batch},
+    dataflow::SourceNode,
+    limits::EVENT_TIMES,
+};
 
 /// Everything that preparing the chunks of one source needs.
 pub(crate) struct Preparer {
@@ -37,12 +43,15 @@ pub(crate) struct Prepared {
     /// The largest watermark that a row promises, and when that row was received.
     pub(crate) watermark: Option<(i64, Option<i64>)>,
     pub(crate) last_event_time: Option<i64>,
+    /// Rows at or before the watermark.
+    pub(crate) late: u64,
 }
 
 impl Prepared {
     fn absorb(&mut self, other: Self) {
         self.routed.extend(other.routed);
         self.rows += other.rows;
+        self.late += other.late;
         self.rejects.extend(other.rejects);
         if other.watermark.map(|(value, _)| value) > self.watermark.map(|(value, _)| value) {
             self.watermark = other.watermark;
@@ -70,16 +79,16 @@ impl From<arrow::error::ArrowError> for RowFault {
 }
 
 impl Preparer {
-    /// Prepares a chunk of an epoch with this clock. If a row can't be computed, the records are taken one by one, so that only
+    /// Prepares a chunk of an epoch. If a row can't be computed, the records are taken one by one, so that only
     /// the bad one is rejected.
-    pub(crate) fn prepare(&self, chunk: &Chunk, clock: ClockTime) -> Result<Prepared, EngineError> {
+    pub(crate) fn prepare(&self, chunk: &Chunk, moment: Moment) -> Result<Prepared, EngineError> {
         let decoded = self.decoder.decode(chunk).map_err(|error| self.source_error(error))?;
-        match self.compute(&decoded.rows, decoded.received_at.as_ref(), clock) {
+        match self.compute(&decoded.rows, decoded.received_at.as_ref(), moment) {
             Ok(mut prepared) => {
                 prepared.rejects.extend(decoded.rejects);
                 Ok(prepared)
             }
-            Err(fault) => self.isolate(chunk, clock, fault),
+            Err(fault) => self.isolate(chunk, moment, fault),
         }
     }
 
@@ -90,7 +99,7 @@ impl Preparer {
     fn isolate(
         &self,
         chunk: &Chunk,
-        clock: ClockTime,
+        moment: Moment,
         fault: RowFault,
     ) -> Result<Prepared, EngineError> {
         let records = split_records(chunk);
@@ -102,7 +111,7 @@ impl Preparer {
         for (chunk, raw) in records {
             let decoded = self.decoder.decode(&chunk).map_err(|error| self.source_error(error))?;
             all.rejects.extend(decoded.rejects);
-            match self.compute(&decoded.rows, decoded.received_at.as_ref(), clock) {
+            match self.compute(&decoded.rows, decoded.received_at.as_ref(), moment) {
                 Ok(prepared) => all.absorb(prepared),
                 Err(RowFault { reason, message }) => {
                     all.rejects.push(Reject { position: chunk.start, reason, message, raw });
@@ -116,13 +125,15 @@ impl Preparer {
         &self,
         decoded: &RecordBatch,
         received_at: Option<&Int64Array>,
-        clock: ClockTime,
+        moment: Moment,
     ) -> Result<Prepared, RowFault> {
         let count = decoded.num_rows();
         if count == 0 {
             return Ok(Prepared::default());
         }
         let mut columns = decoded.columns().to_vec();
+        // They stay behind the columns that are generated.
+        let kinds = if self.node.table.holds_changes() { columns.pop() } else { None };
         for expression in &self.node.generated {
             let column = expression.evaluate(decoded)?.into_array(count)?;
             let field = self.node.columns.field(columns.len());
@@ -133,6 +144,7 @@ impl Preparer {
             }
             columns.push(column);
         }
+        columns.extend(kinds);
         let rows = new_batch(&self.node.columns, columns, count)?;
         let mut prepared = Prepared { rows: count as u64, ..Prepared::default() };
         let times = match &self.node.event_time {
@@ -151,14 +163,18 @@ impl Preparer {
                     let message = format!("the event time `{column}` is not in 1678 to 2261");
                     return Err(RowFault { reason: "out_of_range", message });
                 }
-                self.check_skew(event_time.column, last, clock)?;
+                self.check_skew(event_time.column, last, moment.clock)?;
                 let promised = event_time.watermark.evaluate(&rows)?.into_array(count)?;
                 prepared.watermark = largest(&nanoseconds(&promised)?, received_at);
                 prepared.last_event_time = last;
+                if first <= Some(moment.watermark.0) && moment.watermark != Watermark::MIN {
+                    let late = times.values().iter().filter(|&&time| time <= moment.watermark.0);
+                    prepared.late = late.count() as u64;
+                }
                 times
             }
         };
-        prepared.routed = self.router.route(&Batch { rows, times })?;
+        prepared.routed = self.router.route(&Batch { rows, times }, moment)?;
         Ok(prepared)
     }
 

@@ -18,6 +18,8 @@ pub(crate) struct SourceReport {
     pub(crate) start: Position,
     pub(crate) end: Position,
     pub(crate) rows: u64,
+    /// Of these, how many were at or before the watermark.
+    pub(crate) late: u64,
     pub(crate) rejects: Vec<Reject>,
     pub(crate) progress: Progress,
     pub(crate) idle: IdleClock,

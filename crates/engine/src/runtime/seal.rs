@@ -216,5 +216,6 @@ fn source_seal(sources: &[String], report: &SourceReport) -> SourceSeal {
         watermark: report.progress.watermark().0,
         status: status as i32,
         last_event_time: report.last_event_time.unwrap_or(i64::MIN),
+        late: report.late,
     }
 }

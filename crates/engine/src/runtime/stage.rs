@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::{array::RecordBatch, datatypes::Schema};
 use datafusion::common::{DataFusionError, Result as DataFusionResult};
-use postrider_core::{Batch, Clock, Epoch, Position, Reject, Watermark};
+use postrider_core::{Batch, Clock, ClockTime, Epoch, Position, Reject, Watermark};
 use tokio::sync::mpsc;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     EngineError,
-    chain::new_batch,
+    chain::{Moment, new_batch},
     changes::alone,
     exchange::in_order,
     operator::{Advanced, Operator, OperatorSpec},
@@ -89,12 +89,15 @@ impl Stage {
                 Input::EpochEnd(progress, barrier) => (progress, barrier),
             };
             self.operator.set_clock(barrier.clock);
+            for port in 0..self.inputs.ports() {
+                self.operator.set_ended(port, self.inputs.has_ended(port));
+            }
             // Sent as they come: all that a watermark finishes may be more than fits into memory.
             let mut advanced = Advanced::Partly;
             while advanced == Advanced::Partly {
                 let mut finished = Vec::new();
                 advanced = self.operator.advance(progress.watermark(), &mut finished)?;
-                self.send(finished).await?;
+                self.send(finished, barrier.clock).await?;
             }
             let promised = self.promised(progress);
             self.links.end_epoch(promised, barrier).await?;
@@ -126,15 +129,15 @@ impl Stage {
             };
             let mut completed = Vec::new();
             from += self.operator.process(port, &rest, &mut completed)?.max(1);
-            self.send(completed).await?;
+            self.send(completed, self.inputs.clock()).await?;
         }
         Ok(())
     }
 
-    async fn send(&mut self, results: Vec<Batch>) -> Result<(), Stop> {
+    async fn send(&mut self, results: Vec<Batch>, clock: ClockTime) -> Result<(), Stop> {
         for batch in results {
-            let routed = self.route(&batch)?;
-            self.links.send(routed).await?;
+            let routed = self.route(&batch, clock)?;
+            self.links.send(routed, clock).await?;
         }
         Ok(())
     }
@@ -160,8 +163,9 @@ impl Stage {
 
     /// Runs results through the outputs. If one can't be computed, such as a quotient of two aggregates, they are taken
     /// one by one, so that only that one becomes a dead letter: a replay would meet it again and again.
-    fn route(&mut self, batch: &Batch) -> DataFusionResult<Vec<Routed>> {
-        if let Ok(routed) = self.router.route(batch) {
+    fn route(&mut self, batch: &Batch, clock: ClockTime) -> DataFusionResult<Vec<Routed>> {
+        let moment = Moment { clock, watermark: Watermark::MIN };
+        if let Ok(routed) = self.router.route(batch, moment) {
             return Ok(routed);
         }
         let mut all = Vec::new();
@@ -171,7 +175,7 @@ impl Stage {
             if self.updating {
                 one.rows = alone(&one.rows)?;
             }
-            match self.router.route(&one) {
+            match self.router.route(&one, moment) {
                 Ok(routed) => all.extend(routed),
                 Err(error) => self.reject(&one, &error)?,
             }

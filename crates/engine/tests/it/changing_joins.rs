@@ -84,7 +84,9 @@ fn queries() -> impl Strategy<Value = String> {
     });
     let set = (side("l"), side("r"), select(&["INTERSECT", "EXCEPT"][..])).prop_map(
         |(left, right, of)| {
-            format!("SELECT a.k, a.v, a.s FROM ({left}) a {of} SELECT b.k, b.v, b.s FROM ({right}) b")
+            format!(
+                "SELECT a.k, a.v, a.s FROM ({left}) a {of} SELECT b.k, b.v, b.s FROM ({right}) b"
+            )
         },
     );
     let itself = (side("l"), condition()).prop_map(|(rows, on)| {

@@ -172,3 +172,25 @@ fn rows_that_look_back_say_what_at_and_what_is_kept_for_them() {
         assert!(text.lines().any(|found| found.trim() == line.trim()), "{line}\n{text}");
     }
 }
+
+#[test]
+fn a_table_that_is_looked_up_says_what_it_keeps_and_what_rows_wait_for() {
+    let sql = "CREATE TABLE visits (email TEXT, n BIGINT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts) WITH (connector = 'generator', rows = 1);
+       CREATE TABLE offers (email TEXT PRIMARY KEY, price BIGINT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts) WITH (connector = 'generator', rows = 1);
+       SELECT v.n, o.price FROM visits v LEFT JOIN offers FOR SYSTEM_TIME AS OF v.ts AS o ON lower(v.email) = o.email AND o.price > v.n;";
+    let program = postrider_sql::plan_program(sql, PipelineName("test".to_owned())).unwrap();
+    let text = explain_text(&program).unwrap();
+    let stage = text.split("\nstage 1 ").nth(1).unwrap();
+    let lines: Vec<_> = stage.lines().take(5).map(str::trim).collect();
+    assert_eq!(
+        lines,
+        [
+            "temporal join: the right row that was the newest at the left row's time, or NULLs",
+            "keyed by   lower(email) = email",
+            "if         left.n < right.price",
+            "state      left rows until the watermark reaches them; right rows until it reaches a newer one of their key, the newest for ever",
+            "timers     one for each left row, fired by the watermark",
+        ],
+        "{text}"
+    );
+}

@@ -6,14 +6,14 @@ use std::{
 };
 
 use arrow::{
-    array::RecordBatch,
-    datatypes::SchemaRef,
+    array::{AsArray, RecordBatch, RecordBatchOptions},
+    datatypes::{Int8Type, Schema, SchemaRef},
     util::display::{ArrayFormatter, FormatOptions},
 };
 use async_trait::async_trait;
 use postrider_core::{
     Chunk, ChunkData, Clock, ClockTime, DataSink, Decoded, Decoder, Diagnostics, PipelineName,
-    Polled, Position, Reject, SinkError, SinkPosition, Source, SourceError,
+    Polled, Position, Reject, SinkError, SinkPosition, Source, SourceError, changes,
 };
 use postrider_engine::{
     Connectors, ManualClock, NoObserver, Pipeline, PipelineOptions, PipelineSummary, SourceParts,
@@ -114,16 +114,27 @@ struct InMemory {
 impl Connectors for InMemory {
     fn source(&self, table: &Table, schema: SchemaRef) -> Result<SourceParts, Diagnostics> {
         let all = &self.tables.sources[&table.name];
+        // The kinds of changes are the last column of the rows.
+        let kinds = table.holds_changes().then(|| all.num_columns() - 1);
         let columns = schema.fields().iter().map(|f| all.schema().index_of(f.name()).unwrap());
-        let rows = all.project(&columns.collect::<Vec<_>>()).unwrap();
-        let rows = RecordBatch::try_new(schema, rows.columns().to_vec()).unwrap();
+        let rows = all.project(&columns.chain(kinds).collect::<Vec<_>>()).unwrap();
+        let fields = schema.fields().iter().map(|field| field.as_ref().clone());
+        let fields: Vec<_> = fields.chain(kinds.map(|_| changes::field())).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(all.num_rows()));
+        let schema = Arc::new(Schema::new(fields));
+        let rows = RecordBatch::try_new_with_options(schema, rows.columns().to_vec(), &options);
+        let rows = rows.unwrap();
         Ok(SourceParts {
             source: Box::new(Rows {
                 end: rows.num_rows() as u64,
                 at: 0,
                 chunk_rows: self.tables.chunk_rows,
             }),
-            decoder: Arc::new(RowDecoder { rows, panics: self.tables.decoder_panics }),
+            decoder: Arc::new(RowDecoder {
+                rows,
+                kinds: kinds.is_some(),
+                panics: self.tables.decoder_panics,
+            }),
         })
     }
 
@@ -178,7 +189,19 @@ impl Source for Rows {
 #[derive(Debug)]
 struct RowDecoder {
     rows: RecordBatch,
+    /// Whether the last column holds the kinds of changes.
+    kinds: bool,
     panics: bool,
+}
+
+impl RowDecoder {
+    /// Where a chunk ends that must not tear an update apart.
+    fn whole(&self, at: usize) -> usize {
+        let Some(kinds) = self.rows.columns().last().filter(|_| self.kinds) else { return at };
+        let kinds = kinds.as_primitive::<Int8Type>();
+        let is_torn = at < kinds.len() && kinds.value(at) == changes::UPDATE_AFTER;
+        if is_torn { at + 1 } else { at }
+    }
 }
 
 impl Decoder for RowDecoder {
@@ -188,6 +211,7 @@ impl Decoder for RowDecoder {
 
     fn decode(&self, chunk: &Chunk) -> Result<Decoded, SourceError> {
         let (start, end) = (chunk.start.offset as usize, chunk.end.offset as usize);
+        let (start, end) = (self.whole(start), self.whole(end));
         assert!(!self.panics, "a fault");
         let rows = self.rows.slice(start, end - start);
         Ok(Decoded { rows, received_at: None, rejects: Vec::new() })

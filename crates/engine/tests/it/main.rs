@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod changed_tables;
 mod changes;
 mod changing_joins;
 mod checkpoints;
 mod explain;
+mod fuzz;
 mod golden;
 mod harness;
 mod joins;
@@ -13,6 +15,8 @@ mod lifecycle;
 mod nexmark;
 mod over;
 mod state;
+mod table_joins;
 mod tops;
+mod unnest;
 mod upgrades;
 mod windows;

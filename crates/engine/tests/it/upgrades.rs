@@ -283,3 +283,35 @@ fn a_source_that_is_read_for_the_first_time_is_caught_up_with() {
     let new: Vec<_> = rows.iter().filter(|(row, _)| !old.contains_key(*row)).collect();
     assert!(new.len() >= 7, "the new trigger fires for what happens: {new:?}");
 }
+
+#[test]
+fn a_table_that_is_looked_up_for_the_first_time_was_always_there() {
+    let (first, dir) = (base(), tempfile::tempdir().unwrap());
+    let both = |count: i64| {
+        let mut both: Tables = tables(count);
+        let rows = both.sources["t"].clone();
+        both.sources.insert("u".to_owned(), rows);
+        both
+    };
+    let more = format!(
+        "{first} CREATE TEMPORARY TABLE u (k TEXT PRIMARY KEY, v BIGINT NOT NULL) WITH (connector = 'generator', rows = 1);
+         CREATE TABLE named WITH (connector = 'email', template = 't.mjml');
+         INSERT INTO named SELECT t.k AS recipient_key, CAST(t.v AS TEXT) AS dedupe_key, u.v FROM t LEFT JOIN u ON u.k = t.k;"
+    );
+    state(&dir, &first).run(tables(600), 2, 0).0.unwrap().unwrap();
+    let (ended, watch) = state(&dir, &more).run(both(1_200), 2, 0);
+    ended.unwrap().unwrap();
+    assert_eq!(fates(&watch), "kkr");
+    let named = |more: &str, counts: &[i64]| -> i64 {
+        let old: Vec<_> = counts.iter().map(|count| (first.as_str(), *count)).collect();
+        let old: i64 = rows_of(&old).values().sum();
+        counted(state(&dir, more).trigger_rows()).values().sum::<i64>() - old
+    };
+    assert_eq!(
+        named(&more, &[600, 1_200]),
+        600,
+        "each new row looks something up, and no old one does"
+    );
+    state(&dir, &more).run(both(1_500), 3, 0).0.unwrap().unwrap();
+    assert_eq!(named(&more, &[600, 1_200, 1_500]), 900);
+}

@@ -141,17 +141,35 @@ impl Reach {
                     )
                 })?)
             }
-            WindowFrameBound::Preceding(value) => Self::Time(length(value)?),
+            WindowFrameBound::Preceding(value) => Self::Time(range_length(value)?),
             _ if frame.units == WindowFrameUnits::Rows => Self::Rows(0),
             _ => Self::Time(0),
         };
-        if reach == Self::Everything && frame.end_bound != WindowFrameBound::CurrentRow {
-            return Err(Endless::new(
-                "a frame of everything up to some rows before is not supported on a stream",
-                TO_CURRENT,
-            ));
+        if let WindowFrameBound::Preceding(end) = &frame.end_bound {
+            reach.check_end(end, TO_CURRENT)?;
         }
         Ok(reach)
+    }
+
+    /// Whether a frame that begins here can end `end` before its row.
+    fn check_end(self, end: &ScalarValue, to_current: &'static str) -> Result<(), Endless> {
+        let ends_first = match self {
+            Self::Everything => {
+                return Err(Endless::new(
+                    "a frame of everything up to some rows before is not supported on a stream",
+                    to_current,
+                ));
+            }
+            Self::Rows(begin) => count(end).is_none_or(|end| end > begin),
+            Self::Time(begin) => range_length(end)? > begin,
+        };
+        if ends_first {
+            return Err(Endless::new(
+                "the frame ends before it begins",
+                "name the earlier place first: BETWEEN INTERVAL '30 days' PRECEDING AND INTERVAL '1 day' PRECEDING",
+            ));
+        }
+        Ok(())
     }
 
     /// `all` if the frame reaches back to the beginning.
@@ -178,7 +196,11 @@ fn count(value: &ScalarValue) -> Option<usize> {
     }
 }
 
-fn length(value: &ScalarValue) -> Result<i64, Endless> {
+/// The nanoseconds of a bound of a `RANGE` of time.
+///
+/// # Errors
+/// If it is no interval, one of months, or longer than 292 years.
+pub fn range_length(value: &ScalarValue) -> Result<i64, Endless> {
     const DAYS: &str = "use days: RANGE BETWEEN INTERVAL '30 days' PRECEDING AND CURRENT ROW";
     let interval = value.cast_to(&DataType::Interval(IntervalUnit::MonthDayNano));
     let Ok(ScalarValue::IntervalMonthDayNano(Some(interval))) = interval else {

@@ -150,6 +150,9 @@ impl Checker<'_, '_, '_> {
     /// Joins other than those of the standard are nobody's. NATURAL ones change their meaning with every new column.
     fn join(&mut self, join: &Join) {
         use JoinOperator::{FullOuter, Inner, Left, LeftOuter, Right, RightOuter};
+        if self.unnest_join(join) {
+            return;
+        }
         let (what, hint) = match &join.join_operator {
             JoinOperator::Join(condition)
             | Inner(condition)

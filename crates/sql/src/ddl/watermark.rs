@@ -37,7 +37,7 @@ pub(super) fn define(
             suggest::hint(&name, "columns", names),
         ));
     };
-    if !matches!(column.data_type, DataType::Timestamp(_, None)) {
+    if !matches!(column.data_type, DataType::Timestamp(_, _)) {
         return Err(wrong(
             format!("WATERMARK FOR `{name}`, which is no TIMESTAMP"),
             generated_time(&name, &column.data_type),
@@ -71,7 +71,7 @@ pub(super) fn define(
         planned.get_type(&schema)
     });
     if let Ok(found) = untyped
-        && !matches!(found, DataType::Timestamp(_, None))
+        && !matches!(found, DataType::Timestamp(_, _))
     {
         return Err(vec![
             Diagnostic::error(

@@ -84,7 +84,7 @@ fn form(data_type: &DataType) -> Option<(Form, DataType)> {
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
             (Form::Bytes, DataType::Binary)
         }
-        DataType::Timestamp(_, None) => (Form::Time, DataType::Int64),
+        DataType::Timestamp(_, _) => (Form::Time, DataType::Int64),
         DataType::Date32 => (Form::Date, DataType::Int64),
         _ => return None,
     })

@@ -12,7 +12,7 @@ use datafusion::{
         datatypes::{DataType, TimeUnit, TimestampNanosecondType},
     },
     common::Result,
-    logical_expr::{Signature, Volatility},
+    logical_expr::{Signature, TIMEZONE_WILDCARD, TypeSignature, Volatility},
 };
 
 use super::scalar::{Arguments, Planned, Scalar, refused};
@@ -24,9 +24,15 @@ const DAY_NS: i64 = 24 * HOUR_NS;
 /// The functions of this file.
 pub(super) fn all() -> [Scalar; 5] {
     let time = DataType::Timestamp(TimeUnit::Nanosecond, None);
+    let moment = DataType::Timestamp(TimeUnit::Nanosecond, Some(TIMEZONE_WILDCARD.into()));
     let function = |name, returns, compute| Scalar {
         name,
-        signature: Signature::exact(vec![time.clone(), DataType::Utf8], Volatility::Immutable),
+        signature: Signature::one_of(
+            [&time, &moment]
+                .map(|time| TypeSignature::Exact(vec![time.clone(), DataType::Utf8]))
+                .to_vec(),
+            Volatility::Immutable,
+        ),
         coerce: None,
         returns,
         check,

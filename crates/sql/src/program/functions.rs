@@ -19,8 +19,9 @@ impl Planner<'_, '_> {
         let mut kept = Vec::with_capacity(statements.len());
         for mut located in statements {
             let expanded = match &mut located.statement {
-                Statement::Table(create, watermark) => {
-                    let watermark = watermark.as_mut().and_then(|clause| clause.expr.as_mut());
+                Statement::Table(create, clauses) => {
+                    let watermark =
+                        clauses.watermark.as_mut().and_then(|clause| clause.expr.as_mut());
                     expansion.expand(create.as_mut()).and_then(|()| match watermark {
                         Some(expr) => expansion.expand(expr),
                         None => Ok(()),

@@ -5,7 +5,7 @@ use std::{
     ops::Range,
 };
 
-use postrider_core::{Diagnostic, Format, Severity};
+use postrider_core::{Diagnostic, Severity};
 use postrider_plan::{Table, TableRole};
 
 use super::Planner;
@@ -78,19 +78,23 @@ impl Planner<'_, '_> {
 
 /// What is wrong with a table of changes that is read, or whose rows are final.
 fn no_changes(table: &Table, is_read: bool) -> Option<Diagnostic> {
-    if table.common.format != Format::DebeziumJson || !(is_read || table.is_email()) {
+    if !table.holds_changes() {
         return None;
     }
-    let (message, hint) = if is_read {
+    let (code, message, hint) = if table.is_email() {
         (
-            format!("`{}` can't be read as debezium_json yet", table.name),
-            "changes can be written only; read plain rows: format = 'json'",
-        )
-    } else {
-        (
+            codes::BAD_OPTION,
             format!("`{}` sends each row once, so it takes no changes", table.name),
             "remove format = 'debezium_json'",
         )
+    } else if is_read && table.primary_key.is_empty() {
+        (
+            codes::BAD_CHANGES,
+            format!("`{}` holds changes, and does not say which rows they are of", table.name),
+            "declare its key: id BIGINT PRIMARY KEY, or PRIMARY KEY (a, b)",
+        )
+    } else {
+        return None;
     };
-    Some(Diagnostic::error(codes::BAD_OPTION, message).at(table.range.clone()).hint(hint))
+    Some(Diagnostic::error(code, message).at(table.range.clone()).hint(hint))
 }

@@ -6,7 +6,7 @@ use std::{fmt::Write, fs, path::PathBuf};
 
 use postrider_core::{Diagnostic, PipelineName};
 use postrider_plan::{Program, SinkTarget};
-use postrider_sql::{plan_program, plan_query};
+use postrider_sql::{Engine, check_portability, plan_program, plan_query};
 
 /// Tables for cases that start with `-- with shop`.
 pub(crate) const SHOP: &str = "\
@@ -92,7 +92,20 @@ fn outcome(sql: &str) -> String {
     }
 }
 
-fn check(file: &str) {
+/// What stands between a program and Arroyo.
+fn on_arroyo(sql: &str) -> String {
+    let program = expand(sql);
+    let planned = match plan(&program) {
+        Ok(planned) => planned,
+        Err(errors) => return describe(&errors, &program),
+    };
+    match check_portability(&planned, Engine::Arroyo) {
+        Ok(found) => describe(&found, &program),
+        Err(errors) => describe(&errors.0, &program),
+    }
+}
+
+fn check(file: &str, outcome: impl Fn(&str) -> String) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/cases").join(file);
     let text = fs::read_to_string(&path).unwrap();
     let mut actual = String::new();
@@ -115,10 +128,15 @@ fn check(file: &str) {
 
 #[test]
 fn good_programs_have_these_plans() {
-    check("good.txt");
+    check("good.txt", outcome);
 }
 
 #[test]
 fn bad_programs_have_these_diagnostics() {
-    check("bad.txt");
+    check("bad.txt", outcome);
+}
+
+#[test]
+fn what_does_not_move_to_arroyo_is_named() {
+    check("arroyo.txt", on_arroyo);
 }

@@ -75,6 +75,9 @@ pub struct SourceSeal {
     /// The greatest event time so far; `i64::MIN` for none.
     #[prost(sfixed64, tag = "10")]
     pub last_event_time: i64,
+    /// Of the rows, how many were at or before the source's watermark.
+    #[prost(uint64, tag = "11")]
+    pub late: u64,
 }
 
 /// Where the output of a data sink ends with an epoch.
@@ -112,7 +115,7 @@ pub struct EpochSealed {
     /// The output of data sinks.
     #[prost(message, repeated, tag = "7")]
     pub sinks: Vec<SinkSeal>,
-    /// Rows that came behind the watermark.
+    /// Rows that came too late for all windows or other steps that would have taken them.
     #[prost(uint64, tag = "8")]
     pub late_rows: u64,
     /// Rows for action sinks.

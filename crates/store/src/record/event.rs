@@ -16,6 +16,17 @@ pub enum KeyRole {
     Server = 2,
 }
 
+impl KeyRole {
+    /// The role in SQL.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Unspecified => "",
+            Self::Browser => "browser",
+            Self::Server => "server",
+        }
+    }
+}
+
 /// One pushed event.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct EventRecord {

@@ -7,19 +7,20 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, ArrowPrimitiveType, BinaryArray, PrimitiveArray, RecordBatch,
+    Array, ArrowPrimitiveType, BinaryArray, Int64Array, PrimitiveArray, RecordBatch,
     cast::AsArray,
     types::{
-        TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+        Int64Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
         TimestampSecondType,
     },
 };
+use arrow_cast::cast;
 use arrow_json::{
     Encoder, EncoderFactory, EncoderOptions,
     writer::{LineDelimited, NullableEncoder, WriterBuilder},
 };
 use arrow_schema::{ArrowError, DataType, FieldRef, TimeUnit};
-use postrider_core::{ErrorKind, SinkError, format_time};
+use postrider_core::{ErrorKind, JsonForm, SinkError, format_time};
 
 use super::{column::units_per_second, text::encode_base64};
 
@@ -29,9 +30,15 @@ pub(crate) struct JsonEncoder {
     forms: Arc<OwnForms>,
 }
 
+impl Default for JsonEncoder {
+    fn default() -> Self {
+        Self::new(JsonForm::default())
+    }
+}
+
 impl JsonEncoder {
-    pub(crate) fn new() -> Self {
-        Self { forms: Arc::new(OwnForms) }
+    pub(crate) fn new(form: JsonForm) -> Self {
+        Self { forms: Arc::new(OwnForms { unix_millis: form.unix_millis }) }
     }
 
     /// Appends one line a row to `out`.
@@ -48,7 +55,10 @@ impl JsonEncoder {
 
 /// The types that are not written as `arrow-json` does.
 #[derive(Debug)]
-struct OwnForms;
+struct OwnForms {
+    /// Whether times are numbers of milliseconds.
+    unix_millis: bool,
+}
 
 impl EncoderFactory for OwnForms {
     fn make_default_encoder<'a>(
@@ -59,6 +69,10 @@ impl EncoderFactory for OwnForms {
     ) -> Result<Option<NullableEncoder<'a>>, ArrowError> {
         let encoder: Box<dyn Encoder + 'a> = match array.data_type() {
             DataType::Binary => Box::new(Base64(array.as_binary())),
+            DataType::Timestamp(unit, _) if self.unix_millis => {
+                let counts = cast(array, &DataType::Int64)?;
+                Box::new(Millis(counts.as_primitive::<Int64Type>().clone(), *unit))
+            }
             DataType::Timestamp(TimeUnit::Second, _) => {
                 Box::new(Times(array.as_primitive::<TimestampSecondType>(), TimeUnit::Second))
             }
@@ -104,6 +118,17 @@ impl<T: ArrowPrimitiveType<Native = i64>> Encoder for Times<'_, T> {
             }
             None => write_milliseconds(value, per_second, out),
         }
+    }
+}
+
+/// Whole milliseconds since 1970, rounded down.
+struct Millis(Int64Array, TimeUnit);
+
+impl Encoder for Millis {
+    fn encode(&mut self, index: usize, out: &mut Vec<u8>) {
+        let millis = i128::from(self.0.value(index)) * 1000;
+        let millis = millis.div_euclid(i128::from(units_per_second(self.1)));
+        out.extend_from_slice(millis.to_string().as_bytes());
     }
 }
 

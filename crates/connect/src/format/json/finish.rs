@@ -29,7 +29,7 @@ impl Fields {
 }
 
 impl Column {
-    fn finish(self) -> Result<ArrayRef, ArrowError> {
+    pub(super) fn finish(self) -> Result<ArrayRef, ArrowError> {
         let Self { data_type, validity, values, .. } = self;
         let len = validity.len();
         let nulls = validity.build();

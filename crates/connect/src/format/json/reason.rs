@@ -99,9 +99,9 @@ fn kind(raw: &str) -> String {
 /// The type as SQL writes it.
 pub(crate) fn sql_name(data_type: &DataType) -> String {
     match data_type {
-        DataType::Timestamp(TimeUnit::Second, _) => "TIMESTAMP(0)".to_owned(),
-        DataType::Timestamp(TimeUnit::Millisecond, _) => "TIMESTAMP(3)".to_owned(),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => "TIMESTAMP(6)".to_owned(),
+        DataType::Timestamp(TimeUnit::Second, None) => "TIMESTAMP(0)".to_owned(),
+        DataType::Timestamp(TimeUnit::Millisecond, None) => "TIMESTAMP(3)".to_owned(),
+        DataType::Timestamp(TimeUnit::Microsecond, None) => "TIMESTAMP(6)".to_owned(),
         DataType::Struct(_) => "a STRUCT".to_owned(),
         DataType::List(item) => format!("a list of {}", sql_name(item.data_type())),
         other => type_name(other),

@@ -37,7 +37,7 @@ fn decode(schema: &SchemaRef, text: impl Into<Vec<u8>>) -> Decoded {
 /// The rows as JSON objects without their nulls.
 fn as_json(decoded: &Decoded) -> Vec<Value> {
     let mut out = Vec::new();
-    JsonEncoder::new().encode(&decoded.rows, &mut out).unwrap();
+    JsonEncoder::default().encode(&decoded.rows, &mut out).unwrap();
     out.split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())
         .map(|line| serde_json::from_slice(line).unwrap())
@@ -261,6 +261,8 @@ fn record(body: &str, received_at: i64) -> Record {
         body: Bytes::copy_from_slice(body.as_bytes()),
         received_at: ClockTime(received_at),
         position: Position::at(7),
+        message_id: String::new(),
+        key_role: "server",
     }
 }
 
@@ -475,7 +477,7 @@ proptest! {
         let schema = Arc::new(Schema::new(fields));
         let rows = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
         let mut out = Vec::new();
-        JsonEncoder::new().encode(&rows, &mut out).unwrap();
+        JsonEncoder::default().encode(&rows, &mut out).unwrap();
         let decoded = decode(&schema, out);
         prop_assert_eq!(decoded.rejects.len(), 0, "{:?}", decoded.rejects);
         prop_assert_eq!(decoded.rows, rows);
@@ -504,7 +506,7 @@ proptest! {
         let texts: Vec<String> = records.iter().map(|fields| write(fields, 0)).collect();
         let once = decode(&tested_schema(), texts.join("\n"));
         let mut out = Vec::new();
-        JsonEncoder::new().encode(&once.rows, &mut out).unwrap();
+        JsonEncoder::default().encode(&once.rows, &mut out).unwrap();
         let twice = decode(&tested_schema(), out);
         prop_assert_eq!(once.rows, twice.rows);
     }

@@ -39,6 +39,7 @@ fn open(values: &[(&str, &str)]) -> SourceParts {
     let spec = SourceSpec {
         options: options(values),
         format: Format::Json,
+        json: postrider_core::JsonForm::default(),
         schema: schema(),
         base_dir: ".".as_ref(),
         env: &|_| None,
