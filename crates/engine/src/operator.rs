@@ -9,6 +9,7 @@ mod conformance;
 mod deferred;
 mod distinct;
 mod distinct_count;
+mod groups;
 mod interval_join;
 mod keys;
 mod net_rows;
@@ -27,6 +28,7 @@ mod table_join;
 mod testing;
 mod updating;
 mod updating_join;
+mod updating_top;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
@@ -56,6 +58,8 @@ use updating::Updating;
 pub(crate) use updating::{BagSpec, UpdatingSpec};
 use updating_join::UpdatingJoin;
 pub(crate) use updating_join::UpdatingJoinSpec;
+use updating_top::UpdatingTop;
+pub(crate) use updating_top::UpdatingTopSpec;
 
 /// The contract of a stateful operator.
 ///
@@ -158,6 +162,8 @@ pub(crate) enum OperatorSpec {
     Updating(Box<UpdatingSpec>),
     /// A join of two inputs without a bound of time.
     UpdatingJoin(Box<UpdatingJoinSpec>),
+    /// The first rows of each key.
+    UpdatingTop(UpdatingTopSpec),
 }
 
 impl OperatorSpec {
@@ -173,6 +179,7 @@ impl OperatorSpec {
             Self::Over(spec) => spec.state_schema(),
             Self::Updating(spec) => spec.state_schema(),
             Self::UpdatingJoin(spec) => Ok(spec.state_schema()),
+            Self::UpdatingTop(spec) => Ok(spec.state_schema()),
         }
     }
 
@@ -189,6 +196,7 @@ impl OperatorSpec {
             Self::Over(spec) => spec.keys,
             Self::Updating(spec) => spec.keys(),
             Self::UpdatingJoin(spec) => spec.keys,
+            Self::UpdatingTop(spec) => spec.keys,
         }
     }
 
@@ -200,7 +208,10 @@ impl OperatorSpec {
             Self::Rank(spec) => Some(spec.reach_ns),
             Self::IntervalJoin(spec) => Some(spec.reach(0).max(spec.reach(1)).max(0)),
             Self::Over(spec) => spec.reach(),
-            Self::TableJoin(_) | Self::Updating(_) | Self::UpdatingJoin(_) => None,
+            Self::TableJoin(_)
+            | Self::Updating(_)
+            | Self::UpdatingJoin(_)
+            | Self::UpdatingTop(_) => None,
         }
     }
 
@@ -221,6 +232,7 @@ impl OperatorSpec {
             Self::Over(spec) => Ok(Box::new(Over::new(spec.clone())?)),
             Self::Updating(spec) => Ok(Box::new(Updating::new(spec.as_ref().clone())?)),
             Self::UpdatingJoin(spec) => Ok(Box::new(UpdatingJoin::new(spec.as_ref().clone())?)),
+            Self::UpdatingTop(spec) => Ok(Box::new(UpdatingTop::new(spec.clone())?)),
         }
     }
 }

@@ -14,6 +14,7 @@ mod table_joins;
 mod unnest;
 mod updating;
 mod updating_join;
+mod updating_top;
 mod windows;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -29,7 +30,7 @@ use datafusion::{
 use postrider_core::{Diagnostic, Diagnostics, Format};
 use postrider_plan::{
     IntervalJoin, LateRows, Over, Program, Query, SinkTarget, Table, TableJoin, UpdatingAggregate,
-    UpdatingJoin, WindowAggregate, WindowRank, WindowRows, is_updating,
+    UpdatingJoin, UpdatingTop, WindowAggregate, WindowRank, WindowRows, is_updating,
 };
 
 pub(crate) use self::sources::scanned_table;
@@ -192,6 +193,8 @@ impl Planner {
             self.updating(aggregate, plan)?
         } else if let Some(join) = node.downcast_ref::<UpdatingJoin>() {
             self.updating_join(join, plan)?
+        } else if let Some(top) = node.downcast_ref::<UpdatingTop>() {
+            self.updating_top(top, plan)?
         } else {
             return Err(unsupported(plan));
         };

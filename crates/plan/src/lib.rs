@@ -13,6 +13,7 @@
 //! | [`TableJoin`] | a join of a stream with a table that is looked up by its primary key |
 //! | [`UpdatingAggregate`] | an aggregate without a window, whose rows change |
 //! | [`UpdatingJoin`] | a join without a bound of time, whose rows may change |
+//! | [`UpdatingTop`] | the first rows of each key, which change |
 //! | [`Over`] | window functions over the rows of a stream, `OVER (PARTITION BY .. ORDER BY ts ..)`, and what [`Memory`] they need |
 //! | [`RowTime`] | `row_time()`, in whose place the engine puts the time of a row |
 //! | [`EpochClock`] | `now()` and its kin, in whose place the engine puts the reading of the clock of an epoch |
@@ -37,6 +38,7 @@ mod table;
 mod table_join;
 mod updating_aggregate;
 mod updating_join;
+mod updating_top;
 mod window;
 mod window_aggregate;
 mod window_rank;
@@ -57,6 +59,7 @@ pub use table::{
 pub use table_join::{Lookup, TableJoin};
 pub use updating_aggregate::UpdatingAggregate;
 pub use updating_join::UpdatingJoin;
+pub use updating_top::UpdatingTop;
 pub use window::{Period, Window, window_type};
 pub use window_aggregate::WindowAggregate;
 pub use window_rank::{Ranking, WindowRank};

@@ -1,4 +1,4 @@
-//! Aggregates of all rows so far to [`UpdatingAggregate`] nodes, and who takes rows that change.
+//! Aggregates of all rows so far to [`UpdatingAggregate`] nodes, who takes rows that change, and how long they are remembered.
 //!
 //! The rows of such an aggregate are a changelog. Filters, projections, unions and further aggregates take one; what waits for time
 //! (windows, OVER, joins within a time) and what acts once (email) take final rows only.
@@ -15,7 +15,7 @@ use datafusion::{
 use postrider_core::{Diagnostic, Format};
 use postrider_plan::{
     EpochClock, IntervalJoin, Over, RowTime, Table, TableJoin, UpdatingAggregate, UpdatingJoin,
-    WindowAggregate, WindowRank, is_updating,
+    UpdatingTop, WindowAggregate, WindowRank, is_updating,
 };
 
 use crate::{
@@ -31,6 +31,9 @@ pub(crate) const DEFAULT_TTL_NS: i64 = 86_400_000_000_000;
 
 /// What a join knows of a row besides its columns.
 const JOINED_ROW_BYTES: u64 = 112;
+
+/// What is known of one of the first rows of a key besides its columns.
+const KEPT_ROW_BYTES: u64 = 48;
 
 /// Replaces aggregates and DISTINCT, and says which node is given a changelog that takes none.
 pub(crate) fn lower(
@@ -52,11 +55,14 @@ fn replace(plan: LogicalPlan, settings: Settings) -> Result<LogicalPlan> {
     let node = plan.map_children(below)?.data;
     let aggregate = match node {
         LogicalPlan::Extension(extension) => {
-            let Some(join) = extension.node.as_any().downcast_ref::<UpdatingJoin>() else {
-                return Ok(LogicalPlan::Extension(extension));
-            };
-            let node = Arc::new(UpdatingJoin { ttl_ns, ..join.clone() });
-            return Ok(LogicalPlan::Extension(Extension { node }));
+            let node = extension.node.as_any();
+            return Ok(LogicalPlan::Extension(if let Some(join) = node.downcast_ref() {
+                Extension { node: Arc::new(UpdatingJoin { ttl_ns, ..UpdatingJoin::clone(join) }) }
+            } else if let Some(top) = node.downcast_ref() {
+                Extension { node: Arc::new(UpdatingTop { ttl_ns, ..UpdatingTop::clone(top) }) }
+            } else {
+                extension
+            }));
         }
         LogicalPlan::Aggregate(node) => UpdatingAggregate {
             input: node.input,
@@ -166,6 +172,8 @@ enum Cause {
     /// A window whose results leave early or are corrected: its first function, if it has one.
     Window(Option<AggregateFunction>),
     Join(UpdatingJoin),
+    /// The first rows of a key.
+    Top,
     /// A table whose records are changes.
     Table(String),
 }
@@ -189,6 +197,11 @@ impl Cause {
             && let Some(join) = extension.node.as_any().downcast_ref::<UpdatingJoin>()
         {
             return Self::Join(join.clone());
+        }
+        if let LogicalPlan::Extension(extension) = plan
+            && extension.node.as_any().is::<UpdatingTop>()
+        {
+            return Self::Top;
         }
         let (keys, aggregates): (&[Expr], &[Expr]) = match plan {
             LogicalPlan::Aggregate(node) => (&node.group_expr, &node.aggr_expr),
@@ -218,6 +231,7 @@ impl Cause {
             Self::Join(join) => {
                 format!("results of {} without a bound of time", joins::name(join))
             }
+            Self::Top => "the first rows of `row_number`".to_owned(),
         }
     }
 
@@ -240,6 +254,9 @@ impl Cause {
                 "a bound of time makes it certain that nobody comes any more: {}",
                 joins::make_bounded(join)
             ),
+            Self::Top => "in the order of time the first row stays: ORDER BY ts; in any other order rank within a window: \
+                          PARTITION BY window_start, window_end"
+                .to_owned(),
         }
     }
 
@@ -250,6 +267,7 @@ impl Cause {
             }
             Self::Table(table) => source.find_name(table, within),
             Self::Join(join) => Some(joins::place_of(join, source, within)),
+            Self::Top => source.find_name("row_number", within),
         }
     }
 }
@@ -276,6 +294,9 @@ pub(crate) fn remembered(
         let node = extension.node.as_any();
         if let Some(aggregate) = node.downcast_ref::<UpdatingAggregate>() {
             warnings.extend(endless_groups(aggregate).map(|warning| warning.at(within.clone())));
+        }
+        if let Some(top) = node.downcast_ref::<UpdatingTop>() {
+            warnings.extend(endless_keys(top).map(|warning| warning.at(within.clone())));
         }
         if let Some(join) = node.downcast_ref::<UpdatingJoin>() {
             let place = joins::place_of(join, source, within);
@@ -307,6 +328,27 @@ fn join_memory(join: &UpdatingJoin, said: &[Option<i64>]) -> Option<Diagnostic> 
         "this join remembers each row for one day: a partner that comes later does not meet it";
     Some(Diagnostic::warning(codes::JOIN_OF_A_DAY, message).hint(format!(
         "say how long: SET updating_ttl = INTERVAL '30 days'; or how far apart in time its rows may be: {bounded}"
+    )))
+}
+
+fn endless_keys(node: &UpdatingTop) -> Option<Diagnostic> {
+    if node.ttl_ns.is_some() || node.partition_by.is_empty() {
+        return None;
+    }
+    let input = node.input.schema();
+    let keys: Vec<_> =
+        node.partition_by.iter().map(|key| format!("`{}`", key.human_display())).collect();
+    let rows = if is_updating(&node.input) { "all rows" } else { "the first rows" };
+    let bytes = lower::bytes_of_row(input)
+        .saturating_add(lower::bytes_of_key(&node.partition_by, input))
+        .saturating_add(KEPT_ROW_BYTES);
+    let message = format!(
+        "{rows} of every {} are remembered for ever: about {bytes} bytes each",
+        keys.join(", ")
+    );
+    Some(Diagnostic::warning(codes::KEPT_FOR_EVER, message).hint(format!(
+        "a million of them take {} MB; SET updating_ttl = INTERVAL '30 days' lets them go",
+        bytes.saturating_mul(1_000_000) >> 20
     )))
 }
 

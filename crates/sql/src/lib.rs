@@ -56,6 +56,7 @@ mod select;
 mod table_joins;
 mod text;
 mod time_calls;
+mod tops;
 mod types;
 mod unnest;
 mod walk;

@@ -29,7 +29,7 @@ use crate::{
     projections::MergeProjections,
     table_joins,
     text::SourceText,
-    time_calls, window_rows,
+    time_calls, tops, window_rows,
 };
 
 /// Resolves types.
@@ -49,6 +49,7 @@ pub(crate) fn finish(
     within: &Range<usize>,
     settings: Settings,
 ) -> Result<std::result::Result<LogicalPlan, Vec<Diagnostic>>> {
+    let plan = if input == Input::Stream { tops::number_distinct(plan)? } else { plan };
     // First: a row is in its windows whether or not anybody reads which those are.
     let plan = if input == Input::Bounded { asked_once(plan)? } else { plan };
     let in_windows = window_rows::lower(plan)?;
@@ -81,7 +82,8 @@ pub(crate) fn finish(
         lowered
     };
     // Last: DataFusion's rules know which filters may go below its own node, and which of its columns nobody reads.
-    let (plan, errors) = over::lower(run(stream_rules(), joined)?, source, within)?;
+    let plan = tops::lower(run(stream_rules(), joined)?)?;
+    let (plan, errors) = over::lower(plan, source, within)?;
     if !errors.is_empty() {
         return Ok(Err(errors));
     }

@@ -7,7 +7,7 @@ use datafusion::{
     logical_expr::{Expr, Extension, LogicalPlan, Window, expr::WindowFunction},
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{Endless, Memory, Over, WindowRows, is_updating};
+use postrider_plan::{Endless, Memory, Over, Ranking, WindowRows, is_updating};
 use sqlparser::ast::{
     Expr as SqlExpr, NamedWindowDefinition, NamedWindowExpr, Select, WindowType,
     visit_expressions_mut,
@@ -127,7 +127,12 @@ fn order(
         } else {
             row_time::column_name(input, "")
         };
-        format!("begin with the event time: ORDER BY {time}, .. ; of a window it is its .end")
+        let also = if Ranking::named(call.fun.name()).is_some() {
+            "; in any other order keep the first rows of each key only: QUALIFY row_number() OVER (..) <= 3"
+        } else {
+            ""
+        };
+        format!("begin with the event time: ORDER BY {time}, .. ; of a window it is its .end{also}")
     };
     Some(Diagnostic::error(codes::ORDER_OF_TIME, message).at(place).hint(hint))
 }

@@ -83,9 +83,15 @@ impl Words {
                     let words = stage.words.keys.iter().chain(&stage.words.aggregates);
                     (spec.output_schema.fields().iter().collect(), words.collect())
                 }
+                OperatorSpec::UpdatingTop(spec) if spec.numbered => {
+                    let fields = spec.output_schema.fields();
+                    let rank = fields.len().checked_sub(2).map(|at| &fields[at]);
+                    (rank.into_iter().collect(), stage.words.aggregates.iter().collect())
+                }
                 OperatorSpec::IntervalJoin(_)
                 | OperatorSpec::TableJoin(_)
-                | OperatorSpec::UpdatingJoin(_) => continue,
+                | OperatorSpec::UpdatingJoin(_)
+                | OperatorSpec::UpdatingTop(_) => continue,
             };
             let names = fields.into_iter().map(|field| field.name().clone());
             results.extend(names.zip(words.into_iter().cloned()));

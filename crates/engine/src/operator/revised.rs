@@ -29,9 +29,9 @@ use postrider_core::{Batch, ClockTime, Watermark};
 use super::{
     Advanced, Deferred, Grid, Operator, RestoredPart, StatePart, StateSnapshot,
     aggregate::{AggregateSpec, AggregateTable},
+    groups::Groups,
     keys::Key,
     rows::{ListedPart, PortRows, RowId, RowStore},
-    updating::Groups,
 };
 use crate::{chain::new_batch, limits::ADVANCE_ROWS};
 

@@ -11,7 +11,6 @@
 mod bag;
 mod change;
 mod delta;
-mod groups;
 mod snapshot;
 
 use std::sync::Arc;
@@ -23,13 +22,11 @@ use arrow::{
 use datafusion::{common::Result, physical_expr::PhysicalExpr};
 use postrider_core::{Batch, ClockTime, Watermark};
 
+pub(super) use self::change::{evaluated, merged};
 use self::delta::{Closed, Delta};
-pub(super) use self::{
-    change::{evaluated, merged},
-    groups::Groups,
-};
 use super::{
-    Advanced, Operator, RestoredPart, StateSnapshot, aggregate::AggregateSpec, rows::RowStore,
+    Advanced, Operator, RestoredPart, StateSnapshot, aggregate::AggregateSpec, groups::Groups,
+    rows::RowStore,
 };
 use crate::limits::ADVANCE_ROWS;
 

@@ -40,7 +40,7 @@ fn table(rows: &[Row]) -> RecordBatch {
 }
 
 /// Rows `k`, `v`, `s` of a table: as they came, or changing, also with equal ones.
-fn side(table: &'static str) -> impl Strategy<Value = String> {
+pub(crate) fn side(table: &'static str) -> impl Strategy<Value = String> {
     const SIDES: [&str; 8] = [
         "SELECT k, v, s FROM {t}",
         "SELECT k, v, s FROM {t} WHERE v > 0",
@@ -82,6 +82,13 @@ fn queries() -> impl Strategy<Value = String> {
     let within = (side("l"), side("r")).prop_map(|(left, right)| {
         format!("SELECT a.k, a.v, a.s FROM ({left}) a WHERE a.k IN (SELECT b.k FROM ({right}) b)")
     });
+    let set = (side("l"), side("r"), select(&["INTERSECT", "EXCEPT"][..])).prop_map(
+        |(left, right, of)| {
+            format!(
+                "SELECT a.k, a.v, a.s FROM ({left}) a {of} SELECT b.k, b.v, b.s FROM ({right}) b"
+            )
+        },
+    );
     let itself = (side("l"), condition()).prop_map(|(rows, on)| {
         format!("SELECT a.k, a.v, b.s FROM ({rows}) a LEFT JOIN ({rows}) b ON {on}")
     });
@@ -95,11 +102,11 @@ fn queries() -> impl Strategy<Value = String> {
             format!("SELECT j.ak, j.bv, c.k, c.v FROM ({join}) j {kind} JOIN ({right}) c ON j.ak = c.k AND j.av = c.v")
         },
     );
-    prop_oneof![4 => joins(), 3 => filtered, 1 => within, 1 => itself, 2 => counted, 1 => chained]
+    prop_oneof![4 => joins(), 3 => filtered, 1 => within, 1 => set, 1 => itself, 2 => counted, 1 => chained]
 }
 
 #[derive(Debug, Clone)]
-struct Case {
+pub(crate) struct Case {
     left: Vec<Row>,
     right: Vec<Row>,
     chunk_rows: u64,
@@ -109,7 +116,7 @@ struct Case {
     checkpoints: bool,
 }
 
-fn cases() -> impl Strategy<Value = Case> {
+pub(crate) fn cases() -> impl Strategy<Value = Case> {
     let lives = prop::collection::vec((1..5_usize, 1..5_u64), 0..3);
     (rows(), rows(), 1..4_u64, lives, any::<bool>()).prop_map(
         |(left, right, chunk_rows, lives, checkpoints)| Case {
@@ -123,13 +130,18 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 impl Case {
+    /// The same without deaths.
+    pub(crate) fn in_one_life(self) -> Self {
+        Self { lives: Vec::new(), ..self }
+    }
+
     fn tables(&self) -> BTreeMap<String, RecordBatch> {
         BTreeMap::from([("l".to_owned(), table(&self.left)), ("r".to_owned(), table(&self.right))])
     }
 }
 
 /// What a pipeline wrote, all its lives together.
-fn streamed(query: &str, case: &Case) -> Vec<RecordBatch> {
+pub(crate) fn streamed(query: &str, case: &Case) -> Vec<RecordBatch> {
     let declared = |name: &str| {
         format!(
             "CREATE TABLE {name} (k TEXT, v BIGINT, s TEXT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts)
@@ -164,7 +176,7 @@ fn streamed(query: &str, case: &Case) -> Vec<RecordBatch> {
     written.remove("o").unwrap_or_default()
 }
 
-fn batch(query: &str, case: &Case) -> Vec<String> {
+pub(crate) fn batch(query: &str, case: &Case) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let context = SessionContext::new();
@@ -176,7 +188,7 @@ fn batch(query: &str, case: &Case) -> Vec<String> {
     })
 }
 
-fn cases_of(default: u32) -> ProptestConfig {
+pub(crate) fn cases_of(default: u32) -> ProptestConfig {
     let cases = std::env::var("POSTRIDER_CASES").ok().map(|cases| cases.parse().unwrap());
     ProptestConfig { cases: cases.unwrap_or(default), ..ProptestConfig::default() }
 }
@@ -189,8 +201,7 @@ proptest! {
         let changes = streamed(&query, &case);
         prop_assert_eq!(collapsed(&changes), batch(&query, &case), "{}", query);
         // The changes are a function of the log: lives and shards don't show in them.
-        let once = Case { lives: Vec::new(), ..case };
-        let whole = streamed(&query, &once);
+        let whole = streamed(&query, &case.in_one_life());
         prop_assert_eq!(texts(&changes), texts(&whole), "{}", query);
     }
 }

@@ -16,6 +16,7 @@ mod nexmark;
 mod over;
 mod state;
 mod table_joins;
+mod tops;
 mod unnest;
 mod upgrades;
 mod windows;

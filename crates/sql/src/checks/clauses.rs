@@ -13,11 +13,18 @@ use sqlparser::{
 use super::{Checker, Input};
 use crate::{catalog::fold, codes};
 
+/// Whether a query is `SELECT DISTINCT ON (..)`.
+fn is_distinct_on(body: &SetExpr) -> bool {
+    matches!(body, SetExpr::Select(select) if matches!(select.distinct, Some(SqlDistinct::On(_))))
+}
+
 impl Checker<'_, '_, '_> {
     pub(super) fn tail(&mut self, query: &Query) {
+        self.distinct_on(query);
         const HINT: &str =
             "a stream has no last row to sort or count to; remove it, or ask `postrider query`";
-        if let Some(order_by) = &query.order_by {
+        // It says which row of each key DISTINCT ON takes.
+        if let Some(order_by) = query.order_by.as_ref().filter(|_| !is_distinct_on(&query.body)) {
             let span = match &order_by.kind {
                 OrderByKind::Expressions(exprs) => {
                     exprs.iter().map(Spanned::span).reduce(|a, b| a.union(&b))
@@ -64,12 +71,35 @@ impl Checker<'_, '_, '_> {
         }
     }
 
+    /// DISTINCT ON without an order could take any row.
+    fn distinct_on(&mut self, query: &Query) {
+        let SetExpr::Select(select) = query.body.as_ref() else { return };
+        let Some(SqlDistinct::On(keys)) = &select.distinct else { return };
+        let orders = query.order_by.as_ref().map_or(0, |order| match &order.kind {
+            OrderByKind::Expressions(exprs) => exprs.len(),
+            OrderByKind::All(_) => 0,
+        });
+        if orders <= keys.len() {
+            let start = self.source.range(select.select_token.0.span);
+            let start = start.map_or(0, |range| range.start);
+            let range = self.source.keyword_after(Keyword::DISTINCT, start);
+            let hint = "say which row is taken: SELECT DISTINCT ON (k) .. ORDER BY k, ts DESC";
+            self.refuse("DISTINCT ON without ORDER BY", range, hint);
+        }
+    }
+
     pub(super) fn set_operation(&mut self, body: &SetExpr) {
         match body {
             SetExpr::SetOperation { op, set_quantifier, left, right } => {
                 use SetQuantifier::{All, Distinct, None};
-                let by_position = matches!(set_quantifier, All | Distinct | None);
-                if !by_position || *op != SetOperator::Union {
+                let taken = match op {
+                    SetOperator::Union => matches!(set_quantifier, All | Distinct | None),
+                    SetOperator::Intersect | SetOperator::Except => {
+                        matches!(set_quantifier, Distinct | None)
+                    }
+                    SetOperator::Minus => false,
+                };
+                if !taken {
                     let range = self.source.range(right.span()).and_then(|range| {
                         let before = self.source.index_at(range.start).checked_sub(1)?;
                         let lexemes = self.source.lexemes().get(..=before)?;
@@ -80,7 +110,9 @@ impl Checker<'_, '_, '_> {
                         })?;
                         Some(operator.range.clone())
                     });
-                    self.refuse(&op.to_string(), range, "UNION and UNION ALL are supported");
+                    let what = format!("{op} {set_quantifier}");
+                    let hint = "UNION, UNION ALL, INTERSECT and EXCEPT are supported";
+                    self.refuse(what.trim_end(), range, hint);
                 }
                 self.set_operation(left);
                 self.set_operation(right);
@@ -96,12 +128,6 @@ impl Checker<'_, '_, '_> {
 
     pub(super) fn select_clauses(&mut self, select: &Select) {
         let start = self.source.range(select.select_token.0.span).map_or(0, |range| range.start);
-        if let Some(SqlDistinct::On(_)) = &select.distinct {
-            let range = self.source.keyword_after(Keyword::DISTINCT, start);
-            let hint =
-                "number the rows: QUALIFY row_number() OVER (PARTITION BY .. ORDER BY ts) = 1";
-            self.refuse("DISTINCT ON", range, hint);
-        }
         if select.into.is_some() {
             let range = self.source.keyword_after(Keyword::INTO, start);
             self.unsupported("SELECT .. INTO", range, "write INSERT INTO table SELECT ..");

@@ -2,15 +2,22 @@
 
 use std::sync::Arc;
 
-use arrow::{array::TimestampNanosecondArray, datatypes::Schema};
+use arrow::{
+    array::{
+        ArrayRef, AsArray, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray,
+        TimestampNanosecondArray,
+    },
+    datatypes::{Int64Type, Schema},
+};
 use chrono_tz::Europe::Berlin;
-use datafusion::common::Result;
-use postrider_core::{Batch, Watermark};
+use datafusion::common::{JoinType, Result};
+use postrider_core::{Batch, ClockTime, Watermark};
 use postrider_plan::Period;
 
 use super::super::{
-    Advanced, AggregateSpec, Grid, Operator, RestoredPart, RevisedSpec, RevisedWindows,
-    SlicingWindows, StateSnapshot, testing::keyed,
+    Advanced, AggregateSpec, Grid, IntervalJoinSpec, Operator, RestoredPart, RevisedSpec,
+    RevisedWindows, SlicingWindows, StateSnapshot, UpdatingJoin, UpdatingJoinSpec,
+    testing::{join_results, joined, keyed, keyed_schema},
 };
 use crate::{calendar::Calendar, chain::new_batch, changes::with_kinds};
 
@@ -146,5 +153,87 @@ impl Operator for Brought {
 
     fn memory(&self) -> usize {
         self.0.memory()
+    }
+}
+
+/// The join of [`joined`] without bounds. Rows of a side that is a changelog are taken back by every fifth value, and come without their text,
+/// so that some are equal.
+pub(super) fn joined_for_ever(kind: JoinType, takes_back: [bool; 2]) -> Changing {
+    let IntervalJoinSpec { keys, inputs, columns, filter, pair_schema, .. } = joined(kind);
+    let updating =
+        !matches!(kind, JoinType::Inner | JoinType::LeftSemi) || takes_back.contains(&true);
+    let output = join_results(kind, &pair_schema);
+    let spec = UpdatingJoinSpec {
+        kind,
+        keys,
+        null_equals_null: false,
+        inputs,
+        takes_back,
+        columns,
+        filter,
+        pair_schema,
+        output_schema: if updating { with_kinds(&output) } else { Arc::new(output) },
+        updating,
+        ttl_ns: Some(100),
+    };
+    Changing { operator: UpdatingJoin::new(spec).unwrap(), takes_back }
+}
+
+/// A join whose rows are changes on some of its inputs.
+pub(super) struct Changing {
+    operator: UpdatingJoin,
+    takes_back: [bool; 2],
+}
+
+impl Operator for Changing {
+    fn process(&mut self, input: usize, batch: &Batch, out: &mut Vec<Batch>) -> Result<usize> {
+        if !self.takes_back[input] {
+            return self.operator.process(input, batch, out);
+        }
+        let values = batch.rows.column(1).as_primitive::<Int64Type>();
+        let few = |of: fn(i64) -> i64| values.iter().map(move |v| v.map(|v| of(v) % 3));
+        let kinds = values.iter().map(|v| if v.is_some_and(|v| v % 5 == 0) { 3 } else { 0 });
+        let columns: Vec<ArrayRef> = vec![
+            Arc::clone(batch.rows.column(0)),
+            Arc::new(few(|v| v).collect::<Int64Array>()),
+            Arc::new(Float64Array::from(vec![None; values.len()])),
+            Arc::new(StringArray::from(vec![None::<&str>; values.len()])),
+            Arc::new(Int8Array::from_iter_values(kinds)),
+        ];
+        let rows = RecordBatch::try_new(with_kinds(&keyed_schema()), columns).unwrap();
+        self.operator.process(input, &Batch { rows, times: batch.times.clone() }, out)
+    }
+
+    fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<Advanced> {
+        self.operator.advance(watermark, out)
+    }
+
+    fn set_clock(&mut self, clock: ClockTime) {
+        self.operator.set_clock(clock);
+    }
+
+    fn next_timer(&mut self) -> Option<Watermark> {
+        self.operator.next_timer()
+    }
+
+    fn take_late_rows(&mut self) -> u64 {
+        self.operator.take_late_rows()
+    }
+
+    fn snapshot(&mut self, number: u64) -> Result<StateSnapshot> {
+        self.operator.snapshot(number)
+    }
+
+    fn restore(
+        &mut self,
+        number: u64,
+        parts: Vec<RestoredPart>,
+        watermark: Watermark,
+    ) -> Result<()> {
+        self.operator.restore(number, parts, watermark)
+    }
+
+    fn memory(&self) -> usize {
+        self.operator.memory()
     }
 }

@@ -6,7 +6,7 @@ use arrow::{array::ArrayRef, datatypes::SchemaRef, row::OwnedRow};
 use datafusion::common::Result;
 use hashbrown::HashTable;
 
-use crate::operator::{
+use super::{
     keys::{Key, KeyEncoder, Keys},
     rows::RowId,
 };
@@ -16,11 +16,11 @@ pub(in crate::operator) struct Group {
     key: OwnedRow,
     hash: u64,
     /// The epoch's clock when it was last written.
-    pub(in crate::operator) written: i64,
-    /// The row of its totals.
-    pub(in crate::operator) totals: RowId,
-    /// The rows of its bag, in no order.
-    pub(in crate::operator) bag: Vec<RowId>,
+    pub(super) written: i64,
+    /// The row of its totals, if it has one.
+    pub(super) totals: RowId,
+    /// The rows that it has besides, in no order.
+    pub(super) bag: Vec<RowId>,
 }
 
 /// A place for a group, used again for others.
