@@ -92,6 +92,7 @@ fn condition(operator: &OperatorSpec, words: &Words) -> Option<String> {
     let (filter, left) = match operator {
         OperatorSpec::IntervalJoin(join) => (join.filter.as_ref()?, join.columns[0].len()),
         OperatorSpec::TableJoin(join) => (join.filter.as_ref()?, join.columns[0].len()),
+        OperatorSpec::UpdatingJoin(join) => (join.filter.as_ref()?, join.columns[0].len()),
         _ => return None,
     };
     let sided = Arc::clone(filter).transform(|part| {

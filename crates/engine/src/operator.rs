@@ -11,6 +11,7 @@ mod distinct;
 mod distinct_count;
 mod interval_join;
 mod keys;
+mod net_rows;
 mod over;
 #[cfg(test)]
 mod pauses;
@@ -18,12 +19,14 @@ mod rank;
 mod revised;
 mod rows;
 mod session;
+mod sided;
 mod slicing;
 mod state;
 mod table_join;
 #[cfg(test)]
 mod testing;
 mod updating;
+mod updating_join;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
@@ -51,6 +54,8 @@ use table_join::TableJoin;
 pub(crate) use table_join::{TableJoinSpec, TableLimit};
 use updating::Updating;
 pub(crate) use updating::{BagSpec, UpdatingSpec};
+use updating_join::UpdatingJoin;
+pub(crate) use updating_join::UpdatingJoinSpec;
 
 /// The contract of a stateful operator.
 ///
@@ -151,6 +156,8 @@ pub(crate) enum OperatorSpec {
     Over(OverSpec),
     /// An aggregate without a window.
     Updating(Box<UpdatingSpec>),
+    /// A join of two inputs without a bound of time.
+    UpdatingJoin(Box<UpdatingJoinSpec>),
 }
 
 impl OperatorSpec {
@@ -165,6 +172,7 @@ impl OperatorSpec {
             Self::TableJoin(spec) => Ok(spec.state_schema()),
             Self::Over(spec) => spec.state_schema(),
             Self::Updating(spec) => spec.state_schema(),
+            Self::UpdatingJoin(spec) => Ok(spec.state_schema()),
         }
     }
 
@@ -180,6 +188,7 @@ impl OperatorSpec {
             Self::TableJoin(spec) => spec.keys,
             Self::Over(spec) => spec.keys,
             Self::Updating(spec) => spec.keys(),
+            Self::UpdatingJoin(spec) => spec.keys,
         }
     }
 
@@ -191,7 +200,7 @@ impl OperatorSpec {
             Self::Rank(spec) => Some(spec.reach_ns),
             Self::IntervalJoin(spec) => Some(spec.reach(0).max(spec.reach(1)).max(0)),
             Self::Over(spec) => spec.reach(),
-            Self::TableJoin(_) | Self::Updating(_) => None,
+            Self::TableJoin(_) | Self::Updating(_) | Self::UpdatingJoin(_) => None,
         }
     }
 
@@ -211,6 +220,7 @@ impl OperatorSpec {
             Self::TableJoin(spec) => Ok(Box::new(TableJoin::new(spec.clone())?)),
             Self::Over(spec) => Ok(Box::new(Over::new(spec.clone())?)),
             Self::Updating(spec) => Ok(Box::new(Updating::new(spec.as_ref().clone())?)),
+            Self::UpdatingJoin(spec) => Ok(Box::new(UpdatingJoin::new(spec.as_ref().clone())?)),
         }
     }
 }

@@ -13,6 +13,7 @@ mod step_input;
 mod table_joins;
 mod unnest;
 mod updating;
+mod updating_join;
 mod windows;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -28,7 +29,7 @@ use datafusion::{
 use postrider_core::{Diagnostic, Diagnostics, Format};
 use postrider_plan::{
     IntervalJoin, LateRows, Over, Program, Query, SinkTarget, Table, TableJoin, UpdatingAggregate,
-    WindowAggregate, WindowRank, WindowRows, is_updating,
+    UpdatingJoin, WindowAggregate, WindowRank, WindowRows, is_updating,
 };
 
 pub(crate) use self::sources::scanned_table;
@@ -189,6 +190,8 @@ impl Planner {
             self.over(over, plan)?
         } else if let Some(aggregate) = node.downcast_ref::<UpdatingAggregate>() {
             self.updating(aggregate, plan)?
+        } else if let Some(join) = node.downcast_ref::<UpdatingJoin>() {
+            self.updating_join(join, plan)?
         } else {
             return Err(unsupported(plan));
         };
@@ -311,6 +314,6 @@ fn unsupported(plan: &LogicalPlan) -> Diagnostics {
     let what = plan.display().to_string();
     let name = what.split([':', ' ']).next().unwrap_or("this").to_owned();
     Diagnostic::error("PR0420", format!("{name} can't run on a stream yet"))
-        .hint("use filters, projections, UNION ALL, windowed aggregates, joins within a time and OVER; `postrider query` takes more")
+        .hint("use filters, projections, UNION ALL, aggregates, joins and OVER; `postrider query` takes more")
         .into()
 }

@@ -2,13 +2,13 @@
 
 use datafusion::logical_expr::{Extension, LogicalPlan};
 
-use crate::{StreamTable, UpdatingAggregate, WindowAggregate};
+use crate::{StreamTable, UpdatingAggregate, UpdatingJoin, WindowAggregate};
 
 /// Whether rows of a relation are ever taken back. Such a relation is a changelog: its rows come with a kind, one of Flink's
 /// four (`+I` inserted, `-U` and `+U` the old and the new row of an update, `-D` deleted).
 ///
-/// Aggregates change with each row of their group, those of windows only if they are emitted early or corrected, and a table may be read as changes.
-/// Every other node passes on what it is given, or is planned over rows that stay only.
+/// Aggregates change with each row of their group, those of windows only if they are emitted early or corrected, joins that wait for ever with each
+/// partner, and a table may be read as changes. Every other node passes on what it is given, or is planned over rows that stay only.
 pub fn is_updating(plan: &LogicalPlan) -> bool {
     let inputs = || plan.inputs().into_iter().any(is_updating);
     match plan {
@@ -19,6 +19,9 @@ pub fn is_updating(plan: &LogicalPlan) -> bool {
         LogicalPlan::Aggregate(node) => !node.aggr_expr.is_empty() || inputs(),
         LogicalPlan::Extension(Extension { node }) => {
             let node = node.as_any();
+            if let Some(join) = node.downcast_ref::<UpdatingJoin>() {
+                return join.is_updating();
+            }
             let aggregate = node.downcast_ref::<UpdatingAggregate>();
             let window = node.downcast_ref::<WindowAggregate>();
             aggregate.is_some_and(|aggregate| !aggregate.aggr_exprs.is_empty())

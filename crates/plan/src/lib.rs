@@ -12,6 +12,7 @@
 //! | [`IntervalJoin`] | a join of two streams whose event times are within [`TimeBounds`] |
 //! | [`TableJoin`] | a join of a stream with a table that is looked up by its primary key |
 //! | [`UpdatingAggregate`] | an aggregate without a window, whose rows change |
+//! | [`UpdatingJoin`] | a join without a bound of time, whose rows may change |
 //! | [`Over`] | window functions over the rows of a stream, `OVER (PARTITION BY .. ORDER BY ts ..)`, and what [`Memory`] they need |
 //! | [`RowTime`] | `row_time()`, in whose place the engine puts the time of a row |
 //! | [`EpochClock`] | `now()` and its kin, in whose place the engine puts the reading of the clock of an epoch |
@@ -35,6 +36,7 @@ mod row_time;
 mod table;
 mod table_join;
 mod updating_aggregate;
+mod updating_join;
 mod window;
 mod window_aggregate;
 mod window_rank;
@@ -54,6 +56,7 @@ pub use table::{
 };
 pub use table_join::{Lookup, TableJoin};
 pub use updating_aggregate::UpdatingAggregate;
+pub use updating_join::UpdatingJoin;
 pub use window::{Period, Window, window_type};
 pub use window_aggregate::WindowAggregate;
 pub use window_rank::{Ranking, WindowRank};

@@ -14,20 +14,23 @@ use datafusion::{
 };
 use postrider_core::{Diagnostic, Format};
 use postrider_plan::{
-    EpochClock, IntervalJoin, Over, RowTime, Table, TableJoin, UpdatingAggregate, WindowAggregate,
-    WindowRank, is_updating,
+    EpochClock, IntervalJoin, Over, RowTime, Table, TableJoin, UpdatingAggregate, UpdatingJoin,
+    WindowAggregate, WindowRank, is_updating,
 };
 
 use crate::{
     codes,
     emission::{AT_THE_END, Settings},
-    lower,
+    joins, lower,
     text::SourceText,
     walk,
 };
 
 /// How long a group is remembered after its last row unless `SET updating_ttl` says otherwise: Arroyo's default.
 pub(crate) const DEFAULT_TTL_NS: i64 = 86_400_000_000_000;
+
+/// What a join knows of a row besides its columns.
+const JOINED_ROW_BYTES: u64 = 112;
 
 /// Replaces aggregates and DISTINCT, and says which node is given a changelog that takes none.
 pub(crate) fn lower(
@@ -48,6 +51,13 @@ fn replace(plan: LogicalPlan, settings: Settings) -> Result<LogicalPlan> {
     let below = |child| replace(child, settings).map(Transformed::yes);
     let node = plan.map_children(below)?.data;
     let aggregate = match node {
+        LogicalPlan::Extension(extension) => {
+            let Some(join) = extension.node.as_any().downcast_ref::<UpdatingJoin>() else {
+                return Ok(LogicalPlan::Extension(extension));
+            };
+            let node = Arc::new(UpdatingJoin { ttl_ns, ..join.clone() });
+            return Ok(LogicalPlan::Extension(Extension { node }));
+        }
         LogicalPlan::Aggregate(node) => UpdatingAggregate {
             input: node.input,
             group_exprs: node.group_expr,
@@ -146,13 +156,18 @@ pub(crate) fn check_sink(
     )
 }
 
-/// The aggregate that rows change by: its first function, if it has one, and its groups. Or a table whose records are changes.
-struct Cause {
-    function: Option<AggregateFunction>,
-    keys: Vec<String>,
-    /// Whether it is of a window, whose results change only because they may.
-    of_window: bool,
-    table: Option<String>,
+/// What rows change by.
+enum Cause {
+    /// An aggregate: its first function, if it has one, and its groups.
+    Aggregate {
+        function: Option<AggregateFunction>,
+        keys: Vec<String>,
+    },
+    Join(UpdatingJoin),
+    /// A table whose records are changes.
+    Table(String),
+    /// A window whose results leave early or are corrected.
+    Window,
 }
 
 impl Cause {
@@ -161,15 +176,18 @@ impl Cause {
         if let Some(input) = plan.inputs().into_iter().find(|input| is_updating(input)) {
             return Self::of(input);
         }
-        if let LogicalPlan::Extension(node) = plan
-            && let Some(node) = node.node.as_any().downcast_ref::<WindowAggregate>()
-        {
-            let function = node.aggr_exprs.first().and_then(call).cloned();
-            return Self { function, keys: Vec::new(), of_window: true, table: None };
-        }
         if let LogicalPlan::TableScan(scan) = plan {
-            let table = Some(scan.table_name.table().to_owned());
-            return Self { function: None, keys: Vec::new(), of_window: false, table };
+            return Self::Table(scan.table_name.table().to_owned());
+        }
+        if let LogicalPlan::Extension(extension) = plan
+            && let Some(join) = extension.node.as_any().downcast_ref::<UpdatingJoin>()
+        {
+            return Self::Join(join.clone());
+        }
+        if let LogicalPlan::Extension(extension) = plan
+            && extension.node.as_any().is::<WindowAggregate>()
+        {
+            return Self::Window;
         }
         let (keys, aggregates): (&[Expr], &[Expr]) = match plan {
             LogicalPlan::Aggregate(node) => (&node.group_expr, &node.aggr_expr),
@@ -185,43 +203,52 @@ impl Cause {
             other => other.human_display().to_string(),
         });
         let function = aggregates.first().and_then(call).cloned();
-        Self { function, keys: keys.collect(), of_window: false, table: None }
+        Self::Aggregate { function, keys: keys.collect() }
     }
 
     fn rows(&self) -> String {
-        if self.of_window {
-            return "results of a window that leave early or are corrected".to_owned();
+        match self {
+            Self::Aggregate { function: Some(call), .. } => {
+                format!("results of `{}` without a window", call.func.name())
+            }
+            Self::Aggregate { .. } => "results of GROUP BY without a window".to_owned(),
+            Self::Table(table) => format!("rows of `{table}`, a table of changes,"),
+            Self::Window => "results of a window that leave early or are corrected".to_owned(),
+            Self::Join(join) => {
+                format!("results of {} without a bound of time", joins::name(join))
+            }
         }
-        if let Some(table) = &self.table {
-            return format!("rows of `{table}`, a table of changes,");
-        }
-        self.function.as_ref().map_or_else(
-            || "results of GROUP BY without a window".to_owned(),
-            |call| format!("results of `{}` without a window", call.func.name()),
-        )
     }
 
     fn make_final(&self) -> String {
-        if self.of_window {
-            return format!("in front of the statement with the window, {AT_THE_END}");
-        }
-        if let Some(table) = &self.table {
-            return format!(
+        match self {
+            Self::Aggregate { keys, .. } => {
+                let keys: String = keys.iter().map(|key| format!("{key}, ")).collect();
+                format!(
+                    "group by a window: GROUP BY {keys}tumble(INTERVAL '1 hour'); or act on the row that crosses a line, with \
+                     sum(..) OVER (PARTITION BY .. ORDER BY ts) and QUALIFY row_number() OVER (PARTITION BY .. ORDER BY ts) = 1"
+                )
+            }
+            Self::Table(table) => format!(
                 "read the rows of `{table}` as they are made: a table of events, in format 'json'"
-            );
+            ),
+            Self::Window => format!("in front of the statement with the window, {AT_THE_END}"),
+            Self::Join(join) => format!(
+                "a bound of time makes it certain that nobody comes any more: {}",
+                joins::make_bounded(join)
+            ),
         }
-        let keys: String = self.keys.iter().map(|key| format!("{key}, ")).collect();
-        format!(
-            "group by a window: GROUP BY {keys}tumble(INTERVAL '1 hour'); or act on the row that crosses a line, with \
-             sum(..) OVER (PARTITION BY .. ORDER BY ts) and QUALIFY row_number() OVER (PARTITION BY .. ORDER BY ts) = 1"
-        )
     }
 
     fn place(&self, source: &SourceText<'_>, within: &Range<usize>) -> Option<Range<usize>> {
-        if let Some(table) = &self.table {
-            return source.find_name(table, within);
+        match self {
+            Self::Aggregate { function, .. } => {
+                source.find_name(function.as_ref()?.func.name(), within)
+            }
+            Self::Table(table) => source.find_name(table, within),
+            Self::Window => None,
+            Self::Join(join) => Some(joins::place_of(join, source, within)),
         }
-        source.find_name(self.function.as_ref()?.func.name(), within)
     }
 }
 
@@ -233,17 +260,52 @@ fn call(expr: &Expr) -> Option<&AggregateFunction> {
     }
 }
 
-/// A warning for each aggregate that remembers its groups for ever.
-pub(crate) fn remembered(plan: &LogicalPlan, within: &Range<usize>) -> Vec<Diagnostic> {
-    let mut warnings = Vec::new();
+/// A warning for each aggregate and join that remembers for ever, and for each join for which nobody said how long it does. `said` are the
+/// times to live that the program sets.
+pub(crate) fn remembered(
+    plan: &LogicalPlan,
+    said: &[Option<i64>],
+    source: &SourceText<'_>,
+    within: &Range<usize>,
+) -> Vec<Diagnostic> {
+    let mut warnings: Vec<Diagnostic> = Vec::new();
     walk::nodes(plan, |node| {
-        if let LogicalPlan::Extension(extension) = node
-            && let Some(aggregate) = extension.node.as_any().downcast_ref::<UpdatingAggregate>()
-        {
-            warnings.extend(endless_groups(aggregate));
+        let LogicalPlan::Extension(extension) = node else { return };
+        let node = extension.node.as_any();
+        if let Some(aggregate) = node.downcast_ref::<UpdatingAggregate>() {
+            warnings.extend(endless_groups(aggregate).map(|warning| warning.at(within.clone())));
+        }
+        if let Some(join) = node.downcast_ref::<UpdatingJoin>() {
+            let place = joins::place_of(join, source, within);
+            warnings.extend(join_memory(join, said).map(|warning| warning.at(place)));
         }
     });
-    warnings.into_iter().map(|warning: Diagnostic| warning.at(within.clone())).collect()
+    warnings.dedup();
+    warnings
+}
+
+fn join_memory(join: &UpdatingJoin, said: &[Option<i64>]) -> Option<Diagnostic> {
+    let bounded = joins::make_bounded(join);
+    if join.ttl_ns.is_none() {
+        let bytes = lower::bytes_of_row(join.left.schema())
+            .max(lower::bytes_of_row(join.right.schema()))
+            .saturating_add(JOINED_ROW_BYTES);
+        let message = format!(
+            "this join remembers every row of both sides for ever: about {bytes} bytes each"
+        );
+        return Some(Diagnostic::warning(codes::KEPT_FOR_EVER, message).hint(format!(
+            "a million of them take {} MB; SET updating_ttl = INTERVAL '30 days' lets them go, and so does a bound of time: {bounded}",
+            bytes.saturating_mul(1_000_000) >> 20
+        )));
+    }
+    if join.ttl_ns != Some(DEFAULT_TTL_NS) || said.contains(&join.ttl_ns) {
+        return None;
+    }
+    let message =
+        "this join remembers each row for one day: a partner that comes later does not meet it";
+    Some(Diagnostic::warning(codes::JOIN_OF_A_DAY, message).hint(format!(
+        "say how long: SET updating_ttl = INTERVAL '30 days'; or how far apart in time its rows may be: {bounded}"
+    )))
 }
 
 fn endless_groups(node: &UpdatingAggregate) -> Option<Diagnostic> {

@@ -67,7 +67,7 @@ pub(crate) const VOLATILE: &str = "PR0406";
 pub(crate) const WINDOW_PLACE: &str = "PR0407";
 /// Two windows in one GROUP BY.
 pub(crate) const TWO_WINDOWS: &str = "PR0408";
-/// A join that would wait for ever.
+/// A join in which nothing is equal, or whose rows never meet.
 pub(crate) const UNBOUNDED_JOIN: &str = "PR0415";
 /// Window functions that don't take the rows of a stream in the order of time.
 pub(crate) const ORDER_OF_TIME: &str = "PR0416";
@@ -117,6 +117,9 @@ pub(crate) const BAD_TEMPORARY: &str = "PR0436";
 pub(crate) const NOT_PORTABLE: &str = "PR0701";
 /// Something that means something else on another engine.
 pub(crate) const MEANS_ANOTHER: &str = "PR0702";
+
+/// A join that remembers each row for a day because nobody said how long.
+pub(crate) const JOIN_OF_A_DAY: &str = "PR0440";
 
 /// Email to recipients that anybody can name.
 pub(crate) const OPEN_RECIPIENTS: &str = "PR0550";

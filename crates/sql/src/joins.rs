@@ -1,7 +1,8 @@
-//! Joins of streams to [`IntervalJoin`] nodes: equal keys, and event times that are near each other.
+//! Joins of streams: to [`IntervalJoin`] nodes where they say how far apart in time their rows may be, to [`UpdatingJoin`] nodes where they
+//! don't.
 //!
-//! On a stream a row can't wait for ever, so each join says how far apart in time its rows may be: by comparing event times
-//! (`b.ts BETWEEN a.ts AND a.ts + INTERVAL '1 hour'`), or by joining equal windows, whose rows are no time apart.
+//! A join says so by comparing event times (`b.ts BETWEEN a.ts AND a.ts + INTERVAL '1 hour'`), or by joining equal windows, whose rows
+//! are no time apart. Either kind needs something that is equal.
 
 mod bounds;
 
@@ -13,19 +14,19 @@ use datafusion::{
         tree_node::{Transformed, TreeNode},
     },
     logical_expr::{
-        BinaryExpr, Expr, Extension, Join, LogicalPlan, Operator,
+        BinaryExpr, Expr, ExprSchemable, Extension, Join, LogicalPlan, Operator,
         utils::{conjunction, split_conjunction_owned},
     },
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{IntervalJoin, TimeBounds};
+use postrider_plan::{IntervalJoin, TimeBounds, UpdatingJoin};
 use sqlparser::keywords::Keyword;
 
 use self::bounds::{Apart, Rest};
 use crate::{
     codes, filters,
     interval::{self, NotALength},
-    lower, row_time, table_joins,
+    row_time, table_joins,
     text::SourceText,
     time_calls, walk,
 };
@@ -47,7 +48,7 @@ fn has_subquery(node: &LogicalPlan) -> bool {
     exprs.iter().any(|expr| expr.exists(|part| Ok(is_subquery(part))).unwrap_or(false))
 }
 
-/// Replaces each join. What can't be bounded is left, and said.
+/// Replaces each join. What can't run is left, and said.
 pub(crate) fn lower(
     plan: LogicalPlan,
     source: &SourceText<'_>,
@@ -61,16 +62,20 @@ pub(crate) fn lower(
             errors.push(time_calls::of_a_join(&node, source, within));
             Ok(Transformed::no(node))
         }
-        LogicalPlan::Join(join) => match bounded(&join) {
-            Ok(node) => {
-                let node = Extension { node: Arc::new(node?) };
-                Ok(Transformed::yes(LogicalPlan::Extension(node)))
+        LogicalPlan::Join(join) => {
+            let place = place(&join, source, within);
+            if let Some(error) = table_joins::not_by_subquery(&join, &place) {
+                errors.push(error);
+                return Ok(Transformed::no(LogicalPlan::Join(join)));
             }
-            Err(why) => {
-                errors.push(explain(&join, &why, source, within));
-                Ok(Transformed::no(LogicalPlan::Join(join)))
+            match on_stream(&join) {
+                Ok(node) => Ok(Transformed::yes(LogicalPlan::Extension(node?))),
+                Err(why) => {
+                    errors.push(explain(&join, &why, source, within));
+                    Ok(Transformed::no(LogicalPlan::Join(join)))
+                }
             }
-        },
+        }
         node => Ok(Transformed::no(node)),
     })?;
     Ok((plan.data, errors))
@@ -93,9 +98,35 @@ enum Why {
     NoKey,
 }
 
+/// The join as a stream has it.
+fn on_stream(join: &Join) -> std::result::Result<Result<Extension>, Why> {
+    check_kind(join)?;
+    if join.null_equality == NullEquality::NullEqualsNothing {
+        match bounded(join) {
+            Err(Why::Unbounded { .. }) if is_comparable(join) => {}
+            Err(why @ Why::Unbounded { .. }) if !join.on.is_empty() => return Err(why),
+            Err(Why::Unbounded { .. }) => return Err(Why::NoKey),
+            bounded => {
+                return bounded.map(|node| node.map(|node| Extension { node: Arc::new(node) }));
+            }
+        }
+    }
+    let (left, right) = (Arc::clone(&join.left), Arc::clone(&join.right));
+    let (on, filter) = (join.on.clone(), join.filter.clone());
+    let node = UpdatingJoin::try_new(left, right, join.join_type, on, join.null_equality, filter);
+    Ok(node.map(|node| Extension { node: Arc::new(node) }))
+}
+
+/// Whether rows can be found by the keys of a join. Windows can't: they are only equal where they bound it.
+fn is_comparable(join: &Join) -> bool {
+    let is_plain = |(left, _): &(Expr, Expr)| {
+        left.get_type(join.left.schema()).is_ok_and(|data_type| !data_type.is_nested())
+    };
+    !join.on.is_empty() && join.on.iter().all(is_plain)
+}
+
 /// The join with its bounds.
 fn bounded(join: &Join) -> std::result::Result<Result<IntervalJoin>, Why> {
-    check_kind(join)?;
     let mut apart = Apart::default();
     let mut on = Vec::new();
     for (left, right) in &join.on {
@@ -140,12 +171,6 @@ fn check_kind(join: &Join) -> std::result::Result<(), Why> {
             "write NOT EXISTS (SELECT .. WHERE ..): with NOT IN, one NULL would hide every row",
         ));
     }
-    if join.null_equality != NullEquality::NullEqualsNothing {
-        return Err(Why::Kind(
-            "IS NOT DISTINCT FROM in a join",
-            "compare with =, or with COALESCE(.., '')",
-        ));
-    }
     if !matches!(join.join_type, Inner | Left | Right | Full | LeftSemi | LeftAnti) {
         return Err(Why::Kind(
             "EXISTS outside of WHERE",
@@ -157,16 +182,6 @@ fn check_kind(join: &Join) -> std::result::Result<(), Why> {
 
 fn explain(join: &Join, why: &Why, source: &SourceText<'_>, within: &Range<usize>) -> Diagnostic {
     let place = place(join, source, within);
-    if let Some(error) = table_joins::not_by_subquery(join, &place) {
-        return error;
-    }
-    for side in [&join.left, &join.right] {
-        if let Some(table) = lower::clocks(side).iter().find(|table| table.watermark.is_none())
-            && matches!(why, Why::Unbounded { .. })
-        {
-            return lower::no_event_time(table, table.range.clone(), "can't be joined by time");
-        }
-    }
     match why {
         Why::Kind(what, hint) => {
             Diagnostic::error(codes::NOT_ON_STREAMS, format!("{what} can't run on a stream"))
@@ -198,20 +213,50 @@ fn explain(join: &Join, why: &Why, source: &SourceText<'_>, within: &Range<usize
                 format!("this join would wait for ever: it does not say {rows}"),
             )
             .at(place)
-            .hint(if has_months(join) {
-                "a month has no fixed length: write it in days, such as INTERVAL '30 days'".to_owned()
-            } else { format!(
+            .hint(format!(
                 "add to its condition: AND {right} BETWEEN {left} AND {left} + INTERVAL '1 hour'; event times are compared \
                  as they come from the tables, or from windows"
-            ) })
+            ))
         }
     }
 }
 
+/// How an unbounded join would say how far apart in time its rows may be.
+pub(crate) fn make_bounded(join: &UpdatingJoin) -> String {
+    if has_months(join.filter.as_ref()) {
+        return "a month has no fixed length: write it in days, such as INTERVAL '30 days'"
+            .to_owned();
+    }
+    let (left, right) =
+        (row_time::column_name(&join.left, "a"), row_time::column_name(&join.right, "b"));
+    format!("AND {right} BETWEEN {left} AND {left} + INTERVAL '1 hour'")
+}
+
+/// What an unbounded join is called.
+pub(crate) const fn name(join: &UpdatingJoin) -> &'static str {
+    match join.kind {
+        JoinType::Left => "LEFT JOIN",
+        JoinType::Right => "RIGHT JOIN",
+        JoinType::Full => "FULL JOIN",
+        JoinType::LeftSemi => "EXISTS",
+        JoinType::LeftAnti => "NOT EXISTS",
+        _ => "JOIN",
+    }
+}
+
+/// The condition of an unbounded join.
+pub(crate) fn place_of(
+    join: &UpdatingJoin,
+    source: &SourceText<'_>,
+    within: &Range<usize>,
+) -> Range<usize> {
+    conditions(&join.on, join.filter.as_ref(), join.kind, source, within)
+}
+
 /// Whether a condition has an interval that no number of nanoseconds is.
-fn has_months(join: &Join) -> bool {
+fn has_months(filter: Option<&Expr>) -> bool {
     let mut found = false;
-    if let Some(filter) = &join.filter {
+    if let Some(filter) = filter {
         walk::parts(filter, |part| {
             let months = |value| interval::scalar_ns(value) == Err(NotALength::Months);
             found |= matches!(part, Expr::Literal(value, _) if months(value));
@@ -222,7 +267,17 @@ fn has_months(join: &Join) -> bool {
 
 /// The condition of a join, its JOIN or its EXISTS.
 pub(crate) fn place(join: &Join, source: &SourceText<'_>, within: &Range<usize>) -> Range<usize> {
-    let conditions = join.on.iter().flat_map(|(left, right)| [left, right]).chain(&join.filter);
+    conditions(&join.on, join.filter.as_ref(), join.join_type, source, within)
+}
+
+fn conditions(
+    on: &[(Expr, Expr)],
+    filter: Option<&Expr>,
+    kind: JoinType,
+    source: &SourceText<'_>,
+    within: &Range<usize>,
+) -> Range<usize> {
+    let conditions = on.iter().flat_map(|(left, right)| [left, right]).chain(filter);
     let mut columns: Vec<&Column> = Vec::new();
     for condition in conditions {
         columns.extend(condition.column_refs());
@@ -238,7 +293,7 @@ pub(crate) fn place(join: &Join, source: &SourceText<'_>, within: &Range<usize>)
     match (start, end) {
         (Some(start), Some(end)) => start..end,
         _ if matches!(
-            join.join_type,
+            kind,
             JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full
         ) =>
         {

@@ -246,8 +246,8 @@ impl<'s, 'a> Planner<'s, 'a> {
             self.settings_of_query(range.start),
         )?;
         self.warnings.extend(over::kept_for_ever(&plan, self.source, range));
-        self.warnings.extend(changelog::remembered(&plan, range));
         self.warnings.extend(table_joins::remembered(&plan, self.source, range));
+        self.warnings.extend(self.remembered(&plan, range));
         Ok(Planned { sink: None, plan, range: range.clone(), name_range: range.clone() })
     }
 
@@ -288,8 +288,8 @@ impl<'s, 'a> Planner<'s, 'a> {
         let plan =
             select::finish(plan, input, self.source, range, self.settings_of_query(range.start))?;
         self.warnings.extend(over::kept_for_ever(&plan, self.source, range));
-        self.warnings.extend(changelog::remembered(&plan, range));
         self.warnings.extend(table_joins::remembered(&plan, self.source, range));
+        self.warnings.extend(self.remembered(&plan, range));
         if let Some(error) = changelog::check_sink(&table, &plan, &name_range) {
             return Err(vec![error]);
         }

@@ -7,7 +7,7 @@ use datafusion::logical_expr::{LogicalPlan, ScalarUDFImpl};
 use postrider_core::Diagnostic;
 use postrider_plan::{
     EpochClock, IntervalJoin, Over, RowTime, StreamTable, TableJoin, UpdatingAggregate,
-    WindowAggregate,
+    UpdatingJoin, WindowAggregate,
 };
 
 use crate::{checks::Input, codes, filters::reads_moment, table_joins, text::SourceText, walk};
@@ -168,6 +168,7 @@ fn is_join(plan: &LogicalPlan) -> bool {
     matches!(plan, LogicalPlan::Join(_))
         || is_node::<IntervalJoin>(plan)
         || is_node::<TableJoin>(plan)
+        || is_node::<UpdatingJoin>(plan)
 }
 
 fn is_node<N: 'static>(plan: &LogicalPlan) -> bool {

@@ -83,7 +83,9 @@ impl Words {
                     let words = stage.words.keys.iter().chain(&stage.words.aggregates);
                     (spec.output_schema.fields().iter().collect(), words.collect())
                 }
-                OperatorSpec::IntervalJoin(_) | OperatorSpec::TableJoin(_) => continue,
+                OperatorSpec::IntervalJoin(_)
+                | OperatorSpec::TableJoin(_)
+                | OperatorSpec::UpdatingJoin(_) => continue,
             };
             let names = fields.into_iter().map(|field| field.name().clone());
             results.extend(names.zip(words.into_iter().cloned()));

@@ -19,7 +19,7 @@ use proptest::{prelude::*, test_runner::TestRunner};
 
 use super::{
     Advanced, Deferred, Grid, Operator, RestoredPart, StateSnapshot, reroute,
-    testing::{joined, keyed, keyed_rows, looked_up, over, ranks, updating},
+    testing::{joined, joined_for_ever, keyed, keyed_rows, looked_up, over, ranks, updating},
 };
 use crate::exchange::{Route, split};
 
@@ -428,4 +428,15 @@ conformance_with_ttl! {
            covar_samp(x, v) AS h, max(v) FILTER (WHERE v % 2 = 0) AS i, sum(n) AS n
          FROM (SELECT k, v, x, s, ts, sum(v) AS n FROM t GROUP BY k, v, x, s, ts) GROUP BY k",
     );
+    inner_join: 2, joined_for_ever(JoinType::Inner, [false, false]);
+    inner_join_of_changes: 2, joined_for_ever(JoinType::Inner, [true, true]);
+    left_join: 2, joined_for_ever(JoinType::Left, [false, false]);
+    left_join_of_changes: 2, joined_for_ever(JoinType::Left, [true, true]);
+    right_join_of_changes: 2, joined_for_ever(JoinType::Right, [true, false]);
+    full_join: 2, joined_for_ever(JoinType::Full, [false, false]);
+    full_join_of_changes: 2, joined_for_ever(JoinType::Full, [true, true]);
+    semi_join: 2, joined_for_ever(JoinType::LeftSemi, [false, false]);
+    semi_join_of_changes: 2, joined_for_ever(JoinType::LeftSemi, [true, true]);
+    anti_join: 2, joined_for_ever(JoinType::LeftAnti, [false, false]);
+    anti_join_of_changes: 2, joined_for_ever(JoinType::LeftAnti, [false, true]);
 }

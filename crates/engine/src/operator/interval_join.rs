@@ -7,17 +7,17 @@
 //! A pair has the time of its later row. A row without a partner has the time at which that became certain.
 
 mod side;
-mod snapshot;
 
 use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, BooleanArray, RecordBatch, TimestampNanosecondArray, UInt32Array,
+        Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampNanosecondArray, UInt32Array,
         new_null_array,
     },
+    buffer::BooleanBuffer,
     compute::{and, filter, kernels::cmp::eq, take},
-    datatypes::SchemaRef,
+    datatypes::{SchemaRef, TimestampNanosecondType},
 };
 use datafusion::{
     common::{
@@ -33,15 +33,13 @@ use postrider_plan::TimeBounds;
 use self::side::Side;
 use super::{
     Advanced, Operator, RestoredPart, StateSnapshot,
-    rows::{RowId, RowStore},
+    rows::{PortRows, RowId, RowStore},
+    sided::{LEFT, RIGHT, TwoSides},
 };
 use crate::{chain::new_batch, limits::ADVANCE_ROWS};
 
 /// Apart from the seed of the exchange, so that the keys of a shard fill its table evenly.
 const TABLE_SEED: u64 = 0x696e_7465_7276_616c;
-
-const LEFT: usize = 0;
-const RIGHT: usize = 1;
 
 /// What a join computes. Rows of each side arrive as `[keys.., others..]`.
 #[derive(Debug, Clone)]
@@ -62,6 +60,16 @@ pub(crate) struct IntervalJoinSpec {
 }
 
 impl IntervalJoinSpec {
+    /// How rows are kept.
+    fn layout(&self) -> TwoSides {
+        TwoSides { keys: self.keys, inputs: self.inputs.clone(), own: side::own_columns() }
+    }
+
+    /// The columns of a state row.
+    pub(crate) fn state_schema(&self) -> SchemaRef {
+        self.layout().state_schema()
+    }
+
     /// How far behind its own time the partners of a row of this side may be, in nanoseconds.
     pub(crate) const fn reach(&self, side: usize) -> i64 {
         if side == LEFT { self.bounds.to_ns } else { self.bounds.from_ns.saturating_neg() }
@@ -98,6 +106,7 @@ enum Lonely {
 /// The operator.
 pub(crate) struct IntervalJoin {
     spec: IntervalJoinSpec,
+    layout: TwoSides,
     rows: RowStore,
     sides: [Side; 2],
     watermark: Watermark,
@@ -114,7 +123,8 @@ impl IntervalJoin {
     pub(crate) fn new(spec: IntervalJoinSpec) -> Self {
         let side = |side| Side::new(spec.reach(side), spec.lonely(side) != Lonely::Dropped);
         let sides = [side(LEFT), side(RIGHT)];
-        Self { spec, rows: RowStore::default(), sides, watermark: Watermark::MIN }
+        let layout = spec.layout();
+        Self { spec, layout, rows: RowStore::default(), sides, watermark: Watermark::MIN }
     }
 
     /// The hash of each row's key; `None` for a key with a NULL, which equals nothing.
@@ -174,9 +184,8 @@ impl IntervalJoin {
             .map(|&column| take(batch.rows.column(column), &arrived, None).map_err(Into::into));
         let mut own = own.collect::<Result<Vec<ArrayRef>>>()?;
         let other = self.spec.columns[1 - side].iter();
-        let mut other: Vec<_> = other
-            .map(|&column| Arc::clone(kept.column(Side::stored(self.spec.keys, column))))
-            .collect();
+        let mut other: Vec<_> =
+            other.map(|&column| Arc::clone(kept.column(self.layout.stored(column)))).collect();
         let mut columns = if side == LEFT {
             own.append(&mut other);
             own
@@ -298,9 +307,7 @@ impl IntervalJoin {
     /// The columns that results have of kept rows.
     fn own_columns(&self, side: usize, kept: &RecordBatch) -> Vec<ArrayRef> {
         let columns = self.spec.columns[side].iter();
-        columns
-            .map(|&column| Arc::clone(kept.column(Side::stored(self.spec.keys, column))))
-            .collect()
+        columns.map(|&column| Arc::clone(kept.column(self.layout.stored(column)))).collect()
     }
 
     /// Remembers that kept rows have a partner; the next snapshot will say so.
@@ -310,7 +317,10 @@ impl IntervalJoin {
         if ids.is_empty() {
             return Ok(());
         }
-        let rows = Side::matched_rows(self.spec.keys, &self.rows.gather(&ids)?)?;
+        let kept = self.rows.gather(&ids)?;
+        let matched = Arc::new(BooleanArray::from(vec![true; ids.len()]));
+        let own = vec![Arc::clone(kept.column(self.spec.keys)), matched as ArrayRef];
+        let rows = self.layout.with_own(&kept, own)?;
         self.rows.replace(side as u8, ids, rows)
     }
 
@@ -356,10 +366,29 @@ impl IntervalJoin {
             crate::exchange::pick(batch, &picked)?
         };
         let flags: BooleanArray = kept.iter().map(|&row| Some(matched[row])).collect();
-        let rows = Side::store(&self.spec, side, &stored, flags)?;
+        let own: Vec<ArrayRef> = vec![Arc::new(stored.times), Arc::new(flags)];
+        let rows = self.layout.store(side, &stored.rows, own)?;
         let ids = self.rows.insert(side as u8, rows)?;
         for (&row, id) in kept.iter().zip(ids) {
             self.sides[side].insert(id, hashes[row], times[row], matched[row]);
+        }
+        Ok(())
+    }
+
+    /// Takes back rows of one side.
+    fn take_run(
+        &mut self,
+        part: u64,
+        side: usize,
+        rows: RecordBatch,
+        dead: Option<&BooleanBuffer>,
+    ) -> Result<()> {
+        let hashes = self.hashes(&rows)?;
+        let times = rows.column(self.spec.keys).as_primitive::<TimestampNanosecondType>().clone();
+        let matched = rows.column(self.spec.keys + 1).as_boolean().clone();
+        let ids = self.rows.restore(part, PortRows { port: side as u8, rows }, dead)?;
+        for (row, id) in ids.into_iter().enumerate().filter(|(_, id)| *id != RowId::NOBODY) {
+            self.sides[side].insert(id, hashes[row], times.value(row), matched.value(row));
         }
         Ok(())
     }
@@ -448,7 +477,7 @@ impl Operator for IntervalJoin {
     }
 
     fn snapshot(&mut self, number: u64) -> Result<StateSnapshot> {
-        self.take_snapshot(number)
+        Ok(self.layout.snapshot(self.rows.snapshot(number)?))
     }
 
     fn restore(
@@ -458,7 +487,12 @@ impl Operator for IntervalJoin {
         watermark: Watermark,
     ) -> Result<()> {
         self.watermark = watermark;
-        parts.iter().try_for_each(|part| self.take_part(part))
+        for part in parts {
+            for (side, rows, dead) in self.layout.runs(&part)? {
+                self.take_run(part.id, side, rows, dead.as_ref())?;
+            }
+        }
+        Ok(())
     }
 
     fn memory(&self) -> usize {

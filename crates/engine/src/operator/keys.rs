@@ -25,6 +25,10 @@ pub(super) struct Key<'a> {
 }
 
 impl Keys {
+    pub(super) fn row(&self, row: usize) -> Row<'_> {
+        self.rows.row(row)
+    }
+
     pub(super) fn key(&self, row: usize) -> Key<'_> {
         let row = self.rows.row(row);
         Key { row, hash: self.hasher.hash_one(row.as_ref()) }

@@ -28,10 +28,13 @@ use postrider_plan::{Lookup, Ranking, TimeBounds};
 
 use super::{
     Advanced, IntervalJoinSpec, Operator as StatefulOperator, RankSpec, RestoredPart,
-    StateSnapshot, TableJoinSpec,
+    StateSnapshot, TableJoinSpec, UpdatingJoin, UpdatingJoinSpec,
     aggregate::{AggregateCall, AggregateSpec, window_fields},
 };
-use crate::chain::{Chain, Moment};
+use crate::{
+    chain::{Chain, Moment},
+    changes::with_kinds,
+};
 
 /// Counts the rows of each window, without a key.
 pub(super) fn counts() -> AggregateSpec {
@@ -194,9 +197,7 @@ pub(super) fn joined(kind: JoinType) -> IntervalJoinSpec {
         binary(rest, Operator::NotEq, lit(0_i64), &pairs).unwrap()
     };
     let filter = binary(seventh(1), Operator::Or, seventh(5), &pairs).unwrap();
-    let alone = matches!(kind, JoinType::LeftSemi | JoinType::LeftAnti);
-    let nullable = pairs.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
-    let output: Vec<_> = nullable.take(if alone { 4 } else { 8 }).collect();
+    let output = join_results(kind, &pairs);
     let columns: Arc<[usize]> = (0..4).collect();
     IntervalJoinSpec {
         kind,
@@ -206,7 +207,105 @@ pub(super) fn joined(kind: JoinType) -> IntervalJoinSpec {
         bounds: TimeBounds { from_ns: -10, to_ns: 25 },
         filter: Some(filter),
         pair_schema: pairs,
-        output_schema: Arc::new(Schema::new(output)),
+        output_schema: Arc::new(output),
+    }
+}
+
+/// The columns of a join of [`keyed_rows`] with themselves.
+fn join_results(kind: JoinType, pairs: &Schema) -> Schema {
+    let alone = matches!(kind, JoinType::LeftSemi | JoinType::LeftAnti);
+    let nullable = pairs.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    Schema::new(nullable.take(if alone { 4 } else { 8 }).collect::<Vec<_>>())
+}
+
+/// The same join without bounds. Rows of a side that is a changelog are taken back by every fifth value, and come without their text,
+/// so that some are equal.
+pub(super) fn joined_for_ever(kind: JoinType, takes_back: [bool; 2]) -> Changing {
+    let IntervalJoinSpec { keys, inputs, columns, filter, pair_schema, .. } = joined(kind);
+    let updating =
+        !matches!(kind, JoinType::Inner | JoinType::LeftSemi) || takes_back.contains(&true);
+    let output = join_results(kind, &pair_schema);
+    let spec = UpdatingJoinSpec {
+        kind,
+        keys,
+        null_equals_null: false,
+        inputs,
+        takes_back,
+        columns,
+        filter,
+        pair_schema,
+        output_schema: if updating { with_kinds(&output) } else { Arc::new(output) },
+        updating,
+        ttl_ns: Some(100),
+    };
+    Changing { operator: Box::new(UpdatingJoin::new(spec).unwrap()), takes_back }
+}
+
+/// An operator whose rows are changes on some of its inputs.
+pub(super) struct Changing {
+    operator: Box<dyn StatefulOperator>,
+    takes_back: [bool; 2],
+}
+
+impl StatefulOperator for Changing {
+    fn process(
+        &mut self,
+        input: usize,
+        batch: &Batch,
+        out: &mut Vec<Batch>,
+    ) -> datafusion::common::Result<usize> {
+        if !self.takes_back[input] {
+            return self.operator.process(input, batch, out);
+        }
+        let values = batch.rows.column(1).as_primitive::<Int64Type>();
+        let few = |of: fn(i64) -> i64| values.iter().map(move |v| v.map(|v| of(v) % 3));
+        let kinds = values.iter().map(|v| if v.is_some_and(|v| v % 5 == 0) { 3 } else { 0 });
+        let columns: Vec<ArrayRef> = vec![
+            Arc::clone(batch.rows.column(0)),
+            Arc::new(few(|v| v).collect::<Int64Array>()),
+            Arc::new(Float64Array::from(vec![None; values.len()])),
+            Arc::new(StringArray::from(vec![None::<&str>; values.len()])),
+            Arc::new(Int8Array::from_iter_values(kinds)),
+        ];
+        let rows = RecordBatch::try_new(with_kinds(&keyed_schema()), columns).unwrap();
+        self.operator.process(input, &Batch { rows, times: batch.times.clone() }, out)
+    }
+
+    fn advance(
+        &mut self,
+        watermark: Watermark,
+        out: &mut Vec<Batch>,
+    ) -> datafusion::common::Result<Advanced> {
+        self.operator.advance(watermark, out)
+    }
+
+    fn set_clock(&mut self, clock: ClockTime) {
+        self.operator.set_clock(clock);
+    }
+
+    fn next_timer(&mut self) -> Option<Watermark> {
+        self.operator.next_timer()
+    }
+
+    fn take_late_rows(&mut self) -> u64 {
+        self.operator.take_late_rows()
+    }
+
+    fn snapshot(&mut self, number: u64) -> datafusion::common::Result<StateSnapshot> {
+        self.operator.snapshot(number)
+    }
+
+    fn restore(
+        &mut self,
+        number: u64,
+        parts: Vec<RestoredPart>,
+        watermark: Watermark,
+    ) -> datafusion::common::Result<()> {
+        self.operator.restore(number, parts, watermark)
+    }
+
+    fn memory(&self) -> usize {
+        self.operator.memory()
     }
 }
 

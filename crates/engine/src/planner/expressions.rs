@@ -166,7 +166,7 @@ impl<'a> Columns<'a> {
     }
 
     /// A column of its own, even if another holds the same.
-    fn append(&mut self, expr: Arc<dyn PhysicalExpr>) -> Result<usize, Diagnostics> {
+    pub(super) fn append(&mut self, expr: Arc<dyn PhysicalExpr>) -> Result<usize, Diagnostics> {
         let data_type: DataType = expr.data_type(self.input).map_err(|error| plan_error(&error))?;
         let nullable = expr.nullable(self.input).map_err(|error| plan_error(&error))?;
         self.fields.push(Field::new(format!("c{}", self.fields.len()), data_type, nullable));

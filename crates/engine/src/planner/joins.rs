@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Schema};
 use datafusion::{
     common::{DFSchema, JoinType},
     logical_expr::{Expr, LogicalPlan, builder::build_join_schema},
+    physical_expr::PhysicalExpr,
 };
 use postrider_core::{Diagnostic, Diagnostics, format_duration, type_name};
 use postrider_plan::IntervalJoin;
@@ -79,20 +80,19 @@ pub(super) fn side(keys: &[Expr], schema: &DFSchema) -> Result<Side, Diagnostics
     Ok(Side { step, schema, columns: own.into() })
 }
 
-/// Both sides of a key must be of one type, whose values can be compared.
-pub(super) fn check_keys(
+/// Refuses keys that can't be compared as they are.
+pub(super) fn same_types(
     on: &[(Expr, Expr)],
-    left: &Side,
-    right: &Side,
+    left_schema: &Schema,
+    right_schema: &Schema,
 ) -> Result<(), Diagnostics> {
-    for (key, (left_key, right_key)) in on.iter().enumerate() {
+    for (key, (left, right)) in on.iter().enumerate() {
         let (one, other) =
-            (left.schema.field(key).data_type(), right.schema.field(key).data_type());
+            (left_schema.field(key).data_type(), right_schema.field(key).data_type());
         if one != other || one.is_nested() || matches!(one, DataType::Null) {
             let (is, others) = (type_name(one), type_name(other));
-            let message = format!(
-                "`{left_key}` ({is}) and `{right_key}` ({others}) can't be the key of a join"
-            );
+            let message =
+                format!("`{left}` ({is}) and `{right}` ({others}) can't be the key of a join");
             let hint = if one.is_nested() {
                 "compare what is in them, such as a field of a STRUCT"
             } else {
@@ -104,11 +104,24 @@ pub(super) fn check_keys(
     Ok(())
 }
 
-fn spec(node: &IntervalJoin, left: &Side, right: &Side) -> Result<IntervalJoinSpec, Diagnostics> {
-    check_keys(&node.on, left, right)?;
-    let pairs = build_join_schema(node.left.schema(), node.right.schema(), &JoinType::Full);
+/// A condition that can be computed.
+type Condition = Arc<dyn PhysicalExpr>;
+
+/// The columns of pairs, and what else they must meet.
+pub(super) fn pairs(
+    left: &LogicalPlan,
+    right: &LogicalPlan,
+    filter: Option<&Expr>,
+) -> Result<(Arc<Schema>, Option<Condition>), Diagnostics> {
+    let pairs = build_join_schema(left.schema(), right.schema(), &JoinType::Full);
     let pairs = pairs.map_err(|error| plan_error(&error))?;
-    let filter = node.filter.as_ref().map(|filter| physical(filter, &pairs)).transpose()?;
+    let filter = filter.map(|filter| physical(filter, &pairs)).transpose()?;
+    Ok((Arc::new(pairs.as_arrow().clone()), filter))
+}
+
+fn spec(node: &IntervalJoin, left: &Side, right: &Side) -> Result<IntervalJoinSpec, Diagnostics> {
+    same_types(&node.on, &left.schema, &right.schema)?;
+    let (pair_schema, filter) = pairs(&node.left, &node.right, node.filter.as_ref())?;
     Ok(IntervalJoinSpec {
         kind: node.kind,
         keys: node.on.len(),
@@ -116,9 +129,18 @@ fn spec(node: &IntervalJoin, left: &Side, right: &Side) -> Result<IntervalJoinSp
         columns: [Arc::clone(&left.columns), Arc::clone(&right.columns)],
         bounds: node.bounds,
         filter,
-        pair_schema: Arc::new(pairs.as_arrow().clone()),
+        pair_schema,
         output_schema: Arc::new(node.schema.as_arrow().clone()),
     })
+}
+
+/// The keys of a join as a person would write them.
+pub(super) fn key_words(on: &[(Expr, Expr)]) -> Vec<String> {
+    let words = on.iter().map(|(left, right)| {
+        let (left, right) = (of_expression(left), of_expression(right));
+        if left == right { left } else { format!("{left} = {right}") }
+    });
+    words.collect()
 }
 
 fn words(node: &IntervalJoin) -> StageWords {
@@ -130,10 +152,6 @@ fn words(node: &IntervalJoin) -> StageWords {
         JoinType::Full => "full join: right rows",
         _ => "join: right rows",
     };
-    let keys = node.on.iter().map(|(left, right)| {
-        let (left, right) = (of_expression(left), of_expression(right));
-        if left == right { left } else { format!("{left} = {right}") }
-    });
     let (after, before) = (node.bounds.to_ns, node.bounds.from_ns.saturating_neg());
     let kept = |ns: i64| match ns {
         ns if ns <= 0 => "until the watermark passes them".to_owned(),
@@ -152,7 +170,7 @@ fn words(node: &IntervalJoin) -> StageWords {
     };
     StageWords {
         what: format!("{what} {}", node.bounds),
-        keys: keys.collect(),
+        keys: key_words(&node.on),
         aggregates: Vec::new(),
         results: node.schema.fields().iter().map(|field| field.name().clone()).collect(),
         state: format!("left rows {}, right rows {}", kept(after), kept(before)),

@@ -12,7 +12,7 @@ use postrider_plan::{Lookup, TableJoin};
 use super::{
     Branch, Origin, Planner,
     expressions::{physical, plan_error},
-    joins::{Side, check_keys, side},
+    joins::{Side, same_types, side},
     scanned_table,
 };
 use crate::{
@@ -56,7 +56,7 @@ impl Planner {
 }
 
 fn spec(node: &TableJoin, left: &Side, right: &Side) -> Result<TableJoinSpec, Diagnostics> {
-    check_keys(&node.on, left, right)?;
+    same_types(&node.on, &left.schema, &right.schema)?;
     let pairs = build_join_schema(node.left.schema(), node.right.schema(), &JoinType::Full);
     let pairs = pairs.map_err(|error| plan_error(&error))?;
     let filter = node.filter.as_ref().map(|filter| physical(filter, &pairs)).transpose()?;

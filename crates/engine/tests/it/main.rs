@@ -4,6 +4,7 @@
 
 mod changed_tables;
 mod changes;
+mod changing_joins;
 mod checkpoints;
 mod explain;
 mod fuzz;

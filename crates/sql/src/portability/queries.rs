@@ -189,6 +189,13 @@ impl Walk<'_, '_, '_> {
                         "Arroyo has no tables of the past (FOR SYSTEM_TIME AS OF)",
                         "look up the value of now in a TEMPORARY table of connector = 'redis'",
                     );
+                } else if args.is_some() && plain_name(name).is_some_and(|name| name == "late_rows")
+                {
+                    self.refused(
+                        factor,
+                        "Arroyo drops late rows, and nobody can read them",
+                        "give the watermark a longer delay",
+                    );
                 } else if args.is_some() && is_window_name(name) {
                     self.table_function(factor);
                 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use datafusion::logical_expr::LogicalPlan;
 use postrider_core::Diagnostic;
 use postrider_plan::Emission;
 use sqlparser::ast::{Set, Spanned};
@@ -9,7 +10,7 @@ use sqlparser::ast::{Set, Spanned};
 use super::Planner;
 use crate::{
     catalog::{fold, only_part},
-    changelog::DEFAULT_TTL_NS,
+    changelog::{self, DEFAULT_TTL_NS},
     codes,
     emission::Settings,
     interval,
@@ -103,5 +104,11 @@ impl Planner<'_, '_> {
     /// Whether some query may have other settings than a view.
     pub(super) fn has_other_settings(&self, view: Settings) -> bool {
         view.ttl_ns != self.ttl_before(usize::MAX) || !self.emissions.is_empty()
+    }
+
+    /// Warnings for what a query remembers.
+    pub(super) fn remembered(&self, plan: &LogicalPlan, range: &Range<usize>) -> Vec<Diagnostic> {
+        let said: Vec<_> = self.ttls.iter().map(|(_, ttl)| *ttl).collect();
+        changelog::remembered(plan, &said, self.source, range)
     }
 }

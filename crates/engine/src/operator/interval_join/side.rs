@@ -1,20 +1,11 @@
 //! One side of a join: which rows are kept, by the hash of their key and by the time at which they end.
 
-use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
+use std::{cmp::Reverse, collections::BinaryHeap};
 
-use arrow::{
-    array::{ArrayRef, BooleanArray, RecordBatch},
-    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
-};
-use datafusion::common::Result;
+use arrow::datatypes::{DataType, Field, TimeUnit};
 use hashbrown::HashTable;
-use postrider_core::Batch;
 
-use super::IntervalJoinSpec;
-use crate::{chain::new_batch, operator::rows::RowId};
-
-/// The columns of a kept row behind its key that are the join's own: its time, and whether it has a partner.
-pub(super) const OWN_COLUMNS: usize = 2;
+use crate::operator::rows::RowId;
 
 /// When a row ends.
 type Timer = Reverse<(i64, RowId)>;
@@ -211,39 +202,6 @@ impl Side {
             + self.heads.capacity() * (size_of::<RowId>() + 1)
             + (self.lonely.capacity() + self.others.capacity()) * size_of::<(i64, RowId)>()
     }
-
-    /// Where a column of arriving rows stands in kept ones.
-    pub(super) const fn stored(keys: usize, column: usize) -> usize {
-        if column < keys { column } else { column + OWN_COLUMNS }
-    }
-
-    /// The columns of kept rows: keys, time, whether they have a partner, others.
-    pub(super) fn stored_schema(spec: &IntervalJoinSpec, side: usize) -> SchemaRef {
-        let fields = spec.inputs[side].fields().iter().map(|field| field.as_ref().clone());
-        let mut fields: Vec<_> = fields.collect();
-        fields.splice(spec.keys..spec.keys, own_columns());
-        Arc::new(Schema::new(fields))
-    }
-
-    /// Arriving rows as they are kept.
-    pub(super) fn store(
-        spec: &IntervalJoinSpec,
-        side: usize,
-        batch: &Batch,
-        matched: BooleanArray,
-    ) -> Result<RecordBatch> {
-        let mut columns = batch.rows.columns().to_vec();
-        let own: [ArrayRef; OWN_COLUMNS] = [Arc::new(batch.times.clone()), Arc::new(matched)];
-        columns.splice(spec.keys..spec.keys, own);
-        new_batch(&Self::stored_schema(spec, side), columns, batch.rows.num_rows())
-    }
-
-    /// Kept rows, all with a partner.
-    pub(super) fn matched_rows(keys: usize, rows: &RecordBatch) -> Result<RecordBatch> {
-        let mut columns = rows.columns().to_vec();
-        columns[keys + 1] = Arc::new(BooleanArray::from(vec![true; rows.num_rows()]));
-        new_batch(&rows.schema(), columns, rows.num_rows())
-    }
 }
 
 /// The next timer, if the watermark has passed it.
@@ -252,8 +210,8 @@ fn pop_due(timers: &mut BinaryHeap<Timer>, watermark: i64) -> Option<Timer> {
     timers.pop()
 }
 
-/// The join's own columns of a kept row.
-pub(super) fn own_columns() -> [Field; OWN_COLUMNS] {
+/// The columns of a kept row behind its key that are the join's own: its time, and whether it has a partner.
+pub(super) fn own_columns() -> Vec<Field> {
     let time = DataType::Timestamp(TimeUnit::Nanosecond, None);
-    [Field::new("time", time, false), Field::new("matched", DataType::Boolean, false)]
+    vec![Field::new("time", time, false), Field::new("matched", DataType::Boolean, false)]
 }
