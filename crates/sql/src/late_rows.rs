@@ -1,6 +1,6 @@
 //! `FROM late_rows(events)`: the rows of a table that came too late for its watermark.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use datafusion::{
     common::{Result, plan_datafusion_err},
@@ -21,6 +21,7 @@ use sqlparser::{
 
 use crate::{
     catalog::{Catalog, fold, only_part},
+    checks::Input,
     codes, lower,
     text::SourceText,
     window_tables::{relation_name, relation_of},
@@ -96,6 +97,25 @@ impl<'q> LateTable<'q> {
         }
         Ok(name)
     }
+}
+
+/// A query that runs once can't tell which rows came late.
+pub(crate) fn refuse_bounded(
+    node: &LogicalPlan,
+    input: Input,
+    source: &SourceText<'_>,
+    within: &Range<usize>,
+) -> Option<Diagnostic> {
+    let LogicalPlan::Extension(extension) = node else { return None };
+    if input == Input::Stream || !extension.node.as_any().is::<LateRows>() {
+        return None;
+    }
+    let message = "a query that runs once has no watermark, so no row is late";
+    Some(
+        Diagnostic::error(codes::LATE_ROWS, message)
+            .at(source.find_name(NAME, within).unwrap_or_else(|| within.clone()))
+            .hint("have a pipeline write them to a table: INSERT INTO late SELECT .. FROM late_rows(..)"),
+    )
 }
 
 /// Plans it.

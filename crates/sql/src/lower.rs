@@ -10,13 +10,14 @@ use datafusion::{
     },
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{Column, Emission, LateRows, StreamTable, Table, Window, WindowAggregate};
+use postrider_plan::{Column, Emission, StreamTable, Table, Window, WindowAggregate};
 
 use crate::{
     checks::Input,
     codes,
     errors::type_name,
     functions::is_window,
+    late_rows,
     limits::ASSUMED_LENGTH,
     table_joins,
     text::SourceText,
@@ -169,16 +170,8 @@ pub(crate) fn check(
             );
         }
         errors.extend(time_calls::check(node, input, source, within));
+        errors.extend(late_rows::refuse_bounded(node, input, source, within));
         match node {
-            LogicalPlan::Extension(extension)
-                if input == Input::Bounded && extension.node.as_any().is::<LateRows>() =>
-            {
-                errors.push(
-                    Diagnostic::error(codes::LATE_ROWS, "a query that runs once has no watermark, so no row is late")
-                        .at(source.find_name("late_rows", within).unwrap_or_else(|| within.clone()))
-                        .hint("have a pipeline write them to a table: INSERT INTO late SELECT .. FROM late_rows(..)"),
-                );
-            }
             LogicalPlan::Extension(extension) => {
                 if let Some(node) = extension.node.as_any().downcast_ref::<WindowAggregate>() {
                     errors.extend(without_time(node, input, source, within));

@@ -171,6 +171,10 @@ pub(crate) fn place(
     let searched = if elsewhere.is_some() { &everything } else { within };
     let inside = here.or(elsewhere);
     let names = source.find_names(call.fun.name(), searched);
+    // DISTINCT ON is none that is written.
+    if names.is_empty() {
+        return within.clone();
+    }
     let calls: Vec<_> = names.iter().filter_map(|name| source.with_over(name)).collect();
     let around = calls.iter().find(|range| {
         inside.as_ref().is_some_and(|part| range.start <= part.start && part.end <= range.end)

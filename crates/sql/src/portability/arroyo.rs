@@ -1,7 +1,12 @@
 //! The statements of a program as Arroyo takes them.
 
+use sqlparser::ast::Set;
+
 use super::{Findings, queries, tables};
-use crate::parse::{Located, Statement};
+use crate::{
+    catalog::{fold, only_part},
+    parse::{Located, Statement},
+};
 
 /// Looks at one statement.
 pub(super) fn statement(located: &Located, findings: &mut Findings<'_, '_>) {
@@ -42,6 +47,19 @@ pub(super) fn statement(located: &Located, findings: &mut Findings<'_, '_>) {
             }
         }
         Statement::Select(query) => queries::check(query, findings),
-        Statement::Set(_) => {}
+        Statement::Set(set) => {
+            let name = match set.as_ref() {
+                Set::SingleAssignment { variable, .. } => only_part(variable).map(fold),
+                _ => None,
+            };
+            // The one setting that Arroyo has as well is `updating_ttl`.
+            if name.is_some_and(|name| name != "updating_ttl") {
+                findings.refused(
+                    range.clone(),
+                    "Arroyo gives the result of a window once, at its end",
+                    "remove the setting; an aggregate without a window changes as rows come",
+                );
+            }
+        }
     }
 }

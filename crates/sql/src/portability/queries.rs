@@ -198,13 +198,11 @@ impl Walk<'_, '_, '_> {
                         "Arroyo has no tables of the past (FOR SYSTEM_TIME AS OF)",
                         "look up the value of now in a TEMPORARY table of connector = 'redis'",
                     );
-                } else if args.is_some() && is_window_name(name) {
-                    self.table_function(factor);
                 } else if args.is_some() && plain_name(name).as_deref() == Some(late_rows::NAME) {
                     self.refused(
                         factor,
                         "Arroyo drops late rows, and nobody can read them",
-                        "leave more time in WATERMARK FOR",
+                        "give the watermark a longer delay",
                     );
                 }
             }
