@@ -17,6 +17,7 @@ mod over;
 #[cfg(test)]
 mod pauses;
 mod rank;
+mod revised;
 mod rows;
 mod session;
 mod sided;
@@ -44,6 +45,8 @@ use over::Over;
 pub(crate) use over::{OverCall, OverSpec, RunningAggregate};
 pub(crate) use rank::RankSpec;
 use rank::RankedWindows;
+pub(crate) use revised::RevisedSpec;
+use revised::RevisedWindows;
 use session::SessionWindows;
 pub(crate) use slicing::Grid;
 use slicing::SlicingWindows;
@@ -70,7 +73,7 @@ pub(crate) use updating_top::UpdatingTopSpec;
 ///   appends at most [`ADVANCE_BATCHES`] batches and stops behind [`ADVANCE_ROWS`] rows. Until it returns
 ///   [`Advanced::Whole`], it is called again with the same watermark and nothing in between.
 /// - `set_clock` is called once at the end of an epoch, before `advance`, with the reading of the epoch's clock that is journaled with
-///   it. State that has a time to live is let go by it, and nothing else depends on it.
+///   it. State that has a time to live is let go by it, and results that are wanted early leave by it; nothing else depends on it.
 /// - `set_ended` is called for each input at the end of an epoch, before `advance`: whether no row of it will ever come, as its sources
 ///   journaled it with the epoch. It is no state, and known anew behind a restart.
 /// - State may depend only on the rows, watermarks, clocks and snapshots given: not on batch borders
@@ -107,8 +110,16 @@ pub(crate) trait Operator: Send {
     fn advance(&mut self, watermark: Watermark, out: &mut Vec<Batch>) -> Result<Advanced>;
     /// The smallest watermark at which `advance` would emit something.
     fn next_timer(&mut self) -> Option<Watermark>;
+    /// The reading of the epoch's clock at which `advance` would emit something, whatever the watermark is; `None` if none would.
+    fn next_clock(&self) -> Option<ClockTime> {
+        None
+    }
     /// Late rows dropped since the last call.
     fn take_late_rows(&mut self) -> u64;
+    /// Rows since the last call that came when their result had left, and corrected it.
+    fn take_counted_late(&mut self) -> u64 {
+        0
+    }
     /// The state, at the end of an epoch.
     fn snapshot(&mut self, number: u64) -> Result<StateSnapshot>;
     /// Continues from a snapshot.
@@ -137,6 +148,8 @@ pub(crate) enum Advanced {
 pub(crate) enum OperatorSpec {
     /// A windowed aggregate.
     Window(Window, AggregateSpec),
+    /// A windowed aggregate whose results may be corrected.
+    Revised(Box<RevisedSpec>),
     /// Ranks within windows.
     Rank(RankSpec),
     /// A join of two inputs within bounds of time.
@@ -159,6 +172,7 @@ impl OperatorSpec {
         match self {
             Self::Window(Window::Session { .. }, spec) => SessionWindows::state_schema(spec),
             Self::Window(_, spec) => SlicingWindows::state_schema(spec),
+            Self::Revised(spec) => spec.state_schema(),
             Self::Rank(spec) => Ok(spec.state_schema()),
             Self::IntervalJoin(spec) => Ok(spec.state_schema()),
             Self::TableJoin(spec) => Ok(spec.state_schema()),
@@ -175,6 +189,7 @@ impl OperatorSpec {
             Self::Window(window, spec) => {
                 spec.key_schema.fields().len() - usize::from(brings_window(*window))
             }
+            Self::Revised(spec) => spec.keys(),
             Self::Rank(spec) => spec.keys,
             Self::IntervalJoin(spec) => spec.keys,
             Self::TableJoin(spec) => spec.keys,
@@ -189,6 +204,7 @@ impl OperatorSpec {
     pub(crate) fn reach(&self) -> Option<i64> {
         match self {
             Self::Window(window, _) => window.reach_ns(),
+            Self::Revised(spec) => Some(spec.reach_ns.saturating_add(spec.lateness_ns)),
             Self::Rank(spec) => Some(spec.reach_ns),
             Self::IntervalJoin(spec) => Some(spec.reach(0).max(spec.reach(1)).max(0)),
             Self::Over(spec) => spec.reach(),
@@ -202,6 +218,7 @@ impl OperatorSpec {
     /// A new, empty operator.
     pub(crate) fn build(&self) -> Result<Box<dyn Operator>> {
         match self {
+            Self::Revised(spec) => Ok(Box::new(RevisedWindows::new(spec.as_ref().clone())?)),
             Self::Rank(spec) => Ok(Box::new(RankedWindows::new(spec.clone()))),
             Self::Window(Window::Session { gap_ns }, spec) => {
                 Ok(Box::new(SessionWindows::new(*gap_ns, spec.clone())?))

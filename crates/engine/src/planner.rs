@@ -15,6 +15,7 @@ mod unnest;
 mod updating;
 mod updating_join;
 mod updating_top;
+mod windows;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -26,26 +27,23 @@ use datafusion::{
         expressions::{Column, lit},
     },
 };
-use postrider_core::{Diagnostic, Diagnostics, Format, format_duration};
+use postrider_core::{Diagnostic, Diagnostics, Format};
 use postrider_plan::{
     IntervalJoin, LateRows, Over, Program, Query, SinkTarget, Table, TableJoin, UpdatingAggregate,
-    UpdatingJoin, UpdatingTop, Window, WindowAggregate, WindowRank, WindowRows, is_updating,
+    UpdatingJoin, UpdatingTop, WindowAggregate, WindowRank, WindowRows, is_updating,
 };
 
 pub(crate) use self::sources::scanned_table;
 use self::{
-    expressions::{aggregate_inputs, physical, projection},
+    expressions::{physical, projection},
     sources::SourceUse,
     step_input::StepInput,
 };
 use crate::{
     chain::{Chain, ChainStep},
     changes::{INSERT, field, with_kinds, written_schema},
-    dataflow::{Dataflow, Output, SinkNode, StageNode, StageWords, Target},
+    dataflow::{Dataflow, Output, SinkNode, Target},
     exchange::Route,
-    explain::of_expression,
-    identity::stage_identity,
-    operator::{Grid, OperatorSpec},
 };
 
 /// Plans a program.
@@ -277,43 +275,6 @@ impl Planner {
         }
         Ok(branches)
     }
-
-    /// Puts rows into their windows. It is no stage: the step goes behind whatever the rows come from.
-    fn window_rows(&mut self, node: &WindowRows) -> Result<Vec<Branch>, Diagnostics> {
-        let (Some(grid), Some(reach_ns)) = (Grid::of(node.window), node.window.reach_ns()) else {
-            return Err(Diagnostic::error("PR0420", "rows can't be put into these windows").into());
-        };
-        let schema = Arc::new(node.schema.as_arrow().clone());
-        let mut branches = self.lower(&node.input)?;
-        for branch in &mut branches {
-            branch.chain.0.push(ChainStep::Windows { grid, reach_ns, schema: Arc::clone(&schema) });
-        }
-        Ok(branches)
-    }
-
-    fn window(
-        &mut self,
-        node: &WindowAggregate,
-        plan: &LogicalPlan,
-    ) -> Result<Vec<Branch>, Diagnostics> {
-        let branches = self.lower(&node.input)?;
-        let (steps, spec) = aggregate_inputs(node)?;
-        let keys = node.group_exprs.len();
-        let stage = self.flow.stages.len();
-        let identity = stage_identity(plan, &self.flow.stages);
-        self.flow.stages.push(StageNode {
-            identity,
-            words: words(node),
-            operator: OperatorSpec::Window(node.window, spec),
-            outputs: Vec::new(),
-            updating: false,
-        });
-        for mut branch in branches {
-            branch.chain.0.extend_from_slice(&steps);
-            self.connect(branch, Target::Stage(stage), 0, Route::Hash { keys });
-        }
-        Ok(vec![Branch { origin: Origin::Stage(stage), chain: Chain::default() }])
-    }
 }
 
 /// The columns in which the sink of a query is given its rows: of a changelog, the kinds of rows first, as text.
@@ -349,52 +310,6 @@ fn same_columns(schema: &SchemaRef, has_kinds: bool, updating: bool) -> ChainSte
         }
         (true, _) => ChainStep::Pick((0..=count).collect(), with_kinds(schema)),
         (false, false) => ChainStep::Pick((0..count).collect(), Arc::clone(schema)),
-    }
-}
-
-fn words(node: &WindowAggregate) -> StageWords {
-    let aggregates: Vec<_> = node.aggr_exprs.iter().map(of_expression).collect();
-    let keys: Vec<_> = node.group_exprs.iter().map(of_expression).collect();
-    let mut results = keys.clone();
-    results.insert(node.window_index.min(results.len()), "window".to_owned());
-    results.extend(aggregates.iter().cloned());
-    let each =
-        if keys.is_empty() { "".to_owned() } else { format!(" for each {}", keys.join(", ")) };
-    let state = match node.window {
-        Window::Tumble { size_ns, .. } => format!(
-            "partial aggregates{each}, dropped when the watermark passes the end of the {} window",
-            format_duration(size_ns)
-        ),
-        Window::Hop { slide_ns, size_ns, .. } => format!(
-            "partial aggregates{each} in slices, each kept for {} (a result every {})",
-            format_duration(size_ns),
-            format_duration(slide_ns)
-        ),
-        Window::Cumulate { step_ns, size_ns, .. } => format!(
-            "partial aggregates{each}, kept for {} (a result every {})",
-            format_duration(size_ns),
-            format_duration(step_ns)
-        ),
-        Window::Calendar { period, .. } => format!(
-            "partial aggregates{each}, dropped when the watermark passes the end of the window of {period}"
-        ),
-        Window::Given { .. } => {
-            format!(
-                "partial aggregates{each}, dropped when the watermark passes the end of their window"
-            )
-        }
-        Window::Session { gap_ns } => format!(
-            "the open session{each}, until the watermark is {} behind its last row",
-            format_duration(gap_ns)
-        ),
-    };
-    StageWords {
-        what: node.window.to_string(),
-        keys,
-        aggregates,
-        results,
-        state,
-        timers: "one for each open window, fired by the watermark".to_owned(),
     }
 }
 

@@ -27,6 +27,7 @@
 //! analyzed and optimized, holds no scalar window call, and yields exactly the columns of its sink.
 
 mod changes;
+mod emission;
 mod epoch_clock;
 mod interval_join;
 mod late_rows;
@@ -45,6 +46,7 @@ mod window_rows;
 mod zone;
 
 pub use changes::is_updating;
+pub use emission::Emission;
 pub use epoch_clock::EpochClock;
 pub use interval_join::{IntervalJoin, TimeBounds};
 pub use late_rows::LateRows;

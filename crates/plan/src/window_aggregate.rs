@@ -7,11 +7,11 @@ use datafusion::{
     logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore},
 };
 
-use crate::Window;
+use crate::{Emission, Window};
 
 /// An aggregate whose groups include an event-time window.
 ///
-/// Its output is final: a group's row leaves once, when the watermark completes its window.
+/// A group's row leaves when the watermark completes its window. By default that is once, and final; its [`Emission`] may say otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WindowAggregate {
     /// Where the rows come from.
@@ -22,6 +22,8 @@ pub struct WindowAggregate {
     pub window_index: usize,
     /// What the window needs of a row besides its time: its zone, if that decides, or the start of the window that is given.
     pub window_exprs: Vec<Expr>,
+    /// When results leave.
+    pub emission: Emission,
     /// The other groups, in order.
     pub group_exprs: Vec<Expr>,
     /// The aggregates, in order.
@@ -50,6 +52,9 @@ impl UserDefinedLogicalNodeCore for WindowAggregate {
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "WindowAggregate: {}", self.window)?;
+        if !self.emission.is_final() {
+            write!(f, " ({})", self.emission)?;
+        }
         write_list(f, "of", &self.window_exprs)?;
         write_list(f, "by", &self.group_exprs)?;
         write_list(f, "computing", &self.aggr_exprs)
@@ -93,7 +98,7 @@ impl UserDefinedLogicalNodeCore for WindowAggregate {
 
 impl PartialOrd for WindowAggregate {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        let key = |node: &Self| (node.window, node.window_index);
+        let key = |node: &Self| (node.window, node.window_index, node.emission);
         match key(self).cmp(&key(other)) {
             Ordering::Equal => {}
             unequal => return Some(unequal),
@@ -144,6 +149,7 @@ mod tests {
             Field::new("sum", DataType::Int64, true),
         ]);
         WindowAggregate {
+            emission: crate::Emission::default(),
             input: Arc::new(input),
             window: Window::Tumble { size_ns: 1_000_000_000, offset_ns: 0 },
             window_index: 0,

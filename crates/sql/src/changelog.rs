@@ -10,9 +10,7 @@ use datafusion::{
         Result,
         tree_node::{Transformed, TreeNode},
     },
-    logical_expr::{
-        Distinct, Expr, Extension, LogicalPlan, LogicalPlanBuilder, expr::AggregateFunction,
-    },
+    logical_expr::{Distinct, Expr, Extension, LogicalPlan, expr::AggregateFunction},
 };
 use postrider_core::{Diagnostic, Format};
 use postrider_plan::{
@@ -20,7 +18,13 @@ use postrider_plan::{
     UpdatingTop, WindowAggregate, WindowRank, is_updating,
 };
 
-use crate::{codes, joins, lower, text::SourceText, walk};
+use crate::{
+    codes,
+    emission::{AT_THE_END, Settings},
+    joins, lower,
+    text::SourceText,
+    walk,
+};
 
 /// How long a group is remembered after its last row unless `SET updating_ttl` says otherwise: Arroyo's default.
 pub(crate) const DEFAULT_TTL_NS: i64 = 86_400_000_000_000;
@@ -31,38 +35,23 @@ const JOINED_ROW_BYTES: u64 = 112;
 /// What is known of one of the first rows of a key besides its columns.
 const KEPT_ROW_BYTES: u64 = 48;
 
-/// The alias around a view whose time to live is not that of the queries.
-const TTL_ALIAS: &str = "__ttl_";
-
-/// A view's plan that keeps its own time to live wherever it is put.
-pub(crate) fn with_ttl(plan: LogicalPlan, ttl_ns: Option<i64>) -> Result<LogicalPlan> {
-    let alias = format!("{TTL_ALIAS}{}", ttl_ns.unwrap_or(0));
-    LogicalPlanBuilder::from(plan).alias(alias)?.build()
-}
-
-/// The time to live of what is under a node.
-pub(crate) fn ttl_under(node: &LogicalPlan, around: Option<i64>) -> Option<i64> {
-    let LogicalPlan::SubqueryAlias(alias) = node else { return around };
-    let own = alias.alias.table().strip_prefix(TTL_ALIAS).and_then(|ns| ns.parse().ok());
-    own.map_or(around, |ns: i64| Some(ns).filter(|ns| *ns > 0))
-}
-
 /// Replaces aggregates and DISTINCT, and says which node is given a changelog that takes none.
 pub(crate) fn lower(
     plan: LogicalPlan,
-    ttl_ns: Option<i64>,
+    settings: Settings,
     source: &SourceText<'_>,
     within: &Range<usize>,
 ) -> Result<(LogicalPlan, Vec<Diagnostic>)> {
-    let plan = replace(plan, ttl_ns)?;
+    let plan = replace(plan, settings)?;
     let mut errors = Vec::new();
     walk::nodes(&plan, |node| errors.extend(refuse(node, source, within)));
     Ok((plan, errors))
 }
 
-fn replace(plan: LogicalPlan, ttl_ns: Option<i64>) -> Result<LogicalPlan> {
-    let ttl_ns = ttl_under(&plan, ttl_ns);
-    let below = |child| replace(child, ttl_ns).map(Transformed::yes);
+fn replace(plan: LogicalPlan, settings: Settings) -> Result<LogicalPlan> {
+    let settings = settings.under(&plan);
+    let Settings { ttl_ns, .. } = settings;
+    let below = |child| replace(child, settings).map(Transformed::yes);
     let node = plan.map_children(below)?.data;
     let aggregate = match node {
         LogicalPlan::Extension(extension) => {
@@ -180,6 +169,8 @@ enum Cause {
         function: Option<AggregateFunction>,
         keys: Vec<String>,
     },
+    /// A window whose results leave early or are corrected: its first function, if it has one.
+    Window(Option<AggregateFunction>),
     Join(UpdatingJoin),
     /// The first rows of a key.
     Top,
@@ -192,6 +183,12 @@ impl Cause {
     fn of(plan: &LogicalPlan) -> Self {
         if let Some(input) = plan.inputs().into_iter().find(|input| is_updating(input)) {
             return Self::of(input);
+        }
+        if let LogicalPlan::Extension(node) = plan
+            && let Some(node) = node.node.as_any().downcast_ref::<WindowAggregate>()
+        {
+            let function = node.aggr_exprs.first().and_then(call).cloned();
+            return Self::Window(function);
         }
         if let LogicalPlan::TableScan(scan) = plan {
             return Self::Table(scan.table_name.table().to_owned());
@@ -229,6 +226,7 @@ impl Cause {
                 format!("results of `{}` without a window", call.func.name())
             }
             Self::Aggregate { .. } => "results of GROUP BY without a window".to_owned(),
+            Self::Window(_) => "results of a window that leave early or are corrected".to_owned(),
             Self::Table(table) => format!("rows of `{table}`, a table of changes,"),
             Self::Join(join) => {
                 format!("results of {} without a bound of time", joins::name(join))
@@ -246,6 +244,9 @@ impl Cause {
                      sum(..) OVER (PARTITION BY .. ORDER BY ts) and QUALIFY row_number() OVER (PARTITION BY .. ORDER BY ts) = 1"
                 )
             }
+            Self::Window(_) => {
+                format!("in front of the statement with the window, {AT_THE_END}")
+            }
             Self::Table(table) => format!(
                 "read the rows of `{table}` as they are made: a table of events, in format 'json'"
             ),
@@ -261,7 +262,7 @@ impl Cause {
 
     fn place(&self, source: &SourceText<'_>, within: &Range<usize>) -> Option<Range<usize>> {
         match self {
-            Self::Aggregate { function, .. } => {
+            Self::Aggregate { function, .. } | Self::Window(function) => {
                 source.find_name(function.as_ref()?.func.name(), within)
             }
             Self::Table(table) => source.find_name(table, within),

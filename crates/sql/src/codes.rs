@@ -96,6 +96,8 @@ pub(crate) const ROW_TIME_PLACE: &str = "PR0430";
 pub(crate) const CLOCK_PLACE: &str = "PR0445";
 /// `late_rows(..)` of something that has no late rows.
 pub(crate) const LATE_ROWS: &str = "PR0446";
+/// Windows whose results can't leave early or be corrected, and are told to.
+pub(crate) const NEVER_REVISED: &str = "PR0447";
 /// A CREATE FUNCTION that can't work.
 pub(crate) const BAD_FUNCTION: &str = "PR0431";
 /// A call that does not fit the CREATE FUNCTION.

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The name of the function.
-const NAME: &str = "late_rows";
+pub(crate) const NAME: &str = "late_rows";
 
 /// A call of it in FROM.
 pub(crate) struct LateTable<'q> {
@@ -80,6 +80,12 @@ impl<'q> LateTable<'q> {
         if table.watermark.is_none() {
             let place = place.unwrap_or_else(|| table.range.clone());
             return Err(lower::no_event_time(table, place, "are never late"));
+        }
+        if table.holds_changes() {
+            return wrong(
+                format!("`{}` holds changes, and a change is not late by one time", table.name),
+                "read the table itself: what it computes waits for no time",
+            );
         }
         let has = |wanted: &&str| table.columns.iter().any(|column| column.name == *wanted);
         if let Some(taken) = LateRows::NAMES.into_iter().find(has) {

@@ -26,6 +26,7 @@ mod codes;
 mod ddl;
 mod depth;
 mod dialect;
+mod emission;
 mod errors;
 mod fields;
 mod filters;

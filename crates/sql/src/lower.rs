@@ -5,10 +5,12 @@ use std::{ops::Range, sync::Arc};
 use datafusion::{
     arrow::datatypes::{DataType, Fields},
     common::{DFSchema, Result, plan_err, tree_node::Transformed},
-    logical_expr::{Aggregate, Expr, ExprSchemable, Extension, LogicalPlan, expr::ScalarFunction},
+    logical_expr::{
+        Aggregate, Expr, ExprSchemable, Extension, LogicalPlan, Unnest, expr::ScalarFunction,
+    },
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{Column, LateRows, StreamTable, Table, Window, WindowAggregate};
+use postrider_plan::{Column, Emission, LateRows, StreamTable, Table, Window, WindowAggregate};
 
 use crate::{
     checks::Input,
@@ -52,6 +54,7 @@ fn lower(aggregate: Aggregate, input: Input) -> Result<Transformed<LogicalPlan>>
         return plan_err!("a GROUP BY has at most one window");
     }
     let node = WindowAggregate {
+        emission: Emission::default(),
         window_exprs: of_row(window, called, &aggregate.input)?,
         input: aggregate.input,
         window,
@@ -191,15 +194,7 @@ pub(crate) fn check(
                 }
             }
             LogicalPlan::Unnest(node) if input == Input::Stream => {
-                if let Some((what, hint)) = unnest::refused(node) {
-                    let message = format!("{what} on a stream is not supported yet");
-                    let place = source.find_name(unnest::NAME, within);
-                    errors.push(
-                        Diagnostic::error(codes::NOT_ON_STREAMS, message)
-                            .at(place.unwrap_or_else(|| within.clone()))
-                            .hint(hint),
-                    );
-                }
+                errors.extend(not_unnested(node, source, within));
             }
             LogicalPlan::TableScan(_) if input == Input::Bounded => {
                 errors.extend(holds_changes(node, source, within));
@@ -222,6 +217,18 @@ pub(crate) fn check(
     });
     errors.dedup();
     errors
+}
+
+/// What of an unnesting streams don't do.
+fn not_unnested(
+    node: &Unnest,
+    source: &SourceText<'_>,
+    within: &Range<usize>,
+) -> Option<Diagnostic> {
+    let (what, hint) = unnest::refused(node)?;
+    let place = source.find_name(unnest::NAME, within).unwrap_or_else(|| within.clone());
+    let message = format!("{what} on a stream is not supported yet");
+    Some(Diagnostic::error(codes::NOT_ON_STREAMS, message).at(place).hint(hint))
 }
 
 /// A query over all rows there are would have to put changes together first.

@@ -20,8 +20,16 @@ use postrider_core::Diagnostic;
 use postrider_plan::{EpochClock, RowTime};
 
 use crate::{
-    catalog::Catalog, changelog, checks::Input, filters::PushFilters, joins, lower, over,
-    projections::MergeProjections, table_joins, text::SourceText, time_calls, tops, window_rows,
+    catalog::Catalog,
+    changelog,
+    checks::Input,
+    emission::{self, Settings},
+    filters::PushFilters,
+    joins, lower, over,
+    projections::MergeProjections,
+    table_joins,
+    text::SourceText,
+    time_calls, tops, window_rows,
 };
 
 /// Resolves types.
@@ -39,7 +47,7 @@ pub(crate) fn finish(
     input: Input,
     source: &SourceText<'_>,
     within: &Range<usize>,
-    ttl_ns: Option<i64>,
+    settings: Settings,
 ) -> Result<std::result::Result<LogicalPlan, Vec<Diagnostic>>> {
     let plan = if input == Input::Stream { tops::number_distinct(plan)? } else { plan };
     // First: a row is in its windows whether or not anybody reads which those are.
@@ -52,6 +60,10 @@ pub(crate) fn finish(
             return Ok(Err(vec![error]));
         }
         return run(bounded_rules(), lowered).map(Ok);
+    }
+    let (lowered, errors) = emission::set_emission(lowered, settings, source, within)?;
+    if !errors.is_empty() {
+        return Ok(Err(errors));
     }
     let (lowered, errors) = table_joins::lower(lowered, source, within)?;
     if !errors.is_empty() {
@@ -75,7 +87,7 @@ pub(crate) fn finish(
     if !errors.is_empty() {
         return Ok(Err(errors));
     }
-    let (plan, errors) = changelog::lower(plan, ttl_ns, source, within)?;
+    let (plan, errors) = changelog::lower(plan, settings, source, within)?;
     Ok(if errors.is_empty() { Ok(plan) } else { Err(errors) })
 }
 

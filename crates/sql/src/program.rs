@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use datafusion::logical_expr::LogicalPlan;
 use postrider_core::{Diagnostic, Diagnostics, PipelineName};
-use postrider_plan::{Program, Query, SinkTarget};
+use postrider_plan::{Emission, Program, Query, SinkTarget};
 use sqlparser::ast::{self, CreateTableOptions, CreateView, Insert, Spanned, TableObject};
 
 use crate::{
@@ -89,6 +89,8 @@ struct Planner<'s, 'a> {
     inferred: BTreeSet<String>,
     /// Where `updating_ttl` was set, and to what; `None` is for ever.
     ttls: Vec<(usize, Option<i64>)>,
+    /// Where it was set when the results of windows leave, and to what.
+    emissions: Vec<(usize, Emission)>,
 }
 
 impl<'s, 'a> Planner<'s, 'a> {
@@ -102,6 +104,7 @@ impl<'s, 'a> Planner<'s, 'a> {
             broken: BTreeSet::new(),
             inferred: BTreeSet::new(),
             ttls: Vec::new(),
+            emissions: Vec::new(),
         }
     }
 
@@ -192,9 +195,10 @@ impl<'s, 'a> Planner<'s, 'a> {
         let input = Input::Stream;
         let analyzed = select::analyze(&self.catalog, self.source, query, input, range)?;
         let mut plan = rename(analyzed.plan, create, self.source, range)?;
-        let ttl = self.ttl_before(range.start);
-        if ttl != self.last_ttl() {
-            plan = changelog::with_ttl(plan, ttl)
+        let settings = self.settings_of_view(range.start);
+        if self.has_other_settings(settings) {
+            plan = settings
+                .around(plan)
                 .map_err(|error| errors::explain(&error, self.source, range))?;
         }
         self.warnings.extend(analyzed.warnings);
@@ -234,7 +238,13 @@ impl<'s, 'a> Planner<'s, 'a> {
         let input = Input::Stream;
         let analyzed = select::analyze(&self.catalog, self.source, query, input, range)?;
         self.warnings.extend(analyzed.warnings);
-        let plan = select::finish(analyzed.plan, input, self.source, range, self.last_ttl())?;
+        let plan = select::finish(
+            analyzed.plan,
+            input,
+            self.source,
+            range,
+            self.settings_of_query(range.start),
+        )?;
         self.warnings.extend(over::kept_for_ever(&plan, self.source, range));
         self.warnings.extend(table_joins::remembered(&plan, self.source, range));
         self.warnings.extend(self.remembered(&plan, range));
@@ -275,7 +285,8 @@ impl<'s, 'a> Planner<'s, 'a> {
         if let Some(error) = target.check_recipients(&table, &plan) {
             return Err(vec![error]);
         }
-        let plan = select::finish(plan, input, self.source, range, self.last_ttl())?;
+        let plan =
+            select::finish(plan, input, self.source, range, self.settings_of_query(range.start))?;
         self.warnings.extend(over::kept_for_ever(&plan, self.source, range));
         self.warnings.extend(table_joins::remembered(&plan, self.source, range));
         self.warnings.extend(self.remembered(&plan, range));

@@ -6,7 +6,9 @@ use postrider_plan::Program;
 
 use crate::{
     checks::Input,
-    codes, guard,
+    codes,
+    emission::Settings,
+    guard,
     macros::Expansion,
     parse::{self, Statement},
     prepass, program, select,
@@ -36,8 +38,10 @@ pub(crate) fn plan(sql: &str, program: &Program) -> Result<LogicalPlan, Diagnost
     let catalog = program::reopen(program)?;
     Expansion::new(&catalog.macros, &source).expand(query.as_mut()).map_err(Diagnostics)?;
     let input = Input::Bounded;
-    let planned = select::analyze(&catalog, &source, &query, input, &located.range)
-        .and_then(|analyzed| select::finish(analyzed.plan, input, &source, &located.range, None));
+    let planned =
+        select::analyze(&catalog, &source, &query, input, &located.range).and_then(|analyzed| {
+            select::finish(analyzed.plan, input, &source, &located.range, Settings::of_query())
+        });
     planned.map_err(|mut found| {
         catalog.macros.name_in(&mut found, &source);
         Diagnostics(found)

@@ -14,7 +14,9 @@ use crate::{
     blame,
     catalog::Catalog,
     checks::{self, Extent, Input},
-    codes, depth, errors, growth, lower, optimize,
+    codes, depth,
+    emission::Settings,
+    errors, growth, lower, optimize,
     parse::lower_first,
     suggest,
     text::SourceText,
@@ -95,12 +97,12 @@ pub(crate) fn finish(
     input: Input,
     source: &SourceText<'_>,
     within: &Range<usize>,
-    ttl_ns: Option<i64>,
+    settings: Settings,
 ) -> std::result::Result<LogicalPlan, Vec<Diagnostic>> {
     if let Some(error) = depth::check(&plan, within) {
         return Err(vec![error]);
     }
-    let plan = optimize::finish(plan, input, source, within, ttl_ns)
+    let plan = optimize::finish(plan, input, source, within, settings)
         .map_err(|error| errors::explain(&error, source, within))??;
     let found = lower::check(&plan, input, source, within);
     if found.is_empty() { Ok(plan) } else { Err(found) }

@@ -13,7 +13,7 @@ use datafusion::{
         Aggregate, BinaryExpr, Expr, Extension, LogicalPlan, Operator, Projection, lit,
     },
 };
-use postrider_plan::{Window, WindowAggregate, window_type};
+use postrider_plan::{Emission, Window, WindowAggregate, window_type};
 
 use crate::{
     checks::Input,
@@ -120,6 +120,7 @@ fn build(
         exprs.push(expr);
     }
     let node = WindowAggregate {
+        emission: Emission::default(),
         input: Arc::clone(&aggregate.input),
         window,
         window_index: 0,

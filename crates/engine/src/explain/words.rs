@@ -60,7 +60,12 @@ impl Words {
         let mut results = BTreeMap::new();
         for stage in &flow.stages {
             let (fields, words): (Vec<_>, Vec<_>) = match &stage.operator {
-                OperatorSpec::Window(_, spec) => {
+                OperatorSpec::Window(..) | OperatorSpec::Revised(_) => {
+                    let spec = match &stage.operator {
+                        OperatorSpec::Revised(spec) => &spec.aggregate,
+                        OperatorSpec::Window(_, spec) => spec,
+                        _ => continue,
+                    };
                     let fields = spec.output_schema.fields().iter().enumerate();
                     let fields = fields.filter(|(index, _)| *index != spec.window_index);
                     let words = stage.words.keys.iter().chain(&stage.words.aggregates);

@@ -240,7 +240,17 @@ impl AggregateTable {
     /// Adds rows.
     pub(crate) fn update(&mut self, spec: &AggregateSpec, rows: &RecordBatch) -> Result<()> {
         let keys = spec.key_schema.fields().len();
-        self.intern(&rows.columns()[..keys], rows.num_rows())?;
+        self.update_by(spec, &rows.columns()[..keys], rows)
+    }
+
+    /// Adds rows whose keys are not among their columns.
+    pub(crate) fn update_by(
+        &mut self,
+        spec: &AggregateSpec,
+        keys: &[ArrayRef],
+        rows: &RecordBatch,
+    ) -> Result<()> {
+        self.intern(keys, rows.num_rows())?;
         let groups = self.len();
         spec.update(&mut self.accumulators, rows, &self.indices, groups)
     }

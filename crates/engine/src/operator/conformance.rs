@@ -108,8 +108,8 @@ impl Kept {
     }
 }
 
-/// What a run shows: after each step the results, the late rows and the next timer.
-type Shown = Vec<(Vec<String>, u64, Option<Watermark>)>;
+/// What a run shows: after each step the results, the late rows, dropped and counted, and the next timers.
+type Shown = Vec<(Vec<String>, [u64; 2], Option<Watermark>, Option<ClockTime>)>;
 
 /// What is to be known of an operator.
 #[derive(Debug, Clone, Copy)]
@@ -197,10 +197,13 @@ impl<'a> Run<'a> {
             Step::Work => self.shards.iter().for_each(|(_, kept)| kept.work()),
         }
         let late = self.shards.iter_mut().map(|(operator, _)| operator.take_late_rows()).sum();
+        let counted = self.shards.iter_mut().map(|(operator, _)| operator.take_counted_late());
+        let late = [late, counted.sum()];
         let timer = self.shards.iter_mut().filter_map(|(operator, _)| operator.next_timer()).min();
+        let clock = self.shards.iter().filter_map(|(operator, _)| operator.next_clock()).min();
         completed.sort();
         rows.extend(completed);
-        self.shown.push((rows, late, timer));
+        self.shown.push((rows, late, timer, clock));
     }
 
     /// What rows of an input complete at once.
@@ -278,7 +281,7 @@ fn check(
     let mut empty = whole;
     empty.step(&Step::Snapshot);
     for (operator, kept) in &mut empty.shards {
-        assert_eq!(operator.next_timer(), None);
+        assert_eq!((operator.next_timer(), operator.next_clock()), (None, None));
         if shape.lasting == 0 {
             assert!(kept.parts.is_empty(), "{:?}", kept.parts);
         }
@@ -408,6 +411,9 @@ conformance_of_joins! {
 }
 
 conformance_with_ttl! {
+    windows_that_are_revised: 1, adapters::revised(Grid::hop(10, 45, 3), 45, Some(20), 30);
+    windows_that_are_only_corrected: 1, adapters::revised(Grid::hop(40, 40, 0), 40, None, 25);
+    growing_windows_that_leave_early: 1, adapters::revised(Grid::cumulate(15, 60, 7), 60, Some(1), 0);
     distinct_rows: 1, updating("SELECT DISTINCT k, v, x, s FROM t");
     updating_aggregates: 1, updating(
         "SELECT k, count(*) AS a, sum(v) AS b, sum(x) AS c, max(s) AS d, stddev(x) AS e, array_agg(v) AS f, count(DISTINCT s) AS g,

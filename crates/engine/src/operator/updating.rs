@@ -22,6 +22,7 @@ use arrow::{
 use datafusion::{common::Result, physical_expr::PhysicalExpr};
 use postrider_core::{Batch, ClockTime, Watermark};
 
+pub(super) use self::change::{evaluated, merged};
 use self::delta::{Closed, Delta};
 use super::{
     Advanced, Operator, RestoredPart, StateSnapshot, aggregate::AggregateSpec, groups::Groups,

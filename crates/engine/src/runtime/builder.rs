@@ -94,6 +94,7 @@ impl Builder<'_> {
                 .filter(|_| !from_log)
                 .map_or(Watermark::MIN, |contents| Watermark(contents.watermark)),
             next_timer: None,
+            next_clock: None,
             settling: VecDeque::new(),
             checkpoints,
             replay_from: self.resume.replay_from,

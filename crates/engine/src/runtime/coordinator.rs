@@ -79,6 +79,8 @@ pub(crate) struct Coordinator {
     pub(crate) last_clock: ClockTime,
     pub(crate) sealed_watermark: Watermark,
     pub(crate) next_timer: Option<Watermark>,
+    /// The first reading of the clock at which some operator would emit.
+    pub(crate) next_clock: Option<ClockTime>,
     /// Who waits for a settle, and the first epoch that was cut after they asked.
     pub(crate) settling: VecDeque<(Epoch, oneshot::Sender<()>)>,
     /// `None`: this pipeline keeps none.
@@ -170,11 +172,13 @@ impl Coordinator {
         self.sources.iter().all(|source| source.ended)
     }
 
-    /// When the clock of some quiet source may let the next timer fire.
+    /// When the clock of some quiet source may let the next timer fire, or results are due by the clock alone.
     fn next_tick(&self) -> Option<ClockTime> {
-        let (timer, seen) = (self.next_timer?, self.last_clock);
         let idle = self.sources.iter().filter(|source| !source.ended);
-        idle.filter_map(|source| source.idle?.wake_at(timer, seen)).min()
+        let timed = self.next_timer.and_then(|timer| {
+            idle.filter_map(|source| source.idle?.wake_at(timer, self.last_clock)).min()
+        });
+        [timed, self.next_clock].into_iter().flatten().min()
     }
 
     /// Starts an epoch on every source.
@@ -260,7 +264,7 @@ impl Coordinator {
         while let Some(open) = self.take_complete() {
             let more = open.sources.values().any(|report| report.more);
             let epoch = open.barrier.epoch;
-            self.next_timer = open.next_timer();
+            (self.next_timer, self.next_clock) = (open.next_timer(), open.next_clock());
             self.seal(open).await?;
             // An epoch that was cut after the question and left nothing behind is the answer.
             while !more && self.settling.front().is_some_and(|(from, _)| *from <= epoch) {

@@ -167,7 +167,12 @@ impl Preparer {
                 let promised = event_time.watermark.evaluate(&rows)?.into_array(count)?;
                 prepared.watermark = largest(&nanoseconds(&promised)?, received_at);
                 prepared.last_event_time = last;
-                if first <= Some(moment.watermark.0) && moment.watermark != Watermark::MIN {
+                // What a row was before a change is older than that, and nobody drops it.
+                let can_be_late = !self.node.table.holds_changes();
+                if can_be_late
+                    && first <= Some(moment.watermark.0)
+                    && moment.watermark != Watermark::MIN
+                {
                     let late = times.values().iter().filter(|&&time| time <= moment.watermark.0);
                     prepared.late = late.count() as u64;
                 }

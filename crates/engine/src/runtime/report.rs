@@ -1,7 +1,7 @@
 //! What tasks tell the coordinator.
 
 use arrow::array::RecordBatch;
-use postrider_core::{Epoch, Position, Reject, SinkPosition, Watermark};
+use postrider_core::{ClockTime, Epoch, Position, Reject, SinkPosition, Watermark};
 use postrider_store::CheckpointError;
 
 use super::checkpoint::{CheckpointFacts, HandedOver};
@@ -40,7 +40,10 @@ pub(crate) struct StageReport {
     pub(crate) shard: usize,
     pub(crate) epoch: Epoch,
     pub(crate) late_rows: u64,
+    /// Late rows that corrected a result.
+    pub(crate) counted_late: u64,
     pub(crate) next_timer: Option<Watermark>,
+    pub(crate) next_clock: Option<ClockTime>,
     pub(crate) watermark: Watermark,
     /// What the operator handed over, if the barrier asked for it.
     pub(crate) handed: Option<HandedOver>,

@@ -72,6 +72,10 @@ impl OpenEpoch {
         self.stages.values().map(|report| report.late_rows).sum()
     }
 
+    pub(crate) fn counted_late(&self) -> u64 {
+        self.stages.values().map(|report| report.counted_late).sum()
+    }
+
     pub(crate) fn trigger_rows(&self) -> u64 {
         let batches = self.sinks.values().flat_map(|report| &report.rows);
         batches.map(|rows| rows.num_rows() as u64).sum()
@@ -85,6 +89,11 @@ impl OpenEpoch {
     /// The smallest watermark at which some operator would emit.
     pub(crate) fn next_timer(&self) -> Option<Watermark> {
         self.stages.values().filter_map(|report| report.next_timer).min()
+    }
+
+    /// The first reading of the clock at which some operator would emit.
+    pub(crate) fn next_clock(&self) -> Option<ClockTime> {
+        self.stages.values().filter_map(|report| report.next_clock).min()
     }
 
     /// When the event that moved the watermark came, or the clock was read that did (wall clock); 0 if it did not move.
@@ -117,6 +126,7 @@ impl OpenEpoch {
             trigger_rows: self.trigger_rows(),
             watermark: self.watermark().0,
             checkpoint: self.barrier.checkpoint.unwrap_or(0),
+            counted_late: self.counted_late(),
         }
     }
 

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use arrow::{
@@ -13,7 +16,7 @@ use arrow::{
 use async_trait::async_trait;
 use postrider_core::{
     Chunk, ChunkData, Clock, ClockTime, DataSink, Decoded, Decoder, Diagnostics, PipelineName,
-    Polled, Position, Reject, SinkError, SinkPosition, Source, SourceError, changes,
+    Polled, Position, Reject, SinkError, SinkPosition, Sleep, Source, SourceError, changes,
 };
 use postrider_engine::{
     Connectors, ManualClock, NoObserver, Pipeline, PipelineOptions, PipelineSummary, SourceParts,
@@ -28,6 +31,26 @@ pub(crate) struct Tables {
     pub(crate) chunk_rows: u64,
     /// A fault of Postrider's own in the middle of a task.
     pub(crate) decoder_panics: bool,
+    /// By how much the clock moves each time it is read; it starts at 1970 in each life.
+    pub(crate) clock_step_ns: i64,
+}
+
+/// A clock that moves when it is read.
+#[derive(Debug)]
+struct SteppingClock {
+    at: AtomicI64,
+    step_ns: i64,
+}
+
+impl Clock for SteppingClock {
+    fn now(&self) -> ClockTime {
+        ClockTime(self.at.fetch_add(self.step_ns, Ordering::Relaxed))
+    }
+
+    fn sleep_until(&self, time: ClockTime) -> Sleep {
+        self.at.fetch_max(time.0, Ordering::Relaxed);
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// What the sinks took, by table.
@@ -57,7 +80,10 @@ pub(crate) fn options_into(
     log: &Log,
     written: &Written,
 ) -> PipelineOptions {
-    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(ClockTime(0)));
+    let clock: Arc<dyn Clock> = match tables.clock_step_ns {
+        0 => Arc::new(ManualClock::new(ClockTime(0))),
+        step_ns => Arc::new(SteppingClock { at: AtomicI64::new(0), step_ns }),
+    };
     PipelineOptions {
         program: Arc::new(program),
         parallelism,

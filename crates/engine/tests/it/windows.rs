@@ -5,6 +5,7 @@
 
 mod combined;
 mod oracle;
+mod revised;
 
 use std::{collections::BTreeMap, sync::Arc};
 

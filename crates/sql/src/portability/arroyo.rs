@@ -7,8 +7,15 @@ use crate::parse::{Located, Statement};
 pub(super) fn statement(located: &Located, findings: &mut Findings<'_, '_>) {
     let Located { statement, range } = located;
     match statement {
-        Statement::Table(create, _) => {
+        Statement::Table(create, clauses) => {
             tables::check(create, range, findings);
+            for clause in &clauses.metadata {
+                findings.refused(
+                    clause.range.clone(),
+                    "Arroyo has no metadata of these tables",
+                    "its kafka tables know offset_id, partition, topic, timestamp and key",
+                );
+            }
             if let Some(query) = &create.query {
                 queries::check(query, findings);
             }

@@ -2,10 +2,13 @@
 
 use std::ops::Range;
 
-use datafusion::{common::JoinType, logical_expr::LogicalPlan};
+use datafusion::{
+    common::JoinType,
+    logical_expr::{Expr, LogicalPlan},
+};
 use postrider_plan::{
-    IntervalJoin, Lookup, Over, TableJoin, TimeBounds, Window, WindowAggregate, WindowRank,
-    WindowRows,
+    IntervalJoin, Lookup, Over, TableJoin, TimeBounds, UpdatingJoin, Window, WindowAggregate,
+    WindowRank, WindowRows,
 };
 use sqlparser::keywords::Keyword;
 
@@ -21,6 +24,8 @@ pub(super) fn check(plan: &LogicalPlan, range: &Range<usize>, findings: &mut Fin
             check_join(join, range, findings);
         } else if let Some(join) = node.downcast_ref::<TableJoin>() {
             check_lookup(join, range, findings);
+        } else if let Some(join) = node.downcast_ref::<UpdatingJoin>() {
+            check_unbounded(join, range, findings);
         } else if let Some(over) = node.downcast_ref::<Over>() {
             check_over(over, range, findings);
         } else if let Some(rank) = node.downcast_ref::<WindowRank>()
@@ -41,7 +46,7 @@ fn check_join(join: &IntervalJoin, range: &Range<usize>, findings: &mut Findings
     if matches!(join.kind, JoinType::LeftSemi | JoinType::LeftAnti) {
         return;
     }
-    let place = place(join, range, findings);
+    let place = place(&join.on, join.filter.as_ref(), range, findings);
     let windows = (window_of(&join.left), window_of(&join.right));
     let at_once = join.bounds == TimeBounds { from_ns: 0, to_ns: 0 };
     match windows {
@@ -67,6 +72,19 @@ fn check_join(join: &IntervalJoin, range: &Range<usize>, findings: &mut Findings
             "group both sides by the same tumble or hop",
         ),
     }
+}
+
+/// Without a window Arroyo joins what only grows with what only grows.
+fn check_unbounded(join: &UpdatingJoin, range: &Range<usize>, findings: &mut Findings<'_, '_>) {
+    if matches!(join.kind, JoinType::LeftSemi | JoinType::LeftAnti) || !join.is_updating() {
+        return;
+    }
+    let place = place(&join.on, join.filter.as_ref(), range, findings);
+    findings.refused(
+        place,
+        "without a window Arroyo has JOIN of rows that stay only",
+        "join first and aggregate then; for LEFT JOIN group both sides by the same tumble or hop",
+    );
 }
 
 /// Versions are found where they are asked for.
@@ -132,9 +150,14 @@ const fn is_session(window: Window) -> bool {
 }
 
 /// The JOIN in the text: the last one before its condition.
-fn place(join: &IntervalJoin, range: &Range<usize>, findings: &Findings<'_, '_>) -> Range<usize> {
+fn place(
+    on: &[(Expr, Expr)],
+    filter: Option<&Expr>,
+    range: &Range<usize>,
+    findings: &Findings<'_, '_>,
+) -> Range<usize> {
     let source = findings.source;
-    let sides = join.on.iter().flat_map(|(left, right)| [left, right]).chain(&join.filter);
+    let sides = on.iter().flat_map(|(left, right)| [left, right]).chain(filter);
     let refs = sides.flat_map(|expr| expr.column_refs());
     let starts = refs.flat_map(|column| column.spans.iter().map(|span| span.start));
     let condition = starts.map(|at| source.offset(at.line, at.column)).min();

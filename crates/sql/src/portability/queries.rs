@@ -15,7 +15,8 @@ use super::Findings;
 use crate::{
     catalog::{Catalog, fold},
     functions::{Functions, is_window},
-    interval,
+    interval, late_rows,
+    unnest::UnnestTable,
 };
 
 /// Functions that ask for the time.
@@ -181,6 +182,14 @@ impl Walk<'_, '_, '_> {
     }
 
     fn factor(&mut self, factor: &TableFactor) {
+        if UnnestTable::of(factor).is_some() {
+            self.refused(
+                factor,
+                "Arroyo takes unnest in SELECT only",
+                "write SELECT unnest(list) AS item",
+            );
+            return;
+        }
         match factor {
             TableFactor::Table { name, args, version, .. } => {
                 if version.is_some() {
@@ -191,6 +200,12 @@ impl Walk<'_, '_, '_> {
                     );
                 } else if args.is_some() && is_window_name(name) {
                     self.table_function(factor);
+                } else if args.is_some() && plain_name(name).as_deref() == Some(late_rows::NAME) {
+                    self.refused(
+                        factor,
+                        "Arroyo drops late rows, and nobody can read them",
+                        "leave more time in WATERMARK FOR",
+                    );
                 }
             }
             TableFactor::TableFunction { expr: Expr::Function(call), .. }
@@ -201,11 +216,6 @@ impl Walk<'_, '_, '_> {
             TableFactor::Function { name, .. } if is_window_name(name) => {
                 self.table_function(factor)
             }
-            TableFactor::UNNEST { .. } => self.refused(
-                factor,
-                "Arroyo takes UNNEST in SELECT only",
-                "write SELECT unnest(list) AS item",
-            ),
             TableFactor::MatchRecognize { .. } => self.refused(
                 factor,
                 "Arroyo has no MATCH_RECOGNIZE",

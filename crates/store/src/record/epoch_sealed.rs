@@ -128,6 +128,9 @@ pub struct EpochSealed {
     /// states, so a replay repeats it.
     #[prost(uint64, tag = "11")]
     pub checkpoint: u64,
+    /// Rows that came when the result of their window had left, and corrected it.
+    #[prost(uint64, tag = "12")]
+    pub counted_late: u64,
 }
 
 record!(EpochSealed, EpochSealed);

@@ -117,6 +117,7 @@ fn epoch_sealed() {
         trigger_rows: 12,
         watermark: -1,
         checkpoint: 13,
+        counted_late: 15,
     };
     assert_eq!(EpochSealed::KIND, FrameKind::EpochSealed);
     check!(
@@ -136,6 +137,7 @@ fn epoch_sealed() {
             "480c",
             "51ffffffffffffffff",
             "580d",
+            "600f",
         ]
     );
 }

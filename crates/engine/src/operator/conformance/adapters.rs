@@ -15,8 +15,8 @@ use postrider_core::{Batch, ClockTime, Watermark};
 use postrider_plan::Period;
 
 use super::super::{
-    Advanced, AggregateSpec, Grid, IntervalJoinSpec, Operator, RestoredPart, SlicingWindows,
-    StateSnapshot, UpdatingJoin, UpdatingJoinSpec,
+    Advanced, AggregateSpec, Grid, IntervalJoinSpec, Operator, RestoredPart, RevisedSpec,
+    RevisedWindows, SlicingWindows, StateSnapshot, UpdatingJoin, UpdatingJoinSpec,
     testing::{join_results, joined, keyed, keyed_schema},
 };
 use crate::{calendar::Calendar, chain::new_batch, changes::with_kinds};
@@ -38,6 +38,26 @@ impl<O> Hourly<O> {
 pub(super) fn days() -> Hourly<SlicingWindows> {
     let calendar = Calendar { period: Period::Days(1), offset_ns: 2 * HOUR };
     Hourly(SlicingWindows::new(Grid::calendar(calendar, Berlin), keyed()))
+}
+
+/// Windows whose results leave early and are corrected; no row is later than `reach_ns` before the end of its last window.
+pub(super) fn revised(
+    grid: Grid,
+    reach_ns: i64,
+    every_ns: Option<i64>,
+    lateness_ns: i64,
+) -> RevisedWindows {
+    let aggregate = keyed();
+    let output_schema = with_kinds(&aggregate.output_schema);
+    RevisedWindows::new(RevisedSpec {
+        aggregate,
+        grid,
+        reach_ns,
+        every_ns,
+        lateness_ns,
+        output_schema,
+    })
+    .unwrap()
 }
 
 impl<O: Operator> Operator for Hourly<O> {

@@ -64,7 +64,8 @@ impl Updating {
     pub(super) fn change(&mut self, part: &Part, out: &mut Vec<Batch>) -> Result<()> {
         let count = part.times.len();
         let known = self.known(part)?;
-        let states = merged(&self.spec.totals, &known, part)?;
+        let before = known.states(&self.spec.totals)?;
+        let states = merged(&self.spec.totals, before.as_ref(), &known.places, &part.states)?;
         let totals = evaluated(&self.spec.totals, &states, count)?;
         let fates = self.fates(&known, &totals);
         let lives: Vec<bool> =
@@ -245,30 +246,28 @@ pub(super) fn rows_at(rows: &RecordBatch, at: &[usize]) -> Result<RecordBatch> {
     Ok(arrow::compute::take_record_batch(rows, &at)?)
 }
 
-/// The partial states of groups: what was known, and what came. Accumulators take it that every group that they learn of has a row in
-/// the batch that tells them, so the known groups are numbered first.
-fn merged(spec: &AggregateSpec, known: &Known, part: &Part) -> Result<States> {
-    let count = part.times.len();
-    let (before, mut next) = (known.states(spec)?, known.count());
-    let numbers: Vec<usize> = known
-        .places
-        .iter()
-        .map(|place| {
-            place.unwrap_or_else(|| {
-                next += 1;
-                next - 1
-            })
-        })
-        .collect();
-    let all: Vec<usize> = (0..known.count()).collect();
+/// The partial states of groups: what was known, and what came. `places` says which of the known ones each group is. Accumulators take it that
+/// every group that they learn of has a row in the batch that tells them, so the known groups are numbered first.
+pub(in crate::operator) fn merged(
+    spec: &AggregateSpec,
+    before: Option<&States>,
+    places: &[Option<usize>],
+    came: &States,
+) -> Result<States> {
+    let count = places.len();
+    let known = places.iter().flatten().count();
+    let mut next = known..;
+    let numbers: Vec<usize> =
+        places.iter().filter_map(|place| place.or_else(|| next.next())).collect();
+    let all: Vec<usize> = (0..known).collect();
     let back = UInt32Array::from_iter_values(numbers.iter().map(|number| *number as u32));
     let mut accumulators = spec.accumulators()?;
     let mut states = Vec::with_capacity(accumulators.len());
     for (call, accumulator) in accumulators.iter_mut().enumerate() {
-        if let Some(before) = &before {
-            accumulator.merge_batch(&before[call], &all, known.count())?;
+        if let Some(before) = before {
+            accumulator.merge_batch(&before[call], &all, known)?;
         }
-        accumulator.merge_batch(&part.states[call], &numbers, count)?;
+        accumulator.merge_batch(&came[call], &numbers, count)?;
         let state = accumulator.state(EmitTo::All)?;
         let state = state.iter().map(|column| take(column, &back, None));
         states.push(state.collect::<std::result::Result<_, _>>()?);
@@ -277,7 +276,11 @@ fn merged(spec: &AggregateSpec, known: &Known, part: &Part) -> Result<States> {
 }
 
 /// The values of aggregates of partial states.
-fn evaluated(spec: &AggregateSpec, states: &States, count: usize) -> Result<Vec<ArrayRef>> {
+pub(in crate::operator) fn evaluated(
+    spec: &AggregateSpec,
+    states: &States,
+    count: usize,
+) -> Result<Vec<ArrayRef>> {
     let groups: Vec<usize> = (0..count).collect();
     let mut accumulators = spec.accumulators()?;
     let values = accumulators.iter_mut().zip(states).map(

@@ -98,7 +98,7 @@ impl Coordinator {
         };
         let open = self.pass(barrier, &cuts).await?;
         self.compare(sealed, &open)?;
-        self.next_timer = open.next_timer();
+        (self.next_timer, self.next_clock) = (open.next_timer(), open.next_clock());
         self.sealed_watermark = open.watermark();
         self.summary.replayed_epochs += 1;
         self.recovery.rows += open.rows();

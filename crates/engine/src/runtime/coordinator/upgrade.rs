@@ -38,7 +38,7 @@ impl Coordinator {
             self.note_snapshot(open).await?;
             open = self.pass(again, &more).await?;
         }
-        self.next_timer = open.next_timer();
+        (self.next_timer, self.next_clock) = (open.next_timer(), open.next_clock());
         self.sealed_watermark = open.watermark();
         self.note_snapshot(open).await
     }
@@ -55,7 +55,7 @@ impl Coordinator {
         };
         let hold = vec![CutKind::Hold; self.shape.sources.len()];
         let open = self.pass(barrier, &hold).await?;
-        self.next_timer = open.next_timer();
+        (self.next_timer, self.next_clock) = (open.next_timer(), open.next_clock());
         self.commit_upgrade(open, number, shadow).await?;
         self.name_program().await
     }

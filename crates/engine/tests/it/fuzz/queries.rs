@@ -16,6 +16,9 @@ CREATE TABLE orders (
   k TEXT NOT NULL, n BIGINT NOT NULL, x DOUBLE NOT NULL, item STRUCT<sku TEXT, weight DOUBLE>, ts TIMESTAMP NOT NULL,
   WATERMARK FOR ts AS ts - INTERVAL '1 minute'
 ) WITH (connector = 'single_file', path = 'orders.ndjson');
+CREATE TABLE customers (k TEXT PRIMARY KEY, city TEXT, n BIGINT) WITH (connector = 'single_file', path = 'customers.csv', format = 'csv');
+CREATE TABLE prices (k TEXT PRIMARY KEY, x DOUBLE, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts) WITH (connector = 'collector', stream = 'prices');
+CREATE TABLE accounts (k TEXT PRIMARY KEY, n BIGINT, x DOUBLE) WITH (connector = 'single_file', path = 'accounts.ndjson', format = 'debezium_json');
 ";
 /// How deep queries are within each other.
 const DEPTH: usize = 3;
@@ -124,6 +127,13 @@ fn rows(named: &[Rows], depth: usize, random: &mut Random) -> Rows {
     let steps: &[fn(&Rows, &[Rows], &mut Random) -> Rows] =
         match (&input.time, input.timed, input.is_final) {
             (Some(_), _, true) => &[
+                unbounded,
+                changes,
+                look_up,
+                version,
+                unnest,
+                late,
+                now,
                 project,
                 unite,
                 window,
@@ -323,6 +333,101 @@ fn rank(input: &Rows, _: &[Rows], random: &mut Random) -> Rows {
         vec![column("k", Type::Text), column("ts", Type::Time), column("nth", Type::Int)],
     )
     .at_end("ts")
+}
+
+/// A join of everything so far.
+fn unbounded(input: &Rows, named: &[Rows], random: &mut Random) -> Rows {
+    let other = random.pick(named);
+    let kind = *random.pick(&["JOIN", "LEFT JOIN", "FULL JOIN"]);
+    let stays = input.is_final && other.is_final && kind == "JOIN";
+    let select = if random.one_in(3) {
+        let not = if random.one_in(2) { "NOT " } else { "" };
+        format!(
+            "SELECT a.k AS k FROM {} AS a WHERE {not}EXISTS (SELECT 1 FROM {} AS b WHERE b.k = a.k)",
+            input.from, other.from
+        )
+    } else {
+        format!(
+            "SELECT coalesce(a.k, b.k, '') AS k FROM {} AS a {kind} {} AS b ON a.k = b.k",
+            input.from, other.from
+        )
+    };
+    let stays = stays && !select.contains("EXISTS");
+    Rows { timed: false, is_final: stays, ..Rows::of(&select, vec![column("k", Type::Text)]) }
+}
+
+/// A table of changes, alone.
+fn changes(_: &Rows, _: &[Rows], random: &mut Random) -> Rows {
+    let columns = [column("k", Type::Text), column("n", Type::Int), column("x", Type::Float)];
+    let condition = expr(Type::Bool, &scope("r", &columns), LEVELS, random);
+    let select =
+        format!("SELECT r.k AS k, r.n AS n, r.x AS x FROM accounts AS r WHERE {condition}");
+    Rows { timed: false, is_final: false, ..Rows::of(&select, columns.to_vec()) }
+}
+
+/// A table that is looked up.
+fn look_up(input: &Rows, _: &[Rows], random: &mut Random) -> Rows {
+    let kind = *random.pick(&["JOIN", "LEFT JOIN"]);
+    let time = input.time.as_ref().map_or_else(String::new, |time| format!(", r.{time} AS ts"));
+    let select = format!(
+        "SELECT r.k AS k, c.city AS city, c.n AS n{time} FROM {} AS r {kind} customers AS c ON c.k = r.k",
+        input.from
+    );
+    let mut columns =
+        vec![column("k", Type::Text), column("city", Type::Text), column("n", Type::Int)];
+    if input.time.is_some() {
+        columns.push(column("ts", Type::Time));
+    }
+    let time = input.time.as_ref().map(|_| "ts".to_owned());
+    Rows { time, at_end: input.at_end, timed: input.timed, ..Rows::of(&select, columns) }
+}
+
+/// The version of a row's own time.
+fn version(_: &Rows, _: &[Rows], random: &mut Random) -> Rows {
+    let kind = *random.pick(&["JOIN", "LEFT JOIN"]);
+    let table = *random.pick(&["events", "orders"]);
+    let select = format!(
+        "SELECT r.k AS k, p.x AS x, r.ts AS ts FROM {table} AS r {kind} prices FOR SYSTEM_TIME AS OF r.ts AS p ON p.k = r.k"
+    );
+    Rows::of(
+        &select,
+        vec![column("k", Type::Text), column("x", Type::Float), column("ts", Type::Time)],
+    )
+    .at("ts")
+}
+
+/// A row of each item of a list.
+fn unnest(input: &Rows, _: &[Rows], random: &mut Random) -> Rows {
+    let time = input.time.as_deref().unwrap();
+    let list = expr(Type::List, &scope("r", &input.columns), LEVELS, random);
+    let select =
+        format!("SELECT r.k AS k, unnest({list}) AS item, r.{time} AS ts FROM {} AS r", input.from);
+    let columns =
+        vec![column("k", Type::Text), column("item", Type::Text), column("ts", Type::Time)];
+    Rows { at_end: input.at_end, ..Rows::of(&select, columns).at("ts") }
+}
+
+/// What came late.
+fn late(_: &Rows, _: &[Rows], random: &mut Random) -> Rows {
+    let table = *random.pick(&["events", "orders"]);
+    let select = format!("SELECT k, n, x FROM late_rows({table})");
+    Rows::of(
+        &select,
+        vec![column("k", Type::Text), column("n", Type::Int), column("x", Type::Float)],
+    )
+}
+
+/// The clock at which rows pass.
+fn now(input: &Rows, _: &[Rows], random: &mut Random) -> Rows {
+    let time = input.time.as_deref().unwrap();
+    let select = format!(
+        "SELECT r.k AS k, r.{time} AS ts, now() AS seen FROM {} AS r WHERE r.{time} > now() - {}",
+        input.from,
+        interval(random)
+    );
+    let columns =
+        vec![column("k", Type::Text), column("ts", Type::Time), column("seen", Type::Time)];
+    Rows { at_end: input.at_end, ..Rows::of(&select, columns).at("ts") }
 }
 
 /// An aggregate that is never over.
