@@ -51,7 +51,7 @@ pub use epoch_clock::EpochClock;
 pub use interval_join::{IntervalJoin, TimeBounds};
 pub use late_rows::LateRows;
 pub use over::{Endless, KeptRows, Memory, Over, range_length};
-pub use program::{Program, Query, SinkTarget};
+pub use program::{MaterializedView, Program, Query, SinkTarget};
 pub use row_time::RowTime;
 pub use table::{
     AtEnd, BadData, Column, CommonOptions, StreamTable, Table, TableRole, WatermarkDef,

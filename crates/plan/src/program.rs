@@ -18,8 +18,19 @@ pub struct Program {
     pub tables: BTreeMap<String, Arc<Table>>,
     /// The queries in the order of the text.
     pub queries: Vec<Query>,
+    /// The materialized views in the order of the text. Queries read them as they do other views.
+    pub materialized_views: Vec<MaterializedView>,
     /// Findings that don't stop the program.
     pub warnings: Vec<Diagnostic>,
+}
+
+/// `CREATE MATERIALIZED VIEW`: a query whose latest rows are of interest by themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaterializedView {
+    /// Its name.
+    pub name: String,
+    /// The statement in the text.
+    pub range: Range<usize>,
 }
 
 /// A plan and where its rows go.

@@ -30,6 +30,8 @@ pub(crate) struct Catalog {
     pub(crate) tables: BTreeMap<String, Arc<Table>>,
     /// By lower-case name.
     pub(crate) views: BTreeMap<String, View>,
+    /// Memory tables by lower-case name. Those that are filled are views as well.
+    pub(crate) memory: BTreeMap<String, Arc<Table>>,
     pub(crate) functions: Functions,
     pub(crate) macros: Macros,
     relations: [Arc<dyn RelationPlanner>; 3],
@@ -53,6 +55,7 @@ impl Catalog {
         Self {
             tables: BTreeMap::new(),
             views: BTreeMap::new(),
+            memory: BTreeMap::new(),
             functions: Functions::new(),
             macros: Macros::default(),
             relations: [Arc::new(WindowTables), Arc::new(UnnestTables), Arc::new(LateTables)],

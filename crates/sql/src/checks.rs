@@ -229,6 +229,14 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             *reads
         } else if let Some(view) = self.catalog.views.get(&key) {
             view.extent
+        } else if let Some(table) = self.catalog.memory.get(&key) {
+            let message = format!("`{}` has no rows yet: no INSERT stands above this", table.name);
+            self.errors.push(
+                Diagnostic::error(codes::MEMORY_TABLE, message)
+                    .at_option(place)
+                    .hint("fill it first: INSERT INTO t SELECT ..; or say where its rows come from: WITH (connector = '..')"),
+            );
+            Extent::TABLE
         } else if let Some(table) = self.catalog.tables.get(&key) {
             if table.columns.is_empty() {
                 self.errors.push(
@@ -247,7 +255,7 @@ impl<'c, 's, 'a> Checker<'c, 's, 'a> {
             let mut all = [names, ctes].concat();
             all.sort_unstable();
             let hint = if self.source.declares_view(&folded) {
-                format!("move CREATE VIEW {folded} up: a view reads those above it")
+                format!("move its CREATE .. AS SELECT up: `{folded}` is known below that only")
             } else {
                 suggest::hint(&folded, "tables", all)
             };

@@ -113,6 +113,9 @@ pub(crate) const LOOKUP_SIDE: &str = "PR0435";
 /// A TEMPORARY table that can't be looked up, or is written.
 pub(crate) const BAD_TEMPORARY: &str = "PR0436";
 
+/// A memory table that is read before it is filled, filled twice, or declared with what it can't have.
+pub(crate) const MEMORY_TABLE: &str = "PR0437";
+
 /// Something that another engine does not have.
 pub(crate) const NOT_PORTABLE: &str = "PR0701";
 /// Something that means something else on another engine.

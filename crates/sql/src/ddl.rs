@@ -1,6 +1,9 @@
 //! `CREATE TABLE` to [`Table`].
 
+mod kinds;
 mod watermark;
+
+pub(crate) use self::kinds::is_named_query;
 
 use std::{ops::Range, sync::Arc};
 
@@ -13,7 +16,7 @@ use datafusion::{
     sql::planner::{PlannerContext, SqlToRel},
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{Column, Table};
+use postrider_plan::{Column, CommonOptions, Table};
 use sqlparser::ast::{
     ColumnDef, ColumnOption, CreateTable, CreateTableOptions, Expr as SqlExpr, TableConstraint,
 };
@@ -22,6 +25,7 @@ use crate::{
     catalog::{Catalog, fold, only_part},
     checks, codes, errors, fields, growth, lower, options,
     prepass::{MetadataClause, TableClauses},
+    program::MEMORY,
     suggest,
     text::SourceText,
     types,
@@ -46,8 +50,12 @@ pub(crate) fn table(
         CreateTableOptions::With(with) => with.as_slice(),
         _ => &[],
     };
+    let in_memory = with.is_empty() && !create.columns.is_empty();
     let read =
         options::read(catalog, source, &name, range.clone(), with).and_then(|mut options| {
+            if in_memory {
+                return Ok((options, MEMORY.to_owned(), CommonOptions::default()));
+            }
             options::take_common(&mut options)
                 .map(|(connector, common)| (options, connector, common))
         });
@@ -76,7 +84,8 @@ pub(crate) fn table(
     if let Some(clause) = &clauses.watermark {
         table.watermark = Some(watermark::define(catalog, source, &table, clause)?);
     }
-    check_temporary(&table)?;
+    kinds::temporary(&table)?;
+    kinds::memory(&table, with)?;
     if table.is_lookup() {
         table.common.max_lookup_bytes =
             options::lookup_bytes(&mut table.options).map_err(|error| vec![error])?;
@@ -86,23 +95,6 @@ pub(crate) fn table(
         return Err(vec![lower::no_event_time(&table, table.range.clone(), misses)]);
     }
     Ok(table)
-}
-
-/// What is declared TEMPORARY is looked up by its key, as it is.
-fn check_temporary(table: &Table) -> Result<(), Vec<Diagnostic>> {
-    let name = &table.name;
-    let (message, hint) = match (table.temporary, table.primary_key.is_empty(), &table.watermark) {
-        (true, true, _) => (
-            format!("`{name}` is TEMPORARY, so it is looked up by its PRIMARY KEY, and has none"),
-            "declare it: id TEXT PRIMARY KEY; a table whose rows are a stream is not TEMPORARY",
-        ),
-        (true, false, Some(_)) => (
-            format!("`{name}` is TEMPORARY, so it is looked up as it is, at no time"),
-            "remove WATERMARK FOR; or remove TEMPORARY, and look up a version: FOR SYSTEM_TIME AS OF o.ts",
-        ),
-        _ => return Ok(()),
-    };
-    Err(vec![Diagnostic::error(codes::BAD_TEMPORARY, message).at(table.range.clone()).hint(hint)])
 }
 
 pub(crate) fn no_schemas(range: Range<usize>) -> Diagnostic {
@@ -124,8 +116,8 @@ fn check_clauses(
     };
     let name = |text: &str| source.find_name(text, statement);
     if create.query.is_some() {
-        let hint = "write CREATE VIEW .. AS SELECT .. for a named query";
-        return refuse("AS SELECT", name("AS"), hint);
+        let hint = "write CREATE TABLE t AS SELECT .. and nothing else; a table with columns or options is filled by INSERT INTO";
+        return refuse("more than a name, and AS SELECT,", name("AS"), hint);
     }
     if create.or_replace || create.external || create.if_not_exists {
         let words = ["REPLACE", "EXTERNAL", "IF"];

@@ -181,16 +181,7 @@ pub(crate) fn check(
             }
             LogicalPlan::Extension(extension) => {
                 if let Some(node) = extension.node.as_any().downcast_ref::<WindowAggregate>() {
-                    let tables = clocks(&node.input);
-                    let place = |table: &Table| match input {
-                        Input::Stream => table.range.clone(),
-                        // Its declaration is in another text.
-                        Input::Bounded => {
-                            source.find_name(&table.name, within).unwrap_or_else(|| within.clone())
-                        }
-                    };
-                    let timeless = tables.iter().filter(|table| table.watermark.is_none());
-                    errors.extend(timeless.map(|table| no_event_time(table, place(table), "fall in no window")));
+                    errors.extend(without_time(node, input, source, within));
                 }
             }
             LogicalPlan::Unnest(node) if input == Input::Stream => {
@@ -246,6 +237,23 @@ fn holds_changes(
             .at(place)
             .hint("read it in a pipeline, and run that: postrider run"),
     )
+}
+
+/// The tables of a window whose rows have no time to fall into it by.
+fn without_time(
+    node: &WindowAggregate,
+    input: Input,
+    source: &SourceText<'_>,
+    within: &Range<usize>,
+) -> Vec<Diagnostic> {
+    let place = |table: &Table| match input {
+        Input::Stream => table.range.clone(),
+        // Its declaration is in another text.
+        Input::Bounded => source.find_name(&table.name, within).unwrap_or_else(|| within.clone()),
+    };
+    let tables = clocks(&node.input);
+    let timeless = tables.iter().filter(|table| table.watermark.is_none());
+    timeless.map(|table| no_event_time(table, place(table), "fall in no window")).collect()
 }
 
 fn words(node: &LogicalPlan) -> String {

@@ -49,9 +49,6 @@ pub(crate) fn check(program: &Program, engine: Engine) -> Result<Vec<Diagnostic>
     for lexemes in prepass::split(&source) {
         arroyo::statement(&parse::statement(&source, lexemes)?, &mut findings);
     }
-    for table in program.tables.values() {
-        tables::check_metadata(table, &mut findings);
-    }
     for query in &program.queries {
         joins::check(&query.plan, &query.range, &mut findings);
     }

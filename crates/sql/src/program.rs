@@ -1,6 +1,8 @@
 //! A whole program: functions first, then tables, then views in order, then queries.
 
 mod functions;
+mod memory;
+mod names;
 mod roles;
 mod settings;
 
@@ -8,20 +10,22 @@ use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use datafusion::logical_expr::LogicalPlan;
 use postrider_core::{Diagnostic, Diagnostics, PipelineName};
-use postrider_plan::{Emission, Program, Query, SinkTarget};
-use sqlparser::ast::{self, CreateTableOptions, CreateView, Insert, Spanned, TableObject};
+use postrider_plan::{Emission, MaterializedView, Program, Query, SinkTarget, Table};
+use sqlparser::ast::{self, Insert, Spanned, TableObject};
 
 use crate::{
-    catalog::{Catalog, View, fold, only_part},
+    catalog::{Catalog, fold, only_part},
     changelog,
     checks::Input,
-    codes, ddl, errors, guard,
+    codes, ddl, guard,
     insert::{self, Target},
     over,
     parse::{self, Located, Statement},
     prepass, select, suggest, table_joins,
     text::SourceText,
 };
+
+pub(crate) use self::memory::MEMORY;
 
 /// What a program is planned for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,10 +49,11 @@ pub(crate) fn plan(
     let statements = planner.parse();
     planner.settle(&statements);
     let statements = planner.put_in_functions(statements);
-    planner.declare(&statements);
+    planner.declare(&statements, |_| true);
     planner.name_views(&statements);
     planner.plan_queries(&statements);
     planner.check_roles();
+    planner.find_unread(&statements);
     planner.finish(sql, name, purpose)
 }
 
@@ -62,6 +67,8 @@ pub(crate) fn reopen(program: &Program) -> Result<Catalog, Diagnostics> {
     for (key, table) in &program.tables {
         planner.catalog.tables.insert(key.clone(), Arc::clone(table));
     }
+    // The others are in the program as they turned out.
+    planner.declare(&statements, |table| table.connector == MEMORY);
     planner.name_views(&statements);
     if planner.errors.is_empty() { Ok(planner.catalog) } else { Err(Diagnostics(planner.errors)) }
 }
@@ -91,6 +98,7 @@ struct Planner<'s, 'a> {
     ttls: Vec<(usize, Option<i64>)>,
     /// Where it was set when the results of windows leave, and to what.
     emissions: Vec<(usize, Emission)>,
+    materialized_views: Vec<MaterializedView>,
 }
 
 impl<'s, 'a> Planner<'s, 'a> {
@@ -105,6 +113,7 @@ impl<'s, 'a> Planner<'s, 'a> {
             inferred: BTreeSet::new(),
             ttls: Vec::new(),
             emissions: Vec::new(),
+            materialized_views: Vec::new(),
         }
     }
 
@@ -122,14 +131,23 @@ impl<'s, 'a> Planner<'s, 'a> {
         statements
     }
 
-    fn declare(&mut self, statements: &[Located]) {
+    /// Declares the wanted tables.
+    fn declare(&mut self, statements: &[Located], wanted: impl Fn(&Table) -> bool) {
         for Located { statement, range } in statements {
             let Statement::Table(create, clauses) = statement else { continue };
+            if ddl::is_named_query(create, clauses) {
+                continue;
+            }
             let name = only_part(&create.name).map(|ident| fold(ident).to_lowercase());
             match ddl::table(&self.catalog, self.source, create, clauses, range) {
+                Ok(table) if !wanted(&table) => {}
                 Ok(table) => {
                     let key = table.name.to_lowercase();
                     if self.is_taken(&key, &table.name, table.range.clone()) {
+                        continue;
+                    }
+                    if table.connector == MEMORY {
+                        self.catalog.memory.insert(key, Arc::new(table));
                         continue;
                     }
                     if table.columns.is_empty() {
@@ -146,7 +164,8 @@ impl<'s, 'a> Planner<'s, 'a> {
     }
 
     fn is_taken(&mut self, key: &str, name: &str, range: Range<usize>) -> bool {
-        let taken = self.catalog.tables.contains_key(key) || self.catalog.views.contains_key(key);
+        let Catalog { tables, views, memory, .. } = &self.catalog;
+        let taken = tables.contains_key(key) || views.contains_key(key) || memory.contains_key(key);
         if taken {
             self.errors.push(
                 Diagnostic::error(codes::DUPLICATE_NAME, format!("`{name}` is declared twice"))
@@ -159,52 +178,25 @@ impl<'s, 'a> Planner<'s, 'a> {
 
     fn name_views(&mut self, statements: &[Located]) {
         for Located { statement, range } in statements {
-            let Statement::View(create) = statement else { continue };
-            let name = only_part(&create.name).map(fold);
-            if let Err(errors) = self.name_view(create, range) {
+            let (name, named) = match statement {
+                Statement::View(create) => (&create.name, self.name_view(create, range)),
+                Statement::Table(create, clauses) => match &create.query {
+                    Some(query) if ddl::is_named_query(create, clauses) => {
+                        (&create.name, self.name_rows(&create.name, query, &[], range))
+                    }
+                    _ => continue,
+                },
+                Statement::Insert(insert) => {
+                    self.fill_memory(insert, range);
+                    continue;
+                }
+                _ => continue,
+            };
+            if let Err(errors) = named {
                 self.errors.extend(errors);
-                self.broken.extend(name.map(|name| name.to_lowercase()));
+                self.broken.extend(only_part(name).map(|name| fold(name).to_lowercase()));
             }
         }
-    }
-
-    fn name_view(
-        &mut self,
-        create: &CreateView,
-        range: &Range<usize>,
-    ) -> Result<(), Vec<Diagnostic>> {
-        let Some(ident) = only_part(&create.name) else {
-            return Err(vec![ddl::no_schemas(range.clone())]);
-        };
-        let name = fold(ident);
-        let place = self.source.range(ident.span).unwrap_or_else(|| range.clone());
-        if !is_plain_view(create) {
-            let message = "only plain views are supported";
-            return Err(vec![
-                Diagnostic::error(codes::UNSUPPORTED, message)
-                    .at(place)
-                    .hint("write CREATE VIEW name AS SELECT .."),
-            ]);
-        }
-        let key = name.to_lowercase();
-        if self.is_taken(&key, &name, place) || self.uses_broken(range) {
-            self.broken.insert(key);
-            return Ok(());
-        }
-        let query = &create.query;
-        let input = Input::Stream;
-        let analyzed = select::analyze(&self.catalog, self.source, query, input, range)?;
-        let mut plan = rename(analyzed.plan, create, self.source, range)?;
-        let settings = self.settings_of_view(range.start);
-        if self.has_other_settings(settings) {
-            plan = settings
-                .around(plan)
-                .map_err(|error| errors::explain(&error, self.source, range))?;
-        }
-        self.warnings.extend(analyzed.warnings);
-        let view = View { plan: Arc::new(plan), extent: analyzed.extent };
-        self.catalog.views.insert(key, view);
-        Ok(())
     }
 
     /// Whether a statement mentions a name whose declaration is wrong.
@@ -216,6 +208,7 @@ impl<'s, 'a> Planner<'s, 'a> {
         for Located { statement, range } in statements {
             let planned = match statement {
                 Statement::Insert(_) | Statement::Select(_) if self.uses_broken(range) => continue,
+                Statement::Insert(insert) if self.memory_target(insert).is_some() => continue,
                 Statement::Insert(insert) => self.plan_insert(insert, range),
                 Statement::Select(query) => self.plan_print(query, range),
                 Statement::Table(..)
@@ -367,66 +360,14 @@ impl<'s, 'a> Planner<'s, 'a> {
             .into_iter()
             .map(|query| Query { sink: sink(query.sink), plan: query.plan, range: query.range })
             .collect();
-        Ok(Program { name, sql: Arc::from(sql), queries, warnings: self.warnings, tables })
+        let materialized_views = self.materialized_views;
+        let (sql, warnings) = (Arc::from(sql), self.warnings);
+        Ok(Program { name, sql, queries, warnings, tables, materialized_views })
     }
-}
-
-/// Whether a view has a name, perhaps columns, a query, and nothing else.
-const fn is_plain_view(view: &CreateView) -> bool {
-    let replaces = view.or_alter || view.or_replace || view.if_not_exists;
-    let other_kind = view.materialized || view.secure || view.temporary || view.to.is_some();
-    !replaces
-        && !other_kind
-        && matches!(view.options, CreateTableOptions::None)
-        && view.cluster_by.is_empty()
-        && view.comment.is_none()
-        && !view.with_no_schema_binding
-        && !view.copy_grants
-        && view.params.is_none()
 }
 
 fn unsupported_insert(range: Range<usize>) -> Diagnostic {
     Diagnostic::error(codes::UNSUPPORTED, "this form of INSERT is not supported")
         .at(range)
         .hint("write INSERT INTO table [(columns)] SELECT ..")
-}
-
-/// `CREATE VIEW v (a, b) AS ..` names the columns anew.
-fn rename(
-    plan: LogicalPlan,
-    create: &CreateView,
-    source: &SourceText<'_>,
-    range: &Range<usize>,
-) -> Result<LogicalPlan, Vec<Diagnostic>> {
-    use datafusion::{
-        common::Column,
-        logical_expr::{Expr, LogicalPlanBuilder},
-    };
-    if create.columns.is_empty() {
-        return Ok(plan);
-    }
-    let (is, wanted) = (create.columns.len(), plan.schema().fields().len());
-    if is != wanted {
-        return Err(vec![
-            Diagnostic::error(
-                codes::INSERT_COLUMNS,
-                format!("the view names {is} columns, its SELECT yields {wanted}"),
-            )
-            .at(range.clone())
-            .hint("name each column once"),
-        ]);
-    }
-    let exprs: Vec<Expr> = create
-        .columns
-        .iter()
-        .enumerate()
-        .map(|(index, column)| {
-            Expr::Column(Column::from(plan.schema().qualified_field(index)))
-                .alias(fold(&column.name))
-        })
-        .collect();
-    LogicalPlanBuilder::from(plan)
-        .project(exprs)
-        .and_then(LogicalPlanBuilder::build)
-        .map_err(|error| errors::explain(&error, source, range))
 }

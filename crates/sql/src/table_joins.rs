@@ -6,6 +6,7 @@
 
 mod condition;
 pub(crate) mod filters;
+mod looked;
 pub(crate) mod syntax;
 
 use std::{ops::Range, sync::Arc};
@@ -18,9 +19,13 @@ use datafusion::{
     },
 };
 use postrider_core::Diagnostic;
-use postrider_plan::{Lookup, RowTime, StreamTable, Table, TableJoin, is_updating};
+use postrider_plan::{Lookup, RowTime, TableJoin, is_updating};
 
-use self::syntax::AsOf;
+pub(crate) use self::looked::in_memory;
+use self::{
+    looked::{Looked, Rows, looked},
+    syntax::AsOf,
+};
 use crate::{
     changelog, codes, joins,
     limits::PARTITION_BYTES,
@@ -87,13 +92,13 @@ impl Asking<'_, '_, '_> {
         time: Option<&Expr>,
         conditions: Vec<Expr>,
     ) -> std::result::Result<Option<Result<TableJoin>>, Diagnostic> {
-        if let Some(table) = scanned(&self.join.right).filter(|table| table.is_lookup()) {
+        if let Some(table) = looked(&self.join.right).filter(|table| table.rows == Rows::Whole) {
             return self.whole(&table, time, conditions).map(Some);
         }
         if let Some(time) = time {
             return self.as_of(time, conditions).map(Some);
         }
-        match scanned(&self.join.left).filter(|table| table.is_lookup()) {
+        match looked(&self.join.left).filter(|table| table.rows == Rows::Whole) {
             Some(table) => Err(self.wrong_side(
                 format!("`{}` is looked up, so it stands on the right of the join", table.name),
                 format!("put the stream first: FROM orders JOIN {} ON ..", table.name),
@@ -105,7 +110,7 @@ impl Asking<'_, '_, '_> {
     /// The join with a table that is read whole. At every time it is the same.
     fn whole(
         &self,
-        table: &Table,
+        table: &Looked,
         time: Option<&Expr>,
         conditions: Vec<Expr>,
     ) -> std::result::Result<Result<TableJoin>, Diagnostic> {
@@ -152,7 +157,7 @@ impl Asking<'_, '_, '_> {
                 self.no_version("a version is looked up by JOIN and LEFT JOIN only", syntax::HINT)
             );
         }
-        let Some(table) = scanned(right) else {
+        let Some(table) = looked(right) else {
             return Err(self.no_version(
                 "FOR SYSTEM_TIME AS OF takes a table, or a view that picks columns of one",
                 "filter behind the join, or write the rows of the query to a table of their own",
@@ -166,12 +171,13 @@ impl Asking<'_, '_, '_> {
         Ok(TableJoin::try_new(left, right, Lookup::AsOf, *join_type, on, filter))
     }
 
-    fn check_versions(&self, table: &Table) -> std::result::Result<(), Diagnostic> {
-        let lacks = match (table.primary_key.is_empty(), &table.watermark) {
-            (true, None) => "PRIMARY KEY and no WATERMARK FOR",
-            (true, Some(_)) => "PRIMARY KEY",
-            (false, None) => "WATERMARK FOR",
-            (false, Some(_)) => return Ok(()),
+    fn check_versions(&self, table: &Looked) -> std::result::Result<(), Diagnostic> {
+        let timed = matches!(table.rows, Rows::Versions);
+        let lacks = match (table.key.is_empty(), timed) {
+            (true, false) => "PRIMARY KEY and no WATERMARK FOR",
+            (true, true) => "PRIMARY KEY",
+            (false, false) => "WATERMARK FOR",
+            (false, true) => return Ok(()),
         };
         let message = format!("`{}` keeps no versions: it has no {lacks}", table.name);
         Err(self.no_version(
@@ -213,36 +219,6 @@ impl Asking<'_, '_, '_> {
     }
 }
 
-/// The table whose columns a relation picks, if it does nothing else.
-fn scanned(plan: &LogicalPlan) -> Option<Arc<Table>> {
-    match plan {
-        LogicalPlan::TableScan(scan) => {
-            scan.source.downcast_ref::<StreamTable>().map(|StreamTable(table)| Arc::clone(table))
-        }
-        LogicalPlan::SubqueryAlias(alias) => scanned(&alias.input),
-        LogicalPlan::Projection(node) => {
-            let picks = node.expr.iter().all(|expr| matches!(unnamed(expr), Expr::Column(_)));
-            if picks { scanned(&node.input) } else { None }
-        }
-        _ => None,
-    }
-}
-
-/// The column of the table behind that of a relation for which [`scanned`] finds one.
-fn table_column(plan: &LogicalPlan, index: usize) -> Option<&str> {
-    match plan {
-        LogicalPlan::TableScan(scan) => {
-            Some(scan.projected_schema.fields().get(index)?.name().as_str())
-        }
-        LogicalPlan::SubqueryAlias(alias) => table_column(&alias.input, index),
-        LogicalPlan::Projection(node) => {
-            let Expr::Column(column) = unnamed(node.expr.get(index)?) else { return None };
-            table_column(&node.input, node.input.schema().maybe_index_of_column(column)?)
-        }
-        _ => None,
-    }
-}
-
 fn unnamed(expr: &Expr) -> &Expr {
     match expr {
         Expr::Alias(alias) => unnamed(&alias.expr),
@@ -261,7 +237,7 @@ pub(crate) fn of(plan: &LogicalPlan) -> Option<&TableJoin> {
 /// Whether a join that is not lowered yet will be one with a table that is looked up, so that its rows have the time of their
 /// left one.
 pub(crate) fn will_be(join: &Join) -> bool {
-    asks_version(join) || scanned(&join.right).is_some_and(|table| table.is_lookup())
+    asks_version(join) || looked(&join.right).is_some_and(|table| table.rows == Rows::Whole)
 }
 
 fn asks_version(join: &Join) -> bool {
@@ -302,14 +278,14 @@ fn warn(join: &TableJoin, source: &SourceText<'_>, within: &Range<usize>) -> Opt
         // It has an end, and a limit.
         return None;
     }
-    let table = scanned(&join.right)?;
+    let table = looked(&join.right)?;
     let right = join.right.schema();
     let keys: Vec<_> = join.on.iter().map(|(_, column)| column.clone()).collect();
     let bytes = PARTITION_BYTES
         .saturating_add(lower::bytes_of_key(&keys, right))
         .saturating_add(lower::bytes_of_row(right))
         .saturating_add(ROW_BYTES);
-    let names: Vec<_> = table.primary_key.iter().map(|name| format!("`{name}`")).collect();
+    let names: Vec<_> = table.key.iter().map(|name| format!("`{name}`")).collect();
     let warning = Diagnostic::warning(
         codes::KEPT_FOR_EVER,
         format!(

@@ -228,11 +228,15 @@ impl<'a> SourceText<'a> {
         None
     }
 
-    /// Whether the text has `VIEW name` anywhere.
+    /// Whether the text has `VIEW name` or `TABLE name AS` anywhere.
     pub(crate) fn declares_view(&self, name: &str) -> bool {
-        self.find_names(name, &(0..usize::MAX))
-            .into_iter()
-            .any(|range| self.before(&range).is_some_and(|lexeme| lexeme.is_keyword(Keyword::VIEW)))
+        self.find_names(name, &(0..usize::MAX)).into_iter().any(|range| {
+            let behind = self.lexemes.get(self.index_at(range.end));
+            let names_query = behind.is_some_and(|lexeme| lexeme.is_keyword(Keyword::AS));
+            self.before(&range).is_some_and(|lexeme| {
+                lexeme.is_keyword(Keyword::VIEW) || lexeme.is_keyword(Keyword::TABLE) && names_query
+            })
+        })
     }
 
     /// The token in front of one.

@@ -64,6 +64,7 @@ fn empty_program() -> Program {
         sql: Arc::from(""),
         tables: BTreeMap::new(),
         queries: Vec::new(),
+        materialized_views: Vec::new(),
         warnings: Vec::new(),
     }
 }

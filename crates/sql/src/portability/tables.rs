@@ -6,8 +6,6 @@ use sqlparser::ast::{
     CreateTable, CreateTableOptions, DataType, Expr, SqlOption, TimezoneInfo, Value,
 };
 
-use postrider_plan::Table;
-
 use super::Findings;
 
 /// Arroyo's connectors.
@@ -83,20 +81,6 @@ pub(super) fn check(create: &CreateTable, range: &Range<usize>, findings: &mut F
                 "declare it TIMESTAMP: it holds the same moment, in UTC",
             );
         }
-    }
-}
-
-/// Arroyo tells about records of other connectors than files.
-pub(super) fn check_metadata(table: &Table, findings: &mut Findings<'_, '_>) {
-    if !matches!(table.connector.as_str(), "single_file" | "filesystem") {
-        return;
-    }
-    for column in table.columns.iter().filter(|column| column.metadata.is_some()) {
-        findings.refused(
-            column.range.clone(),
-            format!("Arroyo tells nothing about records of files, as `{}` does", column.name),
-            "put it into the records",
-        );
     }
 }
 

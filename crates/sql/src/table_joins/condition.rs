@@ -5,9 +5,11 @@ use datafusion::{
     logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator},
 };
 use postrider_core::Diagnostic;
-use postrider_plan::Table;
 
-use super::{Asking, table_column};
+use super::{
+    Asking,
+    looked::{Looked, table_column},
+};
 use crate::codes;
 
 /// Pairs of a left expression and a column of the table, and the conditions that are left.
@@ -15,7 +17,7 @@ pub(super) type Key = (Vec<(Expr, Expr)>, Vec<Expr>);
 
 impl Asking<'_, '_, '_> {
     /// Splits conditions into those that name the key, in its order, and others.
-    pub(super) fn key(&self, table: &Table, conditions: Vec<Expr>) -> Result<Key, Diagnostic> {
+    pub(super) fn key(&self, table: &Looked, conditions: Vec<Expr>) -> Result<Key, Diagnostic> {
         let mut others = conditions;
         let equal = |(left, right): &(Expr, Expr)| {
             let (left, right) = (Box::new(left.clone()), Box::new(right.clone()));
@@ -23,7 +25,7 @@ impl Asking<'_, '_, '_> {
         };
         others.extend(self.join.on.iter().map(equal));
         let mut on = Vec::new();
-        for name in &table.primary_key {
+        for name in &table.key {
             let found = others
                 .iter()
                 .enumerate()
@@ -66,8 +68,8 @@ impl Asking<'_, '_, '_> {
     }
 
     /// A column of the key that no condition names.
-    fn misses(&self, table: &Table, name: &str, conditions: &[Expr]) -> Diagnostic {
-        let key = table.primary_key.join(", ");
+    fn misses(&self, table: &Looked, name: &str, conditions: &[Expr]) -> Diagnostic {
+        let key = table.key.join(", ");
         let compares = conditions.iter().find(|condition| self.compares(condition, name));
         let (message, hint) = if compares.is_some() {
             (
@@ -102,11 +104,11 @@ impl Asking<'_, '_, '_> {
                 .any(|column| right.schema().maybe_index_of_column(column).is_some_and(is_it))
     }
 
-    fn example(&self, table: &Table) -> String {
+    fn example(&self, table: &Looked) -> String {
         let names =
             self.join.right.schema().iter().find_map(|(name, _)| Some(name?.table().to_owned()));
         let relation = names.unwrap_or_else(|| table.name.clone());
-        let equations = table.primary_key.iter().map(|name| format!("{relation}.{name} = .."));
+        let equations = table.key.iter().map(|name| format!("{relation}.{name} = .."));
         equations.collect::<Vec<_>>().join(" AND ")
     }
 }

@@ -219,6 +219,21 @@ fn a_statement_knows_its_place() {
 }
 
 #[test]
+fn a_materialized_view_is_known_by_its_name_and_its_text() {
+    let sql = "CREATE MATERIALIZED VIEW Totals AS SELECT user_id, sum(price) AS s FROM events GROUP BY user_id; SELECT s FROM totals";
+    let program = shop(sql);
+    let [view] = program.materialized_views.as_slice() else { panic!("one view") };
+    assert_eq!(view.name, "totals");
+    let text = &program.sql[view.range.clone()];
+    assert!(
+        text.starts_with("CREATE MATERIALIZED VIEW Totals AS")
+            && text.ends_with("GROUP BY user_id"),
+        "{text}"
+    );
+    assert!(!program.tables.contains_key("totals"));
+}
+
+#[test]
 fn planning_is_repeatable() {
     let sql = "SELECT user_id, tumble('1 hour') AS w, sum(price) AS s FROM events GROUP BY user_id, w HAVING sum(price) > 1";
     let text = |program: Program| program.queries[0].plan.display_indent().to_string();
