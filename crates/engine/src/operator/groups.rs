@@ -12,7 +12,7 @@ use super::{
 };
 
 /// What is known of a group.
-pub(in crate::operator) struct Group {
+pub(super) struct Group {
     key: OwnedRow,
     hash: u64,
     /// The epoch's clock when it was last written.
@@ -32,7 +32,7 @@ struct Slot {
 }
 
 /// The groups of one shard.
-pub(in crate::operator) struct Groups {
+pub(super) struct Groups {
     encoder: KeyEncoder,
     table: HashTable<u32>,
     slots: Vec<Slot>,
@@ -44,7 +44,7 @@ pub(in crate::operator) struct Groups {
 }
 
 impl Groups {
-    pub(in crate::operator) fn new(keys: &SchemaRef, ttl_ns: Option<i64>) -> Result<Self> {
+    pub(super) fn new(keys: &SchemaRef, ttl_ns: Option<i64>) -> Result<Self> {
         Ok(Self {
             encoder: KeyEncoder::new(keys.fields())?,
             table: HashTable::new(),
@@ -56,12 +56,12 @@ impl Groups {
         })
     }
 
-    pub(in crate::operator) fn encode(&self, keys: &[ArrayRef], rows: usize) -> Result<Keys> {
+    pub(super) fn encode(&self, keys: &[ArrayRef], rows: usize) -> Result<Keys> {
         self.encoder.encode(keys, rows)
     }
 
     /// The group of a key.
-    pub(in crate::operator) fn find(&self, key: &Key<'_>) -> Option<u32> {
+    pub(super) fn find(&self, key: &Key<'_>) -> Option<u32> {
         let is_it = |slot: &u32| {
             let group = self.slots[*slot as usize].group.as_ref();
             group.is_some_and(|group| group.hash == key.hash && group.key.row() == key.row)
@@ -69,21 +69,16 @@ impl Groups {
         self.table.find(key.hash, is_it).copied()
     }
 
-    pub(in crate::operator) fn get(&self, slot: u32) -> Option<&Group> {
+    pub(super) fn get(&self, slot: u32) -> Option<&Group> {
         self.slots.get(slot as usize)?.group.as_ref()
     }
 
-    pub(in crate::operator) fn get_mut(&mut self, slot: u32) -> Option<&mut Group> {
+    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Group> {
         self.slots.get_mut(slot as usize)?.group.as_mut()
     }
 
     /// A group that was not known.
-    pub(in crate::operator) fn insert(
-        &mut self,
-        key: &Key<'_>,
-        totals: RowId,
-        written: i64,
-    ) -> u32 {
+    pub(super) fn insert(&mut self, key: &Key<'_>, totals: RowId, written: i64) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             (self.slots.len() - 1) as u32
@@ -106,7 +101,7 @@ impl Groups {
     }
 
     /// Forgets a group.
-    pub(in crate::operator) fn remove(&mut self, slot: u32) -> Option<Group> {
+    pub(super) fn remove(&mut self, slot: u32) -> Option<Group> {
         let group = self.slots.get_mut(slot as usize)?.group.take()?;
         if let Ok(entry) = self.table.find_entry(group.hash, |other| *other == slot) {
             entry.remove();
@@ -122,7 +117,7 @@ impl Groups {
     }
 
     /// A group whose last row is too old now.
-    pub(in crate::operator) fn pop_expired(&mut self, now: i64) -> Option<u32> {
+    pub(super) fn pop_expired(&mut self, now: i64) -> Option<u32> {
         let ttl = self.ttl_ns?;
         while let Some(&Reverse((_, slot))) = self.timers.peek().filter(|next| next.0.0 <= now) {
             self.timers.pop();
@@ -136,7 +131,7 @@ impl Groups {
         None
     }
 
-    pub(in crate::operator) fn memory(&self) -> usize {
+    pub(super) fn memory(&self) -> usize {
         self.slots.capacity() * size_of::<Slot>()
             + self.table.capacity() * (size_of::<u32>() + 1)
             + self.timers.capacity() * size_of::<(i64, u32)>()
