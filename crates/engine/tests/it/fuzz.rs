@@ -13,6 +13,7 @@ mod random;
 mod words;
 
 use std::{
+    io::{self, Write},
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -49,6 +50,10 @@ fn program(number: u64) -> (String, bool) {
     (words::broken(&right, &other, &mut random), false)
 }
 
+fn say(line: &str) {
+    io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
+
 /// What became of some programs.
 #[derive(Debug, Default)]
 struct Tally {
@@ -60,7 +65,7 @@ struct Tally {
 fn fault(number: u64, tally: &Tally) -> Option<String> {
     let (sql, is_right) = program(number);
     if std::env::var_os("POSTRIDER_FUZZ_TRACE").is_some() {
-        eprintln!("{number}");
+        say(&number.to_string());
     }
     let started = Instant::now();
     let planned = plan_program(&sql, PipelineName("fuzz".to_owned()));
@@ -110,7 +115,7 @@ fn right_programs_are_planned_and_broken_ones_return() {
     let faults = faults.into_inner().unwrap();
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
     let (planned, refused) = (tally.planned.into_inner(), tally.refused.into_inner());
-    println!("{planned} planned, {refused} refused");
+    say(&format!("{planned} planned, {refused} refused"));
     assert_eq!(planned + refused, inputs);
     assert!(planned >= inputs / 2, "half of them are right: {planned} of {inputs}");
 }

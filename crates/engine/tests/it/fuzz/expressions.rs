@@ -46,63 +46,10 @@ pub(crate) fn expr(of: Type, columns: &[Column], depth: usize, random: &mut Rand
     }
     let mut part = |of| expr(of, columns, depth - 1, random);
     match of {
-        Type::Int => {
-            let (a, b, text) = (part(Type::Int), part(Type::Int), part(Type::Text));
-            let condition = part(Type::Bool);
-            match random.below(8) {
-                0 => format!("({a} + {b})"),
-                1 => format!("({a} - {b})"),
-                2 => format!("{a} % 7"),
-                3 => format!("char_length({text})"),
-                4 => format!("coalesce({a}, 0)"),
-                5 => format!("CASE WHEN {condition} THEN {a} ELSE {b} END"),
-                6 => format!("nullif({a}, {b})"),
-                _ => format!("CAST(CAST({a} AS TEXT) AS BIGINT)"),
-            }
-        }
-        Type::Float => {
-            let (a, b, n) = (part(Type::Float), part(Type::Float), part(Type::Int));
-            match random.below(6) {
-                0 => format!("({a} * {b})"),
-                1 => format!("{a} / 2.5"),
-                2 => format!("round({a}, 2)"),
-                3 => format!("CAST({n} AS DOUBLE)"),
-                4 => format!("greatest({a}, {b})"),
-                _ => format!("abs({a})"),
-            }
-        }
-        Type::Text => {
-            let (a, n, time) = (part(Type::Text), part(Type::Int), part(Type::Time));
-            let json = part(Type::Json);
-            match random.below(9) {
-                0 => format!("upper({a})"),
-                1 => format!("{a} || '-x'"),
-                2 => format!("substr({a}, 2, 3)"),
-                3 => format!("CAST({n} AS TEXT)"),
-                4 => format!("coalesce({a}, 'none')"),
-                5 => format!("to_char({time}, '%Y-%m-%d')"),
-                6 => format!("{json} ->> 'sku'"),
-                7 => format!("md5({a})"),
-                _ => format!("trim({a})"),
-            }
-        }
-        Type::Bool => {
-            let of = *random.pick(&[Type::Int, Type::Float, Type::Text, Type::Time]);
-            let mut part = |of| expr(of, columns, depth - 1, random);
-            let (a, b) = (part(of), part(of));
-            let (p, q, text) = (part(Type::Bool), part(Type::Bool), part(Type::Text));
-            match random.below(9) {
-                0 => format!("{a} < {b}"),
-                1 => format!("{a} = {b}"),
-                2 => format!("({p} AND {q})"),
-                3 => format!("({p} OR {q})"),
-                4 => format!("NOT ({p})"),
-                5 => format!("{a} IS NOT NULL"),
-                6 => format!("{text} IN ('a', 'b', 'c')"),
-                7 => format!("{text} LIKE 'a%'"),
-                _ => format!("{a} IS DISTINCT FROM {b}"),
-            }
-        }
+        Type::Int => number(columns, depth, random),
+        Type::Float => fraction(columns, depth, random),
+        Type::Text => text(columns, depth, random),
+        Type::Bool => condition(columns, depth, random),
         Type::Time => {
             let a = part(Type::Time);
             match random.below(3) {
@@ -116,6 +63,70 @@ pub(crate) fn expr(of: Type, columns: &[Column], depth: usize, random: &mut Rand
             format!("make_array({a}, {b})")
         }
         Type::Json => literal(of, random),
+    }
+}
+
+fn number(columns: &[Column], depth: usize, random: &mut Random) -> String {
+    let mut part = |of| expr(of, columns, depth - 1, random);
+    let (a, b, text) = (part(Type::Int), part(Type::Int), part(Type::Text));
+    let condition = part(Type::Bool);
+    match random.below(8) {
+        0 => format!("({a} + {b})"),
+        1 => format!("({a} - {b})"),
+        2 => format!("{a} % 7"),
+        3 => format!("char_length({text})"),
+        4 => format!("coalesce({a}, 0)"),
+        5 => format!("CASE WHEN {condition} THEN {a} ELSE {b} END"),
+        6 => format!("nullif({a}, {b})"),
+        _ => format!("CAST(CAST({a} AS TEXT) AS BIGINT)"),
+    }
+}
+
+fn fraction(columns: &[Column], depth: usize, random: &mut Random) -> String {
+    let mut part = |of| expr(of, columns, depth - 1, random);
+    let (a, b, n) = (part(Type::Float), part(Type::Float), part(Type::Int));
+    match random.below(6) {
+        0 => format!("({a} * {b})"),
+        1 => format!("{a} / 2.5"),
+        2 => format!("round({a}, 2)"),
+        3 => format!("CAST({n} AS DOUBLE)"),
+        4 => format!("greatest({a}, {b})"),
+        _ => format!("abs({a})"),
+    }
+}
+
+fn text(columns: &[Column], depth: usize, random: &mut Random) -> String {
+    let mut part = |of| expr(of, columns, depth - 1, random);
+    let (a, n, time) = (part(Type::Text), part(Type::Int), part(Type::Time));
+    let json = part(Type::Json);
+    match random.below(9) {
+        0 => format!("upper({a})"),
+        1 => format!("{a} || '-x'"),
+        2 => format!("substr({a}, 2, 3)"),
+        3 => format!("CAST({n} AS TEXT)"),
+        4 => format!("coalesce({a}, 'none')"),
+        5 => format!("to_char({time}, '%Y-%m-%d')"),
+        6 => format!("{json} ->> 'sku'"),
+        7 => format!("md5({a})"),
+        _ => format!("trim({a})"),
+    }
+}
+
+fn condition(columns: &[Column], depth: usize, random: &mut Random) -> String {
+    let of = *random.pick(&[Type::Int, Type::Float, Type::Text, Type::Time]);
+    let mut part = |of| expr(of, columns, depth - 1, random);
+    let (a, b) = (part(of), part(of));
+    let (p, q, text) = (part(Type::Bool), part(Type::Bool), part(Type::Text));
+    match random.below(9) {
+        0 => format!("{a} < {b}"),
+        1 => format!("{a} = {b}"),
+        2 => format!("({p} AND {q})"),
+        3 => format!("({p} OR {q})"),
+        4 => format!("NOT ({p})"),
+        5 => format!("{a} IS NOT NULL"),
+        6 => format!("{text} IN ('a', 'b', 'c')"),
+        7 => format!("{text} LIKE 'a%'"),
+        _ => format!("{a} IS DISTINCT FROM {b}"),
     }
 }
 

@@ -119,35 +119,37 @@ pub(crate) fn program(random: &mut Random) -> String {
     sql
 }
 
+/// Makes rows of others; the second are those that have a name.
+type Step = fn(&Rows, &[Rows], &mut Random) -> Rows;
+
 fn rows(named: &[Rows], depth: usize, random: &mut Random) -> Rows {
     if depth == 0 {
         return random.pick(named).clone();
     }
     let input = rows(named, depth - 1, random);
-    let steps: &[fn(&Rows, &[Rows], &mut Random) -> Rows] =
-        match (&input.time, input.timed, input.is_final) {
-            (Some(_), _, true) => &[
-                unbounded,
-                changes,
-                look_up,
-                version,
-                unnest,
-                late,
-                now,
-                project,
-                unite,
-                window,
-                nearby,
-                absent,
-                look_back,
-                rank,
-                total,
-                distinct,
-                table_function,
-            ],
-            (None, true, true) => &[project, window, total, distinct],
-            _ => &[project, total],
-        };
+    let steps: &[Step] = match (&input.time, input.timed, input.is_final) {
+        (Some(_), _, true) => &[
+            unbounded,
+            changes,
+            look_up,
+            version,
+            unnest,
+            late,
+            now,
+            project,
+            unite,
+            window,
+            nearby,
+            absent,
+            look_back,
+            rank,
+            total,
+            distinct,
+            table_function,
+        ],
+        (None, true, true) => &[project, window, total, distinct],
+        _ => &[project, total],
+    };
     random.pick(steps)(&input, named, random)
 }
 
