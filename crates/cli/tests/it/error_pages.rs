@@ -355,9 +355,13 @@ impl Shop {
     }
 }
 
-/// The temporary folder has no place on a page.
+/// The temporary folder has no place on a page, nor has the number of epochs, which depends on how long the disk takes.
 fn hide(dir: &Path, text: &str) -> String {
-    text.replace(&format!("{}/", dir.display()), "")
+    let text = text.replace(&format!("{}/", dir.display()), "");
+    let parts: Vec<&str> = text.split(" epochs").collect();
+    let (last, counted) = parts.split_last().unwrap();
+    let counted = counted.iter().map(|part| part.trim_end_matches(|c: char| c.is_ascii_digit()));
+    counted.map(|part| format!("{part}.. epochs")).chain([(*last).to_owned()]).collect()
 }
 
 /// Words, of which those in double quotes may have spaces.

@@ -248,7 +248,10 @@ fn the_gallery_plans_with_keys_that_are_never_null() {
         let path = entry.unwrap().path().join("pipeline.sql");
         let Ok(sql) = std::fs::read_to_string(&path) else { continue };
         let program = plan(&sql).unwrap_or_else(|errors| panic!("{}: {errors:#?}", path.display()));
-        assert!(program.warnings.is_empty(), "{}: {:#?}", path.display(), program.warnings);
+        // To know the hundredth order is to remember every customer; its README says so.
+        let lasting = if path.ends_with("milestone/pipeline.sql") { &["PR0418"][..] } else { &[] };
+        let warnings: Vec<_> = program.warnings.iter().map(|warning| warning.code).collect();
+        assert_eq!(warnings, lasting, "{}: {:#?}", path.display(), program.warnings);
         for query in &program.queries {
             let SinkTarget::Table(table) = &query.sink else { continue };
             for key in ["recipient_key", "dedupe_key"] {
