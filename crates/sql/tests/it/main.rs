@@ -6,3 +6,4 @@ mod cases;
 mod crash;
 #[cfg(test)]
 mod facts;
+mod guard_rails;
