@@ -120,6 +120,9 @@ fn event_time(source: &SourceNode, sql: &str) -> String {
 
 fn quiet(source: &SourceNode) -> String {
     match source.table.common.idle_timeout {
+        None if source.table.is_lookup() => {
+            "read to its end first; what looks it up waits for that".to_owned()
+        }
         None => "waits for ever: windows fire only when a later event comes (set idle_timeout)"
             .to_owned(),
         Some(timeout) if source.table.common.idle_advance => format!(
