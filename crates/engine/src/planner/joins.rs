@@ -31,7 +31,41 @@ pub(super) struct Side {
     pub(super) columns: Arc<[usize]>,
 }
 
+/// The stage of a join but for its inputs.
+pub(super) struct Joined {
+    pub(super) operator: OperatorSpec,
+    pub(super) updating: bool,
+    pub(super) words: StageWords,
+}
+
 impl Planner {
+    /// A stage that takes two plans, each through a step that puts its `keys` first.
+    pub(super) fn two_sided(
+        &mut self,
+        plan: &LogicalPlan,
+        [(left, left_step), (right, right_step)]: [(&LogicalPlan, ChainStep); 2],
+        keys: usize,
+        joined: Joined,
+    ) -> Result<Vec<Branch>, Diagnostics> {
+        let inputs = [(self.lower(left)?, left_step), (self.lower(right)?, right_step)];
+        let stage = self.flow.stages.len();
+        let Joined { operator, updating, words } = joined;
+        self.flow.stages.push(StageNode {
+            identity: stage_identity(plan, &self.flow.stages),
+            operator,
+            outputs: Vec::new(),
+            updating,
+            words,
+        });
+        for (port, (branches, step)) in inputs.into_iter().enumerate() {
+            for mut branch in branches {
+                branch.chain.0.push(step.clone());
+                self.connect(branch, Target::Stage(stage), port, Route::Hash { keys });
+            }
+        }
+        Ok(vec![Branch { origin: Origin::Stage(stage), chain: Chain::default() }])
+    }
+
     pub(super) fn interval_join(
         &mut self,
         node: &IntervalJoin,
@@ -40,25 +74,13 @@ impl Planner {
         let (left_keys, right_keys): (Vec<_>, Vec<_>) = node.on.iter().cloned().unzip();
         let left = side(&left_keys, node.left.schema())?;
         let right = side(&right_keys, node.right.schema())?;
-        let left_branches = self.lower(&node.left)?;
-        let right_branches = self.lower(&node.right)?;
-        let stage = self.flow.stages.len();
-        self.flow.stages.push(StageNode {
-            identity: stage_identity(plan, &self.flow.stages),
+        let joined = Joined {
             operator: OperatorSpec::IntervalJoin(spec(node, &left, &right)?),
-            outputs: Vec::new(),
             updating: false,
             words: words(node),
-        });
-        let keys = node.on.len();
-        let inputs = [(left_branches, left.step), (right_branches, right.step)];
-        for (port, (branches, step)) in inputs.into_iter().enumerate() {
-            for mut branch in branches {
-                branch.chain.0.push(step.clone());
-                self.connect(branch, Target::Stage(stage), port, Route::Hash { keys });
-            }
-        }
-        Ok(vec![Branch { origin: Origin::Stage(stage), chain: Chain::default() }])
+        };
+        let sides = [(&*node.left, left.step), (&*node.right, right.step)];
+        self.two_sided(plan, sides, node.on.len(), joined)
     }
 }
 

@@ -10,17 +10,14 @@ use postrider_core::Diagnostics;
 use postrider_plan::{Lookup, TableJoin};
 
 use super::{
-    Branch, Origin, Planner,
+    Branch, Planner,
     expressions::{physical, plan_error},
-    joins::{Side, same_types, side},
+    joins::{Joined, Side, same_types, side},
     scanned_table,
 };
 use crate::{
-    chain::Chain,
-    dataflow::{StageNode, StageWords, Target},
-    exchange::Route,
+    dataflow::StageWords,
     explain::of_expression,
-    identity::stage_identity,
     operator::{OperatorSpec, TableJoinSpec, TableLimit},
 };
 
@@ -33,25 +30,13 @@ impl Planner {
         let (left_keys, right_keys): (Vec<_>, Vec<_>) = node.on.iter().cloned().unzip();
         let left = side(&left_keys, node.left.schema())?;
         let right = side(&right_keys, node.right.schema())?;
-        let left_branches = self.lower(&node.left)?;
-        let right_branches = self.lower(&node.right)?;
-        let stage = self.flow.stages.len();
-        self.flow.stages.push(StageNode {
-            identity: stage_identity(plan, &self.flow.stages),
+        let joined = Joined {
             operator: OperatorSpec::TableJoin(spec(node, &left, &right)?),
-            outputs: Vec::new(),
             updating: false,
             words: words(node),
-        });
-        let keys = node.on.len();
-        let inputs = [(left_branches, left.step), (right_branches, right.step)];
-        for (port, (branches, step)) in inputs.into_iter().enumerate() {
-            for mut branch in branches {
-                branch.chain.0.push(step.clone());
-                self.connect(branch, Target::Stage(stage), port, Route::Hash { keys });
-            }
-        }
-        Ok(vec![Branch { origin: Origin::Stage(stage), chain: Chain::default() }])
+        };
+        let sides = [(&*node.left, left.step), (&*node.right, right.step)];
+        self.two_sided(plan, sides, node.on.len(), joined)
     }
 }
 

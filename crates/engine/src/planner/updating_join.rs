@@ -11,17 +11,15 @@ use postrider_core::{Diagnostics, format_duration};
 use postrider_plan::{UpdatingJoin, is_updating};
 
 use super::{
-    Branch, Origin, Planner,
+    Branch, Planner,
     expressions::{Columns, physical},
-    joins::{self, same_types},
+    joins::{self, Joined, same_types},
     kinds_at,
 };
 use crate::{
-    chain::{Chain, ChainStep},
+    chain::ChainStep,
     changes::with_kinds,
-    dataflow::{StageNode, StageWords, Target},
-    exchange::Route,
-    identity::stage_identity,
+    dataflow::StageWords,
     operator::{OperatorSpec, UpdatingJoinSpec},
 };
 
@@ -67,26 +65,14 @@ impl Planner {
         let (left_keys, right_keys): (Vec<_>, Vec<_>) = node.on.iter().cloned().unzip();
         let left = Side::new(&left_keys, &node.left)?;
         let right = Side::new(&right_keys, &node.right)?;
-        let left_branches = self.lower(&node.left)?;
-        let right_branches = self.lower(&node.right)?;
-        let stage = self.flow.stages.len();
         let spec = spec(node, &left, &right)?;
-        self.flow.stages.push(StageNode {
-            identity: stage_identity(plan, &self.flow.stages),
+        let joined = Joined {
             updating: spec.updating,
             words: words(node, &spec),
             operator: OperatorSpec::UpdatingJoin(Box::new(spec)),
-            outputs: Vec::new(),
-        });
-        let keys = node.on.len();
-        let inputs = [(left_branches, left.step), (right_branches, right.step)];
-        for (port, (branches, step)) in inputs.into_iter().enumerate() {
-            for mut branch in branches {
-                branch.chain.0.push(step.clone());
-                self.connect(branch, Target::Stage(stage), port, Route::Hash { keys });
-            }
-        }
-        Ok(vec![Branch { origin: Origin::Stage(stage), chain: Chain::default() }])
+        };
+        let sides = [(&*node.left, left.step), (&*node.right, right.step)];
+        self.two_sided(plan, sides, node.on.len(), joined)
     }
 }
 

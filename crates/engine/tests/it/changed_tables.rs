@@ -12,7 +12,7 @@ use proptest::{prelude::*, sample::select};
 
 use crate::{
     changes::collapsed,
-    harness::{Tables, Written, texts},
+    harness::{Tables, Written, cases_of, texts},
     state::State,
 };
 
@@ -138,11 +138,6 @@ fn batch(query: &str, case: &Case) -> Vec<String> {
         context.register_table("t", Arc::new(table)).unwrap();
         texts(&context.sql(query).await.unwrap().collect().await.unwrap())
     })
-}
-
-fn cases_of(default: u32) -> ProptestConfig {
-    let cases = std::env::var("POSTRIDER_CASES").ok().map(|cases| cases.parse().unwrap());
-    ProptestConfig { cases: cases.unwrap_or(default), ..ProptestConfig::default() }
 }
 
 proptest! {

@@ -19,7 +19,7 @@ use datafusion::{datasource::MemTable, execution::context::SessionContext};
 use proptest::{prelude::*, sample::select};
 
 use crate::{
-    harness::{Tables, Written, texts},
+    harness::{Tables, Written, cases_of, texts},
     state::State,
 };
 
@@ -256,11 +256,6 @@ fn batch(query: &str, case: &Case) -> Vec<String> {
         context.register_table("t", Arc::new(table)).unwrap();
         texts(&context.sql(query).await.unwrap().collect().await.unwrap())
     })
-}
-
-fn cases_of(default: u32) -> ProptestConfig {
-    let cases = std::env::var("POSTRIDER_CASES").ok().map(|cases| cases.parse().unwrap());
-    ProptestConfig { cases: cases.unwrap_or(default), ..ProptestConfig::default() }
 }
 
 proptest! {

@@ -11,7 +11,7 @@ use proptest::{prelude::*, sample::select};
 
 use crate::{
     changes::collapsed,
-    harness::{Tables, Written, texts},
+    harness::{Tables, Written, cases_of, texts},
     state::State,
 };
 
@@ -186,11 +186,6 @@ pub(crate) fn batch(query: &str, case: &Case) -> Vec<String> {
         }
         texts(&context.sql(query).await.unwrap().collect().await.unwrap())
     })
-}
-
-pub(crate) fn cases_of(default: u32) -> ProptestConfig {
-    let cases = std::env::var("POSTRIDER_CASES").ok().map(|cases| cases.parse().unwrap());
-    ProptestConfig { cases: cases.unwrap_or(default), ..ProptestConfig::default() }
 }
 
 proptest! {

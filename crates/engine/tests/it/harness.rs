@@ -23,6 +23,7 @@ use postrider_engine::{
 };
 use postrider_plan::{Program, Table};
 use postrider_store::Log;
+use proptest::test_runner::Config as ProptestConfig;
 
 /// The rows of every source table, and how many rows a chunk of it has.
 #[derive(Debug, Clone, Default)]
@@ -273,4 +274,10 @@ impl DataSink for Sink {
         let batches = written.get(&self.name);
         Ok(batches.map_or(0, |batches| batches.iter().map(|b| b.num_rows() as u64).sum()))
     }
+}
+
+/// As many cases as `POSTRIDER_CASES` says, or `default`.
+pub(crate) fn cases_of(default: u32) -> ProptestConfig {
+    let cases = std::env::var("POSTRIDER_CASES").ok().map(|cases| cases.parse().unwrap());
+    ProptestConfig { cases: cases.unwrap_or(default), ..ProptestConfig::default() }
 }

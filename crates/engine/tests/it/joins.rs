@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampNano
 use datafusion::{datasource::MemTable, execution::context::SessionContext};
 use proptest::prelude::*;
 
-use crate::harness::{Tables, run, texts};
+use crate::harness::{Tables, cases_of, run, texts};
 
 const SECOND: i64 = 1_000_000_000;
 /// How far rows may arrive out of order, and by how much the watermark lags.
@@ -117,13 +117,8 @@ fn within(case: &Case) -> String {
 
 const COLUMNS: &str = "l.k AS lk, l.ts AS lts, l.v AS lv, l.id AS lid, r.k AS rk, r.ts AS rts, r.v AS rv, r.id AS rid";
 
-fn cases_of(default: u32) -> ProptestConfig {
-    let cases = std::env::var("POSTRIDER_CASES").ok().map(|cases| cases.parse().unwrap());
-    ProptestConfig { cases: cases.unwrap_or(default), ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(cases_of(25))]
+    #![proptest_config(cases_of(100))]
 
     #[test]
     fn joins_are_what_batch_says(case in cases(), kind in 0..4_usize, filtered in any::<bool>()) {
@@ -175,7 +170,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases_of(25))]
+    #![proptest_config(cases_of(100))]
 
     #[test]
     fn joins_of_equal_windows_are_what_batch_says(case in cases(), kind in 0..4_usize, size in 1..15_i64) {

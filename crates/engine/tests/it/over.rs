@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampNano
 use datafusion::{datasource::MemTable, execution::context::SessionContext};
 use proptest::prelude::*;
 
-use crate::harness::{Tables, run, texts};
+use crate::harness::{Tables, cases_of, run, texts};
 
 const SECOND: i64 = 1_000_000_000;
 /// How far rows may arrive out of order, and by how much the watermark lags.
@@ -110,13 +110,8 @@ fn check(query: &str, case: &Case) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn cases_of(default: u32) -> ProptestConfig {
-    let cases = std::env::var("POSTRIDER_CASES").ok().map(|cases| cases.parse().unwrap());
-    ProptestConfig { cases: cases.unwrap_or(default), ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(cases_of(25))]
+    #![proptest_config(cases_of(100))]
 
     #[test]
     fn ranges_of_time_are_what_batch_says(case in cases(), more in 0..5_i64) {

@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampNano
 use datafusion::{datasource::MemTable, execution::context::SessionContext};
 use proptest::prelude::*;
 
-use crate::harness::{Tables, run, texts};
+use crate::harness::{Tables, cases_of, run, texts};
 
 const SECOND: i64 = 1_000_000_000;
 /// How far rows may arrive out of order, and by how much the watermark lags.
@@ -103,11 +103,6 @@ fn newest(on: &str) -> String {
     )
 }
 
-fn cases_of(default: u32) -> ProptestConfig {
-    let cases = std::env::var("POSTRIDER_CASES").ok().map(|cases| cases.parse().unwrap());
-    ProptestConfig { cases: cases.unwrap_or(default), ..ProptestConfig::default() }
-}
-
 /// Rows that look up `r` as it is once it was read.
 fn looked_up(query: &str, case: &Case) -> Vec<String> {
     let sql = format!(
@@ -125,7 +120,7 @@ fn looked_up(query: &str, case: &Case) -> Vec<String> {
 const PAIR: &str = "l.id AS lid, l.v AS lv, l.ts AS lts, r.id AS rid, r.v AS rv, r.ts AS rts";
 
 proptest! {
-    #![proptest_config(cases_of(25))]
+    #![proptest_config(cases_of(100))]
 
     #[test]
     fn a_row_meets_the_newest_version_at_its_time(case in cases(), inner in any::<bool>(), both in any::<bool>()) {

@@ -7,8 +7,8 @@ use proptest::{prelude::*, sample::select};
 
 use crate::{
     changes::collapsed,
-    changing_joins::{batch, cases, cases_of, side, streamed},
-    harness::texts,
+    changing_joins::{batch, cases, side, streamed},
+    harness::{cases_of, texts},
 };
 
 const KEYS: [&str; 4] = ["PARTITION BY k", "PARTITION BY s", "PARTITION BY k, v % 2", ""];

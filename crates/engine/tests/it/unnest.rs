@@ -14,7 +14,7 @@ use arrow::{
 use datafusion::{datasource::MemTable, execution::context::SessionContext};
 use proptest::prelude::*;
 
-use crate::harness::{Tables, run, texts};
+use crate::harness::{Tables, cases_of, run, texts};
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -128,11 +128,6 @@ fn batch(query: &str, case: &Case) -> Vec<String> {
 fn check(stream: &str, in_batch: &str, case: &Case) -> Result<(), TestCaseError> {
     prop_assert_eq!(streamed(stream, case), batch(in_batch, case), "{}", stream);
     Ok(())
-}
-
-fn cases_of(default: u32) -> ProptestConfig {
-    let cases = std::env::var("POSTRIDER_CASES").ok().map(|cases| cases.parse().unwrap());
-    ProptestConfig { cases: cases.unwrap_or(default), ..ProptestConfig::default() }
 }
 
 proptest! {
